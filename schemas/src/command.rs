@@ -1,0 +1,173 @@
+//! What coordinators ask of nodes.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::ballot::Ballot;
+use crate::event::Diagnosis;
+use crate::gtid::GtidSet;
+use crate::id::{CoordinatorId, NodeId, Nonce};
+use crate::record::Record;
+
+/// A coordinator's sign of life. Nodes echo its nonce, so that it can tell fresh observations from replayed ones.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Heartbeat {
+    /// The coordinator.
+    pub coordinator: CoordinatorId,
+    /// Fresh for this heartbeat.
+    pub nonce: Nonce,
+    /// The highest ballot it owns, if it leads.
+    pub leading: Option<Ballot>,
+}
+
+/// What a promise is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Only the vote: no side effect.
+    Vote,
+    /// Replicas stop receiving; every server named primary since the last opened record fences itself.
+    Failover,
+}
+
+/// One request of a coordinator to one node.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "request", rename_all = "snake_case")]
+pub enum Request {
+    /// Look at the primary and tell. Changes nothing.
+    Probe {
+        /// To be echoed.
+        nonce: Nonce,
+        /// Whom to look at.
+        primary: NodeId,
+    },
+    /// Promise this ballot.
+    Prepare {
+        /// The ballot.
+        ballot: Ballot,
+        /// What is asked for.
+        kind: Kind,
+        /// What the attempt rests on; `None` for a vote.
+        evidence: Option<Diagnosis>,
+    },
+    /// Accept this record at this ballot.
+    Accept {
+        /// The ballot.
+        ballot: Ballot,
+        /// Its one value.
+        record: Box<Record>,
+    },
+    /// Carry out an order.
+    Order {
+        /// The authority: compared with the promise.
+        ballot: Ballot,
+        /// What to do.
+        order: Box<Order>,
+    },
+    /// Publish an observation and a position at once.
+    Report,
+}
+
+/// An act on a server. Idempotent: repeating it repeats its outcome.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "order", rename_all = "snake_case")]
+pub enum Order {
+    /// Receive what is missing for `goal` from another node's server.
+    CatchUp {
+        /// Everything that must be held (received or executed) afterwards.
+        goal: GtidSet,
+        /// Who holds it.
+        from: NodeId,
+        /// How: by replicating from a living server, or by reading a dead server's binlog through its node.
+        how: CatchUpHow,
+    },
+    /// Become the primary of the decided record: apply `goal`, arm semi-sync, open; then the barrier row.
+    Promote {
+        /// The decided record; it names this node at its epoch.
+        record: Box<Record>,
+        /// What must be executed before the server opens.
+        goal: GtidSet,
+    },
+    /// Replicate from the decided record's primary.
+    Follow {
+        /// The decided record.
+        record: Box<Record>,
+    },
+    /// Switch the semi-sync replica side on: the decided record names this node in its group.
+    JoinGroup {
+        /// The decided record.
+        record: Box<Record>,
+    },
+}
+
+/// Where a candidate gets what it lacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CatchUpHow {
+    /// The source is a living replica: replicate from it until the goal is received.
+    Replicate,
+    /// The source's process is gone: its node reads the binlog's tail and delivers the transactions.
+    Tail,
+}
+
+/// Orders by name, for outcomes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OrderName {
+    /// [`Order::CatchUp`]
+    CatchUp,
+    /// [`Order::Promote`]: done when clients can write.
+    Promote,
+    /// The barrier row after a Promote: done when the group acknowledged it.
+    Barrier,
+    /// [`Order::Follow`]
+    Follow,
+    /// [`Order::JoinGroup`]
+    JoinGroup,
+}
+
+impl Order {
+    /// The order's name.
+    #[must_use]
+    pub const fn name(&self) -> OrderName {
+        match self {
+            Self::CatchUp { .. } => OrderName::CatchUp,
+            Self::Promote { .. } => OrderName::Promote,
+            Self::Follow { .. } => OrderName::Follow,
+            Self::JoinGroup { .. } => OrderName::JoinGroup,
+        }
+    }
+}
+
+/// Node to node in a rescue: send me what I lack.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Fetch {
+    /// The attempt it belongs to; the answer echoes it.
+    pub ballot: Ballot,
+    /// What the asker holds.
+    pub have: GtidSet,
+}
+
+/// Node to node in a rescue: the transactions asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Delivery {
+    /// Echo of the Fetch.
+    pub ballot: Ballot,
+    /// In commit order.
+    pub transactions: Vec<Transaction>,
+    /// False if the reader had to stop early; `note` tells why.
+    pub complete: bool,
+    /// For people; empty if complete.
+    pub note: String,
+}
+
+/// One whole transaction in binlog events.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Transaction {
+    /// Its GTID, in the flavour's text form.
+    pub gtid: String,
+    /// The format description event of its file, base64.
+    pub format: String,
+    /// Its events in order, the GTID event first, each base64 with its header and checksum.
+    pub events: Vec<String>,
+}

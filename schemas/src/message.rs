@@ -1,0 +1,63 @@
+//! Everything that travels in an envelope.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::command::{Delivery, Fetch, Heartbeat, Request};
+use crate::event::Event;
+use crate::id::{Nonce, ProgramId};
+use crate::observation::{Observation, Position};
+
+/// The body of an envelope.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Message {
+    /// A node's report.
+    Observation(Box<Observation>),
+    /// A node's position.
+    Position(Box<Position>),
+    /// A coordinator's sign of life.
+    Heartbeat(Heartbeat),
+    /// A coordinator's request to one node.
+    Request(Request),
+    /// A node asks another for transactions.
+    Fetch(Fetch),
+    /// A node delivers transactions to another.
+    Delivery(Delivery),
+    /// For viewers.
+    Event(Box<Event>),
+    /// To oneself, to know that a subscription lives.
+    Echo {
+        /// Fresh.
+        nonce: Nonce,
+    },
+}
+
+/// What a key may sign.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// A server's node or a witness.
+    Node,
+    /// A coordinator.
+    Coordinator,
+}
+
+impl Message {
+    /// Whether a program of this role and name may say this. A node's key never signs a request; nobody speaks for
+    /// somebody else.
+    #[must_use]
+    pub fn lawful_from(&self, role: Role, sender: &ProgramId) -> bool {
+        match self {
+            Self::Observation(observation) => role == Role::Node && ProgramId::from(&observation.node) == *sender,
+            Self::Position(position) => role == Role::Node && ProgramId::from(&position.node) == *sender,
+            Self::Fetch(_) | Self::Delivery(_) => role == Role::Node,
+            Self::Heartbeat(heartbeat) => {
+                role == Role::Coordinator && ProgramId::from(&heartbeat.coordinator) == *sender
+            }
+            Self::Event(event) => role == Role::Coordinator && ProgramId::from(&event.coordinator) == *sender,
+            Self::Request(_) => role == Role::Coordinator,
+            Self::Echo { .. } => true,
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! The record: the one truth of a cluster, kept on the nodes' disks by the CASPaxos rules.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::ballot::{Ballot, Epoch};
+use crate::gtid::{GtidSet, Origin};
+use crate::id::{Incarnation, NodeId};
+
+/// Whether Tasuki acts on a cluster or only says what it would do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// Changes nothing on any server; decisions are told, not taken.
+    Observe,
+    /// Acts.
+    Armed,
+}
+
+/// Servers of which `acks` must have a transaction before the primary acknowledges it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct WriteGroup {
+    /// The server that serves writes with this group; a subject of every proof made while the group counts.
+    pub primary: NodeId,
+    /// The group, the primary included.
+    pub members: BTreeSet<NodeId>,
+    /// k: acknowledgements that a commit waits for, besides the primary's own disk. 0: asynchronous.
+    pub acks: u32,
+}
+
+impl WriteGroup {
+    /// n − k: with received sets of so many members, every acknowledged write is among them, and at most k − 1
+    /// possible ackers remain with the old primary.
+    #[must_use]
+    pub fn needed_promises(&self) -> usize {
+        self.members.len().saturating_sub(usize::try_from(self.acks).unwrap_or(usize::MAX))
+    }
+}
+
+/// One reign: from which epoch on which server wrote, and what existed before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Reign {
+    /// The ballot at which the server was named.
+    pub epoch: Epoch,
+    /// The server.
+    pub node: NodeId,
+    /// How its transactions are told from others': server_uuid, or server_id on MariaDB.
+    pub origin: Origin,
+    /// Everything that the server held when it was named: what lies beyond is of this reign or later.
+    pub set_before: GtidSet,
+}
+
+/// The value of the register.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Record {
+    /// The ballot at which `primary` was named.
+    pub epoch: Epoch,
+    /// The server that clients write to.
+    pub primary: NodeId,
+    /// True once the epoch's barrier row was acknowledged by the group: older groups no longer count.
+    pub opened: bool,
+    /// The last opened group and every one since, oldest first. Never empty.
+    pub groups: Vec<WriteGroup>,
+    /// The reigns that a voter or server may still need, oldest first.
+    pub reigns: Vec<Reign>,
+    /// Who votes, each with the incarnation of its ledger.
+    pub voters: BTreeMap<NodeId, Incarnation>,
+    /// Whether Tasuki acts.
+    pub mode: Mode,
+}
+
+impl Record {
+    /// How many voters decide: more than half of the record's voters.
+    #[must_use]
+    pub fn majority(&self) -> usize {
+        self.voters.len() / 2 + 1
+    }
+
+    /// The group that the primary serves with now.
+    #[must_use]
+    pub fn group(&self) -> Option<&WriteGroup> {
+        self.groups.last()
+    }
+
+    /// Every server named primary since the last opened record: the subjects of a proof.
+    #[must_use]
+    pub fn subjects(&self) -> BTreeSet<NodeId> {
+        self.groups.iter().map(|group| group.primary.clone()).collect()
+    }
+
+    /// The origins whose transactions are lawful: those of servers that the record has named.
+    #[must_use]
+    pub fn named_origins(&self) -> BTreeSet<Origin> {
+        self.reigns.iter().map(|reign| reign.origin.clone()).collect()
+    }
+}
+
+/// A record with the ballot at which a voter accepted it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Accepted {
+    /// The ballot of the Accept.
+    pub ballot: Ballot,
+    /// Its value.
+    pub record: Record,
+}
