@@ -24,7 +24,7 @@ pub struct Answers {
     /// True once the Accept of this ballot is durable.
     pub accepted: bool,
     /// The outcome of each order given at this ballot.
-    pub outcomes: BTreeMap<OrderName, Outcome>,
+    pub outcomes: BTreeMap<OrderName, Reported>,
     /// Why the last request was refused, if it was.
     pub refusal: Option<Refusal>,
 }
@@ -99,6 +99,15 @@ pub struct Holdings {
     pub executed: GtidSet,
     /// Executed and received; for a server that is gone, read from its files to their end.
     pub received: Received,
+}
+
+/// The outcome of the newest act of one name.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Reported {
+    /// The number of the order; a Barrier has its Promote's.
+    pub number: u64,
+    /// What came of it.
+    pub outcome: Outcome,
 }
 
 /// What came of an order.

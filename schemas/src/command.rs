@@ -61,6 +61,9 @@ pub enum Request {
     Order {
         /// The authority: compared with the promise.
         ballot: Ballot,
+        /// Which act of this ballot it is: the same number again repeats the outcome and does nothing; a higher number
+        /// is a new act, also when an order of that name was carried out (or failed) before.
+        number: u64,
         /// What to do.
         order: Box<Order>,
     },
