@@ -1,0 +1,97 @@
+//! The one way in: whatever a carrier brings is verified, deduplicated and handed to the program.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use tasuki_schemas::envelope::{Opened, Opener};
+use tasuki_schemas::id::{Boot, ProgramId};
+use tasuki_schemas::message::Message;
+use tokio::sync::mpsc;
+
+use crate::counters::{Reason, Tally, lock};
+use crate::window::{Verdict, Window};
+
+/// What a bus hands to its program.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Arrived {
+    /// A message, verified, and for the first time.
+    Message(Opened),
+    /// A carrier came (back) to life: what was said in the meantime may be lost, ask everybody for a fresh report.
+    Resumed,
+}
+
+pub(crate) struct Inbox {
+    opener: Opener,
+    me: ProgramId,
+    boot: Boot,
+    windows: Mutex<BTreeMap<ProgramId, Window>>,
+    program: mpsc::Sender<Arrived>,
+    pub(crate) tally: Arc<Tally>,
+}
+
+impl Inbox {
+    pub(crate) const fn new(
+        opener: Opener,
+        me: ProgramId,
+        boot: Boot,
+        program: mpsc::Sender<Arrived>,
+        tally: Arc<Tally>,
+    ) -> Self {
+        Self { opener, me, boot, windows: Mutex::new(BTreeMap::new()), program, tally }
+    }
+
+    /// Takes what a carrier brought. Returns the sequence of an echo of this very run.
+    pub(crate) fn take(&self, bytes: &[u8]) -> Option<u64> {
+        let Ok(text) = std::str::from_utf8(bytes) else {
+            self.tally.dropped(Reason::Malformed);
+            return None;
+        };
+        let opened = match self.opener.open(text) {
+            Ok(opened) => opened,
+            Err(rejected) => {
+                tracing::debug!(%rejected, "a message was dropped");
+                self.tally.dropped(Reason::from(&rejected));
+                return None;
+            }
+        };
+        let echo = matches!(opened.message, Message::Echo { .. });
+        if opened.sender == self.me {
+            return (echo && opened.boot == self.boot).then_some(opened.sequence);
+        }
+        if !echo {
+            self.deliver(opened);
+        }
+        None
+    }
+
+    /// Tells the program that a carrier came to life.
+    pub(crate) fn resumed(&self) {
+        self.tally.add(|counters| counters.resumed += 1);
+        self.hand_over(Arrived::Resumed);
+    }
+
+    fn deliver(&self, opened: Opened) {
+        let verdict = lock(&self.windows)
+            .entry(opened.sender.clone())
+            .or_insert_with(|| Window::new(opened.boot))
+            .admit(opened.boot, opened.sequence);
+        match verdict {
+            Verdict::Fresh => {
+                if self.hand_over(Arrived::Message(opened)) {
+                    self.tally.add(|counters| counters.delivered += 1);
+                }
+            }
+            Verdict::Duplicate => self.tally.add(|counters| counters.duplicates += 1),
+            Verdict::Stale => self.tally.dropped(Reason::Stale),
+        }
+    }
+
+    /// Never waits: a program that is slow must not make the carriers slow.
+    fn hand_over(&self, arrived: Arrived) -> bool {
+        let taken = self.program.try_send(arrived).is_ok();
+        if !taken {
+            self.tally.dropped(Reason::Overflow);
+        }
+        taken
+    }
+}

@@ -1,0 +1,90 @@
+//! The one way out: a message is sealed once, and the same text goes to both carriers.
+
+use std::sync::{Arc, Mutex};
+
+use ed25519_dalek::SigningKey;
+use tasuki_schemas::channel::Channel;
+use tasuki_schemas::envelope::{Rejected, Sealer};
+use tasuki_schemas::id::{Boot, ClusterName, Nonce, ProgramId};
+use tasuki_schemas::message::{Message, Role};
+
+use crate::counters::{Tally, lock};
+use crate::mesh::Link;
+use crate::queue::{Frame, Queue};
+use crate::redis::Server;
+
+pub(crate) struct Outbox {
+    me: ProgramId,
+    cluster: ClusterName,
+    sealer: Mutex<Sealer>,
+    pub(crate) servers: Vec<Arc<Server>>,
+    pub(crate) links: Vec<Arc<Link>>,
+    tally: Arc<Tally>,
+}
+
+/// Who signs.
+pub(crate) struct Identity {
+    pub(crate) me: ProgramId,
+    pub(crate) cluster: ClusterName,
+    pub(crate) digest: String,
+    pub(crate) key: SigningKey,
+    pub(crate) boot: Boot,
+}
+
+impl Outbox {
+    pub(crate) fn new(identity: Identity, servers: Vec<Arc<Server>>, links: Vec<Arc<Link>>, tally: Arc<Tally>) -> Self {
+        let Identity { me, cluster, digest, key, boot } = identity;
+        let sealer = Mutex::new(Sealer::new(key, cluster.clone(), digest, me.clone(), boot));
+        Self { me, cluster, sealer, servers, links, tally }
+    }
+
+    /// Seals a message and hands it to everything that carries it to the channel's readers.
+    pub(crate) fn publish(&self, channel: &Channel, message: &Message) -> Result<(), Rejected> {
+        let frame = self.seal(channel, message)?;
+        for link in self.links.iter().filter(|link| carries(channel, link)) {
+            link.queue.push(frame.clone());
+        }
+        for server in &self.servers {
+            server.queue.push(frame.clone());
+        }
+        self.tally.add(|counters| counters.published += 1);
+        Ok(())
+    }
+
+    /// Speaks to oneself through one Redis. Sealing cannot fail for so small a message; if it did, the missing echo
+    /// would tell.
+    pub(crate) fn echo(&self, queue: &Queue) {
+        let nonce = Nonce(getrandom::u64().unwrap_or_default());
+        if let Ok(frame) = self.seal(&Channel::Echo(self.me.clone()), &Message::Echo { nonce }) {
+            queue.push(frame);
+        }
+    }
+
+    fn seal(&self, channel: &Channel, message: &Message) -> Result<Frame, Rejected> {
+        let target = match channel {
+            Channel::To(program) => Some(program),
+            Channel::Health | Channel::Position | Channel::Coordinator | Channel::Event | Channel::Echo(_) => None,
+        };
+        let text = lock(&self.sealer).seal(target, message)?;
+        Ok(Frame::new(channel.name(&self.cluster), text))
+    }
+}
+
+/// Whether a link leads to a reader of this channel. Events are for viewers, who hear them from Redis.
+fn carries(channel: &Channel, link: &Link) -> bool {
+    match channel {
+        Channel::Health | Channel::Position => link.role == Role::Coordinator,
+        Channel::Coordinator => link.role == Role::Node,
+        Channel::To(program) => link.program == *program,
+        Channel::Event | Channel::Echo(_) => false,
+    }
+}
+
+/// What a program listens to on Redis.
+pub(crate) fn channels(me: &ProgramId, role: Role, cluster: &ClusterName) -> Vec<String> {
+    let mut channels = vec![Channel::To(me.clone()), Channel::Coordinator, Channel::Echo(me.clone())];
+    if role == Role::Coordinator {
+        channels.extend([Channel::Health, Channel::Position, Channel::Event]);
+    }
+    channels.iter().map(|channel| channel.name(cluster)).collect()
+}

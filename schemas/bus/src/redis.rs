@@ -1,0 +1,218 @@
+//! Redis as a carrier: the only code of Tasuki that speaks it for messages.
+//!
+//! Each server has two tasks with a connection each, one to publish and one to subscribe. A connection is never mended:
+//! whatever looks wrong, it is thrown away and made anew, since a Redis that is stopped, half open, or that silently
+//! forgot a subscription shows no error. What tells is the own echo: published every [`ECHO_EVERY`], and heard again.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use ::redis::aio::MultiplexedConnection;
+use ::redis::io::tcp::TcpSettings;
+use ::redis::{
+    AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo as _, Msg, ProtocolVersion, PushInfo, PushKind,
+    RedisError, RedisResult, TlsCertificates,
+};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+
+use crate::counters::{Reason, Tally};
+use crate::inbox::Inbox;
+use crate::jitter::jitter;
+use crate::outbox::Outbox;
+use crate::queue::{Frame, Queue};
+
+/// How often a program speaks to itself.
+const ECHO_EVERY: Duration = Duration::from_millis(250);
+
+/// After this long without an echo a subscription counts as dead.
+const ECHO_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long an answer to a command may take.
+const ANSWER: Duration = Duration::from_millis(500);
+
+/// How long connecting may take, TLS and login included.
+const CONNECT: Duration = Duration::from_secs(1);
+
+/// The pause between two attempts to connect.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(150));
+
+/// How many messages go out in one round trip.
+const BATCH: usize = 16;
+
+/// How many received messages wait to be verified.
+const BACKLOG: usize = 1024;
+
+/// One Redis server.
+pub(crate) struct Server {
+    /// Host and port, without a secret.
+    pub(crate) name: String,
+    pub(crate) queue: Queue,
+    client: Client,
+    live: AtomicBool,
+    tally: Arc<Tally>,
+}
+
+impl Server {
+    /// A server by its URL; `ca` in PEM replaces the system's certificates for `rediss://`. Connects to nothing yet.
+    pub(crate) fn new(url: &str, ca: Option<&[u8]>, tally: Arc<Tally>) -> RedisResult<Self> {
+        let parsed = url.into_connection_info()?;
+        let keepalive = socket2::TcpKeepalive::new()
+            .with_time(Duration::from_secs(1))
+            .with_interval(Duration::from_secs(1))
+            .with_retries(2);
+        let tcp = TcpSettings::default()
+            .set_nodelay(true)
+            .set_user_timeout(Duration::from_millis(1500))
+            .set_keepalive(keepalive);
+        let resp3 = parsed.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
+        let info = parsed.set_tcp_settings(tcp).set_redis_settings(resp3);
+        let name = info.addr().to_string();
+        let client = match (info.addr(), ca) {
+            (ConnectionAddr::TcpTls { .. }, Some(ca)) => {
+                Client::build_with_tls(info, TlsCertificates { client_tls: None, root_cert: Some(ca.to_vec()) })?
+            }
+            (_, _) => Client::open(info)?,
+        };
+        Ok(Self { name, queue: Queue::new(Arc::clone(&tally)), client, live: AtomicBool::new(false), tally })
+    }
+
+    /// Whether the own echo came back through it lately.
+    pub(crate) fn live(&self) -> bool {
+        self.live.load(Ordering::Relaxed)
+    }
+
+    async fn connect(&self, config: AsyncConnectionConfig) -> RedisResult<MultiplexedConnection> {
+        let config = config.set_connection_timeout(Some(CONNECT)).set_response_timeout(Some(ANSWER));
+        bounded(CONNECT, self.client.get_multiplexed_async_connection_with_config(&config)).await
+    }
+}
+
+/// Publishes what the server's queue holds, for ever.
+pub(crate) async fn publish(server: Arc<Server>) {
+    let mut pending = Vec::new();
+    let mut complained = false;
+    loop {
+        let failed = match server.connect(AsyncConnectionConfig::new()).await {
+            Ok(mut connection) => loop {
+                match publish_some(&server, &mut connection, &mut pending).await {
+                    Ok(()) => complained = false,
+                    Err(error) => break error,
+                }
+            },
+            Err(error) => error,
+        };
+        if !complained {
+            tracing::warn!(redis = %server.name, error = %failed, "publishing on Redis fails");
+        }
+        complained = true;
+        sleep(jitter(PAUSE)).await;
+    }
+}
+
+/// Publishes some frames. After an error they are still in `pending`: sending them twice does no harm.
+async fn publish_some(
+    server: &Server,
+    connection: &mut MultiplexedConnection,
+    pending: &mut Vec<Frame>,
+) -> RedisResult<()> {
+    if pending.is_empty() {
+        pending.push(server.queue.pop().await);
+    }
+    while pending.len() < BATCH
+        && let Some(frame) = server.queue.try_pop()
+    {
+        pending.push(frame);
+    }
+    let mut pipe = ::redis::pipe();
+    pending.retain(|frame| {
+        let expired = frame.expired();
+        if expired {
+            server.tally.dropped(Reason::Expired);
+        } else {
+            pipe.publish(&*frame.channel, &*frame.text).ignore();
+        }
+        !expired
+    });
+    if pending.is_empty() {
+        return Ok(());
+    }
+    match bounded(ANSWER, pipe.query_async::<()>(connection)).await {
+        Ok(()) => {}
+        // The server's own words: it was asked and said no, so asking again is in vain.
+        Err(error) if error.code().is_some() && !error.is_io_error() => {
+            tracing::warn!(redis = %server.name, %error, "Redis refused to publish");
+            server.tally.dropped(Reason::Refused);
+        }
+        Err(error) => return Err(error),
+    }
+    pending.clear();
+    Ok(())
+}
+
+/// Keeps a living subscription, for ever.
+pub(crate) async fn subscribe(server: Arc<Server>, channels: Vec<String>, inbox: Arc<Inbox>, outbox: Arc<Outbox>) {
+    let mut complained = false;
+    loop {
+        let Err(error) = listen(&server, &channels, &inbox, &outbox).await;
+        let was_live = server.live.swap(false, Ordering::Relaxed);
+        if was_live || !complained {
+            tracing::warn!(redis = %server.name, %error, "the subscription on Redis is lost");
+        }
+        complained = true;
+        sleep(jitter(PAUSE)).await;
+    }
+}
+
+/// One connection's life as a subscription.
+async fn listen(server: &Server, channels: &[String], inbox: &Inbox, outbox: &Outbox) -> RedisResult<Infallible> {
+    let (pushes, mut pushed) = mpsc::channel::<PushInfo>(BACKLOG);
+    let tally = Arc::clone(&server.tally);
+    let config = AsyncConnectionConfig::new().set_push_sender(move |push| {
+        if let Err(mpsc::error::TrySendError::Full(_)) = pushes.try_send(push) {
+            tally.dropped(Reason::Overflow);
+        }
+        Ok::<(), Infallible>(())
+    });
+    let mut connection = server.connect(config).await?;
+    bounded(ANSWER, connection.subscribe(channels)).await?;
+    let mut ticks = interval(ECHO_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut heard_at = Instant::now();
+    let mut heard = 0;
+    loop {
+        let push = tokio::select! {
+            push = pushed.recv() => push,
+            _ = ticks.tick() => {
+                if heard_at.elapsed() > ECHO_PATIENCE {
+                    return Err(silent("no echo came back"));
+                }
+                outbox.echo(&server.queue);
+                continue;
+            }
+        };
+        let Some(push) = push.filter(|push| push.kind != PushKind::Disconnection) else {
+            return Err(silent("the connection ended"));
+        };
+        let echo = Msg::from_push_info(push).and_then(|message| inbox.take(message.get_payload_bytes()));
+        if let Some(sequence) = echo.filter(|sequence| *sequence > heard) {
+            heard = sequence;
+            heard_at = Instant::now();
+            if !server.live.swap(true, Ordering::Relaxed) {
+                tracing::info!(redis = %server.name, "the subscription on Redis lives");
+                inbox.resumed();
+            }
+        }
+    }
+}
+
+/// Bounds a wait; the crate's own limits leave gaps.
+async fn bounded<T>(limit: Duration, answer: impl Future<Output = RedisResult<T>>) -> RedisResult<T> {
+    timeout(limit, answer).await.unwrap_or_else(|_| Err(silent("no answer in time")))
+}
+
+fn silent(what: &'static str) -> RedisError {
+    RedisError::from((::redis::ErrorKind::Io, what))
+}

@@ -1,0 +1,134 @@
+//! What is forged, foreign, replayed or said by a stranger is dropped and counted.
+
+use std::time::Duration;
+
+use ed25519_dalek::SigningKey;
+use redis::AsyncCommands as _;
+use tasuki_bus::{BusError, Reason, key};
+use tasuki_schemas::channel::Channel;
+use tasuki_schemas::envelope::Sealer;
+use tasuki_schemas::id::{Boot, BootId};
+use tasuki_schemas::message::Message;
+use tokio::time::sleep;
+
+use crate::world::{Cluster, Program, Redis, observation, probe, program};
+
+const QUIET: Duration = Duration::from_millis(300);
+
+fn seal_with(key: SigningKey, cluster: &str, sender: &str, start: u64, message: &Message) -> String {
+    let boot = Boot { start, random: BootId(start) };
+    Sealer::new(key, cluster.parse().unwrap(), "d".to_owned(), program(sender), boot).seal(None, message).unwrap()
+}
+
+fn seal(sender: &str, start: u64, message: &Message) -> String {
+    seal_with(crate::world::key(sender), "main", sender, start, message)
+}
+
+/// Publishes texts on the health channel, tells what arrived and why the rest was dropped.
+async fn receive(texts: &[String]) -> (Vec<u64>, tasuki_bus::Counters) {
+    let redis = Redis::start();
+    let cluster = Cluster::new(&["c1", "n1"], vec![redis.url()], false);
+    let mut c1 = cluster.start("c1");
+    c1.await_carriers(1, 0).await;
+    let mut intruder = redis::Client::open(redis.url()).unwrap().get_multiplexed_async_connection().await.unwrap();
+    let channel = Channel::Health.name(&"main".parse().unwrap());
+    for text in texts {
+        intruder.publish::<_, _, ()>(&channel, text).await.unwrap();
+    }
+    (c1.numbers(QUIET).await, c1.bus.counters())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_the_genuine_message_arrives_and_each_other_has_its_reason() {
+    let genuine = seal("n1", 1, &observation("n1", 7));
+    let (numbers, counters) = receive(&[
+        "no envelope".to_owned(),
+        "x".repeat(300 * 1024),
+        genuine.replace("\"sequence\":1", "\"sequence\":2"),
+        seal_with(crate::world::key("c1"), "main", "n1", 1, &observation("n1", 1)),
+        seal_with(crate::world::key("n1"), "other", "n1", 1, &observation("n1", 1)),
+        seal("n9", 1, &observation("n9", 1)),
+        seal("n1", 1, &probe(1)),
+        genuine,
+    ])
+    .await;
+    assert_eq!(numbers, [7]);
+    let expected = [
+        (Reason::Malformed, 1),
+        (Reason::Oversized, 1),
+        (Reason::Forged, 2),
+        (Reason::Foreign, 1),
+        (Reason::UnknownSender, 1),
+        (Reason::NotTheirs, 1),
+    ];
+    assert_eq!(counters.dropped, expected.into());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replay_of_this_run_or_an_earlier_one_does_not_arrive() {
+    let (earlier, present) = (seal("n1", 1, &observation("n1", 1)), seal("n1", 2, &observation("n1", 2)));
+    let (numbers, counters) = receive(&[earlier.clone(), present.clone(), earlier, present]).await;
+    assert_eq!(numbers, [1, 2]);
+    assert_eq!(counters.duplicates, 1);
+    assert_eq!(counters.dropped, [(Reason::Stale, 1)].into());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_echo_never_reaches_the_program() {
+    let echo = Message::Echo { nonce: tasuki_schemas::id::Nonce(1) };
+    let (numbers, counters) = receive(&[seal("n1", 1, &echo), seal("c1", 1, &echo)]).await;
+    assert_eq!((numbers, counters.delivered), (vec![], 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_that_is_not_in_the_cluster_file_gets_no_link() {
+    let cluster = Cluster::new(&["c1", "n1"], vec![], true);
+    let mut n1 = cluster.start("n1");
+    let mut config = cluster.config("c1", 1);
+    config.key = SigningKey::from_bytes(&[9; 32]);
+    config.keys.get_mut(&program("c1")).unwrap().1 = config.key.verifying_key();
+    let stranger = Program::start(config);
+    stranger.bus.send(&program("n1"), &probe(1)).unwrap();
+    assert!(n1.numbers(QUIET).await.is_empty());
+    sleep(Duration::from_millis(500)).await;
+    assert!(n1.bus.counters().dropped[&Reason::UnknownKey] > 0);
+    assert_eq!((n1.bus.counters().resumed, stranger.bus.counters().resumed), (0, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_program_at_anothers_address_gets_no_link() {
+    let cluster = Cluster::new(&["c1", "n1", "n2"], vec![], true);
+    let _n1 = cluster.start("n1");
+    let mut config = cluster.config("c1", 1);
+    let n2 = config.peers.iter_mut().find(|peer| peer.program == program("n2")).unwrap();
+    n2.address = cluster.addresses.get(&program("n1")).copied();
+    let c1 = Program::start(config);
+    c1.await_carriers(0, 1).await;
+    sleep(QUIET).await;
+    assert!(c1.bus.counters().dropped[&Reason::WrongPeer] > 0);
+    assert!(!c1.bus.carriers().mesh[&program("n2")]);
+}
+
+#[tokio::test]
+async fn a_configuration_that_contradicts_itself_is_refused_with_the_fix() {
+    let cluster = Cluster::new(&["c1", "n1"], vec![], true);
+    let start = |config| tasuki_bus::Bus::start(config).err().unwrap();
+
+    let mut wrong = cluster.config("c1", 1);
+    wrong.key = SigningKey::from_bytes(&[9; 32]);
+    let public = key::public_base64(&wrong.key.verifying_key());
+    assert!(start(wrong).to_string().contains(&public));
+
+    let mut shared = cluster.config("c1", 1);
+    shared.keys.get_mut(&program("n1")).unwrap().1 = crate::world::key("c1").verifying_key();
+    assert!(matches!(start(shared), BusError::SharedKey { .. }));
+
+    let mut url = cluster.config("c1", 1);
+    url.redis_urls = vec!["redis://fine".to_owned(), "http://user:secret@host".to_owned()];
+    let error = start(url).to_string();
+    assert!(error.contains("number 2") && !error.contains("secret"), "{error}");
+
+    let taken = cluster.start("n1");
+    assert!(matches!(start(cluster.config("n1", 2)), BusError::Listen { .. }));
+    drop(taken);
+}
