@@ -18,9 +18,7 @@ pub struct InvalidHex(String);
 
 fn legal_name(text: &str) -> bool {
     let ordinary = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    text.len() <= 63
-        && text.starts_with(ordinary)
-        && text.chars().all(|c| ordinary(c) || c == '-')
+    text.len() <= 63 && text.starts_with(ordinary) && text.chars().all(|c| ordinary(c) || c == '-')
 }
 
 macro_rules! name {

@@ -1,1 +1,29 @@
-//! Placeholder.
+//! What a Tasuki coordinator decides. Pure: it is handed what happened and the time, and returns what to do about it.
+//!
+//! The lap of an observation: [`view`] keeps it if it is fresh, [`diagnose`] names the one thing that is wrong,
+//! [`coordinator`] rests, holds with reasons, or begins; [`failover`] asks the voters; their promises become a
+//! [`proof`], or not; [`elect`] compares GTID sets; the record is decided; orders go out; their outcomes are part of
+//! the next observations.
+
+pub mod birth;
+pub mod coordinator;
+pub mod diagnose;
+pub mod elect;
+pub mod failover;
+pub mod goal;
+pub mod leading;
+pub mod observing;
+pub mod plan;
+pub mod proof;
+pub mod propose;
+pub mod repair;
+pub mod sentence;
+pub mod settings;
+pub mod view;
+
+mod outbox;
+mod random;
+mod verdict;
+
+pub use coordinator::{Coordinator, Input};
+pub use outbox::Output;

@@ -64,7 +64,8 @@ impl Intervals {
         let mut rest = Self::new();
         for (first, last) in self.iter() {
             let mut next = first;
-            for (start, end) in other.iter().skip_while(|(_, end)| *end < first).take_while(|(start, _)| *start <= last) {
+            for (start, end) in other.iter().skip_while(|(_, end)| *end < first).take_while(|(start, _)| *start <= last)
+            {
                 if next < start {
                     rest.add(next, start - 1);
                 }

@@ -68,8 +68,8 @@ impl GtidSet {
                     source.tag = tag;
                     any = false;
                 } else {
-                    let (first, last) =
-                        interval(piece).ok_or_else(|| wrong("a number, an interval or a tag is expected after each colon"))?;
+                    let (first, last) = interval(piece)
+                        .ok_or_else(|| wrong("a number, an interval or a tag is expected after each colon"))?;
                     set.0.entry(source.clone()).or_default().add(first, last);
                     any = true;
                 }

@@ -51,11 +51,8 @@ fn plain<T: FromStr>(text: &str) -> Option<T> {
 
 fn mariadb(text: &str) -> Option<Gtid> {
     let mut parts = text.split('-');
-    let gtid = Gtid::Mariadb {
-        domain: plain(parts.next()?)?,
-        server: plain(parts.next()?)?,
-        sequence: plain(parts.next()?)?,
-    };
+    let gtid =
+        Gtid::Mariadb { domain: plain(parts.next()?)?, server: plain(parts.next()?)?, sequence: plain(parts.next()?)? };
     parts.next().is_none().then_some(gtid)
 }
 

@@ -17,20 +17,10 @@ async fn tls_and_a_user_with_few_rights_suffice_and_a_stranger_is_refused() {
     std::fs::write(&certificate, cert.pem()).unwrap();
     std::fs::write(&key, signing_key.serialize_pem()).unwrap();
     let port = free_address().port();
-    let tls_port = port.to_string();
     let (certificate, key) = (certificate.to_str().unwrap(), key.to_str().unwrap());
-    let _redis = Redis::start_with(&[
-        "--tls-port",
-        &tls_port,
-        "--tls-cert-file",
-        certificate,
-        "--tls-key-file",
-        key,
-        "--tls-auth-clients",
-        "no",
-        "--user",
-        "tasuki on >secret resetchannels &tasuki:* -@all +publish +subscribe +hello +client",
-    ]);
+    let user = "--user tasuki on >secret resetchannels &tasuki:* -@all +publish +subscribe +hello +client";
+    let tls = format!("--tls-port {port} --tls-cert-file {certificate} --tls-key-file {key} --tls-auth-clients no");
+    let _redis = Redis::start_with(&tls.split(' ').chain(user.split(' ')).collect::<Vec<_>>());
     std::fs::remove_dir_all(&folder).unwrap();
 
     let url = |password: &str| format!("rediss://tasuki:{password}@localhost:{port}");

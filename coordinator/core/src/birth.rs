@@ -1,0 +1,240 @@
+//! The birth of a cluster: an explicit act, once. Needs an answer of every configured voter, and refuses if any ledger
+//! holds a record. Nothing is changed on any server: the first record names the server that is writable now.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use tasuki_schemas::answer::Refusal;
+use tasuki_schemas::ballot::{Ballot, Epoch};
+use tasuki_schemas::command::{Heartbeat, Kind, Request};
+use tasuki_schemas::id::{Incarnation, NodeId, Nonce};
+use tasuki_schemas::moment::Moment;
+use tasuki_schemas::record::{Record, Reign, WriteGroup};
+
+use crate::coordinator::Input;
+use crate::outbox::{Outbox, Output, Topic};
+use crate::propose::ask_accept;
+use crate::random::Random;
+use crate::settings::Settings;
+use crate::view::View;
+
+/// How long the voters have to answer.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// A birth under way.
+#[derive(Debug)]
+pub struct Birth {
+    settings: Settings,
+    random: Random,
+    view: View,
+    outbox: Outbox,
+    began: Moment,
+    beat_at: Moment,
+    ballot: Ballot,
+    record: Option<Record>,
+    missing: Vec<String>,
+    notes: Vec<String>,
+    end: Option<Result<Record, Vec<String>>>,
+}
+
+impl Birth {
+    /// Begins.
+    #[must_use]
+    pub fn new(settings: Settings, now: Moment) -> Self {
+        Self {
+            random: Random::new(settings.seed),
+            view: View::new(settings.me.clone(), now),
+            outbox: Outbox::default(),
+            began: now,
+            beat_at: now,
+            ballot: Ballot { counter: 1, coordinator: settings.me.clone(), boot: settings.boot },
+            record: None,
+            missing: Vec::new(),
+            notes: Vec::new(),
+            end: None,
+            settings,
+        }
+    }
+
+    /// Takes one thing that happened and returns what to do about it.
+    pub fn handle(&mut self, input: Input, now: Moment) -> Vec<Output> {
+        match input {
+            Input::Observed(observation, stamp) => {
+                self.view.observed(*observation, stamp, now);
+            }
+            Input::Positioned(position, stamp) => {
+                self.view.positioned(*position, stamp, now);
+            }
+            Input::Woke | Input::Beaten(_) | Input::Resumed => {}
+        }
+        if now >= self.beat_at {
+            self.beat_at = now + self.settings.policy.heartbeat;
+            let nonce = Nonce(self.random.next());
+            self.view.sent_nonce(nonce);
+            self.outbox.beat(Heartbeat { coordinator: self.settings.me.clone(), nonce, leading: None });
+        }
+        if self.end.is_none() {
+            self.step(now);
+        }
+        self.outbox.take()
+    }
+
+    /// The record, or everything that stands in the way with its fix; `None` while it lasts.
+    #[must_use]
+    pub const fn end(&self) -> Option<&Result<Record, Vec<String>>> {
+        self.end.as_ref()
+    }
+
+    /// What the operator should know about the record.
+    #[must_use]
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    fn step(&mut self, now: Moment) {
+        let late = now.since(self.began) > PATIENCE;
+        match self.advance(now) {
+            Ok(()) => {}
+            Err(Obstacle::Final(reason)) => self.end = Some(Err(vec![reason])),
+            Err(Obstacle::Waiting(reasons)) => self.missing = reasons,
+        }
+        if late && self.end.is_none() {
+            self.end = Some(Err(std::mem::take(&mut self.missing)));
+        }
+    }
+
+    fn advance(&mut self, now: Moment) -> Result<(), Obstacle> {
+        let voters = self.voters(now)?;
+        if self.record.is_none() {
+            let record = self.propose(voters, now)?;
+            self.promised(now)?;
+            self.record = Some(record);
+        }
+        let Some(record) = self.record.clone() else { return Ok(()) };
+        ask_accept(&self.settings, &self.view, &self.ballot, &record, &mut self.outbox, now);
+        let accepted = |node: &NodeId| self.view.answers(node, &self.ballot).is_some_and(|answers| answers.accepted);
+        let missing: Vec<&NodeId> = record.voters.keys().filter(|node| !accepted(node)).collect();
+        if missing.is_empty() {
+            self.end = Some(Ok(record));
+            return Ok(());
+        }
+        Err(Obstacle::Waiting(vec![format!("not accepted yet by {}", crate::sentence::names(missing))]))
+    }
+
+    /// Every configured voter must be heard, with an empty ledger.
+    fn voters(&self, now: Moment) -> Result<BTreeMap<NodeId, Incarnation>, Obstacle> {
+        let mut voters = BTreeMap::new();
+        let mut silent = Vec::new();
+        for node in self.settings.nodes() {
+            let Some(observation) = self.view.node(node, self.settings.policy.silence, now) else {
+                silent.push(format!("{node} is not heard; start its node, and see that its cluster file is the same"));
+                continue;
+            };
+            if self.record.is_none() && observation.ledger.accepted.is_some() {
+                return Err(Obstacle::Final(format!("{node} holds a record already: the cluster was born before")));
+            }
+            voters.insert(node.clone(), observation.ledger.incarnation);
+        }
+        if silent.is_empty() { Ok(voters) } else { Err(Obstacle::Waiting(silent)) }
+    }
+
+    fn promised(&mut self, now: Moment) -> Result<(), Obstacle> {
+        let mut missing = Vec::new();
+        for node in self.settings.nodes() {
+            let answers = self.view.answers(node, &self.ballot);
+            if answers.is_some_and(|answers| answers.promise.is_some()) {
+                continue;
+            }
+            if let Some(Refusal::Promised { promised }) = answers.and_then(|answers| answers.refusal.as_ref()) {
+                self.ballot.counter = self.ballot.counter.max(promised.counter + 1);
+            }
+            missing.push(node.clone());
+        }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        for node in &missing {
+            let request = Request::Prepare { ballot: self.ballot.clone(), kind: Kind::Vote, evidence: None };
+            self.outbox.ask(node, Topic::Prepare, request, self.settings.policy.repeat, now);
+        }
+        Err(Obstacle::Waiting(vec![format!("not promised yet by {}", crate::sentence::names(&missing))]))
+    }
+
+    fn propose(&mut self, voters: BTreeMap<NodeId, Incarnation>, now: Moment) -> Result<Record, Obstacle> {
+        let silence = self.settings.policy.silence;
+        let servers: Vec<&NodeId> = self.settings.servers.keys().collect();
+        let unknown: Vec<String> = servers
+            .iter()
+            .filter(|node| self.view.facts(node, silence, now).is_none())
+            .map(|node| format!("the server of {node} does not answer its node"))
+            .collect();
+        if !unknown.is_empty() {
+            return Err(Obstacle::Waiting(unknown));
+        }
+        let writable: Vec<&NodeId> = servers
+            .iter()
+            .copied()
+            .filter(|node| self.view.facts(node, silence, now).is_some_and(|facts| facts.writable))
+            .collect();
+        let [primary] = writable.as_slice() else {
+            let found = crate::sentence::names(writable);
+            return Err(Obstacle::Waiting(vec![format!(
+                "exactly one server must be writable (read_only = 0); found {found}"
+            )]));
+        };
+        let primary = (*primary).clone();
+        let identity = self.view.server(&primary, silence, now).and_then(|server| server.identity.clone());
+        let position = self.view.position(&primary).map(|(position, _)| position.executed.clone());
+        let Some((identity, set_before)) = identity.zip(position) else {
+            return Err(Obstacle::Waiting(vec![format!("the position of {primary} is not known yet")]));
+        };
+        let epoch = Epoch(self.ballot.clone());
+        let (group, notes) = self.group(&primary, now);
+        self.notes = notes;
+        Ok(Record {
+            epoch: epoch.clone(),
+            primary: primary.clone(),
+            opened: true,
+            groups: vec![group],
+            reigns: vec![Reign { epoch, node: primary, origin: identity.origin, set_before }],
+            voters,
+            mode: self.settings.mode,
+        })
+    }
+
+    /// The write group as it is: the replicas that acknowledge now and pass every gate.
+    fn group(&self, primary: &NodeId, now: Moment) -> (WriteGroup, Vec<String>) {
+        let silence = self.settings.policy.silence;
+        let address = self.settings.servers.get(primary).map(|server| server.address.into());
+        let mut members = BTreeSet::from([primary.clone()]);
+        let mut notes = Vec::new();
+        for node in self.settings.servers.keys() {
+            let Some(facts) = self.view.facts(node, silence, now) else { continue };
+            notes.extend(
+                facts
+                    .failing_gates
+                    .iter()
+                    .map(|gate| format!("{node}: {} is {}; set {}", gate.setting, gate.found, gate.fix)),
+            );
+            let follows =
+                facts.replication.as_ref().is_some_and(|own| Some(&own.source) == address.as_ref() && !own.filtered);
+            if follows && facts.semi_sync.replica_enabled && facts.failing_gates.is_empty() {
+                members.insert(node.clone());
+            }
+        }
+        let semi_sync = self.view.facts(primary, silence, now).map(|facts| facts.semi_sync.clone()).unwrap_or_default();
+        let wanted = if semi_sync.source_enabled { semi_sync.wait_count.max(1) } else { 0 };
+        let acks = wanted.min(u32::try_from(members.len() - 1).unwrap_or(u32::MAX));
+        if acks == 0 {
+            notes.push(
+                "no replica acknowledges writes (k = 0): this cluster is watched, but cannot be failed over".to_owned(),
+            );
+        }
+        (WriteGroup { primary: primary.clone(), members, acks }, notes)
+    }
+}
+
+enum Obstacle {
+    Waiting(Vec<String>),
+    Final(String),
+}

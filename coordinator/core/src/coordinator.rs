@@ -1,0 +1,435 @@
+//! One cluster, as one coordinator decides about it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tasuki_schemas::ballot::Ballot;
+use tasuki_schemas::command::{Heartbeat, Request};
+use tasuki_schemas::event::{Diagnosis, EventBody, StageName};
+use tasuki_schemas::id::{CoordinatorId, NodeId, Nonce};
+use tasuki_schemas::moment::Moment;
+use tasuki_schemas::observation::{Observation, Position};
+use tasuki_schemas::record::{Mode, Record};
+
+use crate::diagnose::diagnose;
+use crate::failover::{Attempt, Progress as Failing};
+use crate::leading::{Incident, Leading, Next};
+use crate::observing::forecast;
+use crate::outbox::{Outbox, Output, Topic};
+use crate::propose::{Progress as Proposing, Proposal, Purpose};
+use crate::random::Random;
+use crate::sentence::sentence;
+use crate::settings::Settings;
+use crate::verdict::{Verdict, Verdicts};
+use crate::view::{Stamp, View};
+
+/// One thing that happened.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// Time passed.
+    Woke,
+    /// A node reported. The stamp orders its sender's messages.
+    Observed(Box<Observation>, Stamp),
+    /// A node told its position.
+    Positioned(Box<Position>, Stamp),
+    /// Another coordinator lives.
+    Beaten(Heartbeat),
+    /// A carrier was interrupted: everybody is asked for a fresh report.
+    Resumed,
+}
+
+/// What this coordinator is doing. A stage owns its data.
+#[derive(Clone, Debug)]
+enum Role {
+    Following,
+    Proposing(Box<Proposal>, Option<Incident>),
+    Failing(Box<Attempt>),
+    Leading(Box<Leading>),
+}
+
+/// The decisions of one coordinator about one cluster.
+#[derive(Debug)]
+pub struct Coordinator {
+    settings: Settings,
+    random: Random,
+    view: View,
+    role: Role,
+    outbox: Outbox,
+    verdicts: Verdicts,
+    beat_at: Moment,
+    counter: u64,
+    unled_since: Option<Moment>,
+    retry_at: Moment,
+    /// The failover under way over several ballots: when it began, and whether the tail was given up.
+    incident: Option<(Moment, bool)>,
+    diagnosis: Diagnosis,
+    holds: Vec<String>,
+    told_leader: Option<CoordinatorId>,
+    excluded: BTreeMap<NodeId, Moment>,
+}
+
+/// A winner that did not open is passed over for so long.
+const EXCLUDED_FOR: Duration = Duration::from_secs(30);
+
+impl Coordinator {
+    /// A coordinator that has heard nothing yet.
+    #[must_use]
+    pub fn new(settings: Settings, now: Moment) -> Self {
+        Self {
+            random: Random::new(settings.seed),
+            view: View::new(settings.me.clone(), now),
+            role: Role::Following,
+            outbox: Outbox::default(),
+            verdicts: Verdicts::default(),
+            beat_at: now,
+            counter: 0,
+            unled_since: None,
+            retry_at: now,
+            incident: None,
+            diagnosis: Diagnosis::Unborn,
+            holds: Vec::new(),
+            told_leader: None,
+            excluded: BTreeMap::new(),
+            settings,
+        }
+    }
+
+    /// Takes one thing that happened and returns, in order, what to do about it.
+    pub fn handle(&mut self, input: Input, now: Moment) -> Vec<Output> {
+        match input {
+            Input::Woke => {}
+            Input::Observed(observation, stamp) => {
+                let changed = self.view.node(&observation.node, Duration::MAX, now) != Some(&*observation);
+                if self.view.observed((*observation).clone(), stamp, now) && changed {
+                    self.outbox.tell(EventBody::Health { observation });
+                }
+            }
+            Input::Positioned(position, stamp) => {
+                if self.view.positioned((*position).clone(), stamp, now) {
+                    self.outbox.tell(EventBody::Position { position: *position });
+                }
+            }
+            Input::Beaten(heartbeat) => self.view.beaten(heartbeat, now),
+            Input::Resumed => {
+                for node in self.settings.nodes() {
+                    self.outbox.ask(node, Topic::Report, Request::Report, self.settings.policy.repeat, now);
+                }
+            }
+        }
+        self.beat(now);
+        self.step(now);
+        self.outbox.take()
+    }
+
+    /// When to hand in [`Input::Woke`]: later than the last `now`.
+    #[must_use]
+    pub fn next_wake(&self, now: Moment) -> Moment {
+        let step = match &self.role {
+            Role::Failing(_) | Role::Proposing(..) => Duration::from_millis(10),
+            Role::Leading(leading) if leading.stage().is_some() => Duration::from_millis(10),
+            Role::Leading(_) | Role::Following => Duration::from_millis(50),
+        };
+        if self.verdicts.is_asking() { now + Duration::from_millis(10) } else { now + step }
+    }
+
+    fn beat(&mut self, now: Moment) {
+        if now < self.beat_at {
+            return;
+        }
+        self.beat_at = now + self.settings.policy.heartbeat;
+        let nonce = Nonce(self.random.next());
+        self.view.sent_nonce(nonce);
+        let leading = self.ballot().cloned();
+        self.outbox.beat(Heartbeat { coordinator: self.settings.me.clone(), nonce, leading });
+    }
+
+    /// The ballot that this coordinator owns, unless it is blind.
+    fn ballot(&self) -> Option<&Ballot> {
+        match &self.role {
+            Role::Following => None,
+            Role::Proposing(proposal, _) => Some(proposal.ballot()),
+            Role::Failing(attempt) => Some(attempt.ballot()),
+            Role::Leading(leading) => Some(leading.ballot()),
+        }
+    }
+
+    /// The record to go by: the highest accepted that anybody reported, or this leader's own.
+    fn record(&self) -> Option<Record> {
+        let heard = self.view.highest_accepted();
+        match &self.role {
+            Role::Leading(leading) if heard.is_none_or(|heard| heard.ballot <= *leading.ballot()) => {
+                Some(leading.record().clone())
+            }
+            Role::Following | Role::Proposing(..) | Role::Failing(_) | Role::Leading(_) => {
+                heard.map(|accepted| accepted.record.clone())
+            }
+        }
+    }
+
+    fn step(&mut self, now: Moment) {
+        let record = self.record();
+        self.diagnose(record.as_ref(), now);
+        // Every transition below goes on at once; the bound is against a fault in this very loop.
+        for _ in 0..6 {
+            if !self.advance(record.as_ref(), now) {
+                break;
+            }
+        }
+        self.tell_leader(now);
+    }
+
+    fn diagnose(&mut self, record: Option<&Record>, now: Moment) {
+        let mut diagnosis = diagnose(&self.settings, &self.view, record, now);
+        if matches!(diagnosis, Diagnosis::Healthy | Diagnosis::ReplicaStray { .. } | Diagnosis::GroupTooSmall { .. })
+            && let Some((node, extras)) = self.quarantine().into_iter().next()
+        {
+            diagnosis = Diagnosis::ErrantTransactions { node, extras };
+        }
+        if std::mem::discriminant(&diagnosis) != std::mem::discriminant(&self.diagnosis) {
+            self.outbox.tell(EventBody::Diagnosis { diagnosis: diagnosis.clone(), sentence: sentence(&diagnosis) });
+        }
+        self.diagnosis = diagnosis;
+    }
+
+    /// One transition; true if another may follow at once.
+    fn advance(&mut self, record: Option<&Record>, now: Moment) -> bool {
+        if matches!(self.diagnosis, Diagnosis::CoordinatorBlind { .. } | Diagnosis::Unborn) {
+            self.role = Role::Following;
+            self.unled_since = None;
+            return false;
+        }
+        let Some(record) = record else { return false };
+        match std::mem::replace(&mut self.role, Role::Following) {
+            Role::Following => self.follow(record, now),
+            Role::Proposing(proposal, incident) => self.propose(proposal, incident, record, now),
+            Role::Failing(attempt) => self.fail_over(attempt, now),
+            Role::Leading(leading) => self.lead(leading, now),
+        }
+    }
+
+    /// Others go first; when nobody leads for long enough, this one begins.
+    fn follow(&mut self, record: &Record, now: Moment) -> bool {
+        let policy = &self.settings.policy;
+        let led = self.view.leader(policy.leader_patience, now).is_some();
+        if led {
+            self.unled_since = None;
+            return false;
+        }
+        let since = *self.unled_since.get_or_insert(now);
+        let patience = policy.leader_patience + self.settings.rank_delay();
+        if now.since(since) < patience || now < self.retry_at {
+            return false;
+        }
+        if self.must_fail_over(record, true, now) {
+            return self.begin_failover(record, now);
+        }
+        self.begin_proposal(Purpose::TakeOver, None, now)
+    }
+
+    fn begin_proposal(&mut self, purpose: Purpose, incident: Option<Incident>, now: Moment) -> bool {
+        let ballot = self.next_ballot();
+        self.role = Role::Proposing(Box::new(Proposal::new(ballot, purpose, now)), incident);
+        true
+    }
+
+    fn next_ballot(&mut self) -> Ballot {
+        let heard = self.view.highest_ballot().map_or(0, |ballot| ballot.counter);
+        self.counter = self.counter.max(heard) + 1;
+        Ballot { counter: self.counter, coordinator: self.settings.me.clone(), boot: self.settings.boot }
+    }
+
+    fn propose(
+        &mut self,
+        mut proposal: Box<Proposal>,
+        incident: Option<Incident>,
+        record: &Record,
+        now: Moment,
+    ) -> bool {
+        if self.must_fail_over(record, false, now) {
+            return self.begin_failover(record, now);
+        }
+        match proposal.step(&self.settings, &self.view, &mut self.outbox, now) {
+            Proposing::Pending => {
+                self.role = Role::Proposing(proposal, incident);
+                false
+            }
+            Proposing::Decided(decided) => {
+                self.tell_decided(proposal.ballot().clone(), &decided);
+                let mut leading = Leading::new(proposal.ballot().clone(), *decided, None, now);
+                leading.incident = incident;
+                if leading.record().opened {
+                    leading.tell_stage(StageName::Finished, &mut self.outbox, now);
+                    leading.incident = None;
+                }
+                self.role = Role::Leading(Box::new(leading));
+                true
+            }
+            Proposing::Lost => self.back_off(now),
+            Proposing::Unfinished if record.mode == Mode::Armed => self.begin_failover(record, now),
+            Proposing::Unfinished => self.back_off(now),
+        }
+    }
+
+    fn lead(&mut self, mut leading: Box<Leading>, now: Moment) -> bool {
+        if self.view.highest_ballot().is_some_and(|highest| highest > leading.ballot()) {
+            return self.back_off(now);
+        }
+        let record = leading.record().clone();
+        if self.must_fail_over(&record, false, now) {
+            return self.begin_failover(&record, now);
+        }
+        match leading.step(&self.settings, &self.view, &mut self.outbox, now) {
+            Next::Stay => {
+                self.role = Role::Leading(leading);
+                false
+            }
+            Next::Propose(purpose) => self.begin_proposal(purpose, leading.incident.take(), now),
+            Next::GiveUp(node, reason) => {
+                self.hold(vec![format!("{node} did not open: {reason}")]);
+                self.excluded.insert(node, now);
+                self.begin_failover(&record, now)
+            }
+        }
+    }
+
+    /// Whether the diagnosis calls for a failover and nothing forbids it. Tells why not, and what would be done.
+    fn must_fail_over(&mut self, record: &Record, unled: bool, now: Moment) -> bool {
+        let verdict = self.verdicts.verdict(&self.settings, &self.view, record, &self.diagnosis, &mut self.outbox, now);
+        let calls = match verdict {
+            Verdict::Certain => true,
+            Verdict::Asking => false,
+            Verdict::No => unled && matches!(self.diagnosis, Diagnosis::AttemptUnfinished { .. }),
+        };
+        if !calls {
+            return false;
+        }
+        if record.mode == Mode::Observe {
+            if self.verdicts.is_news(record) {
+                let election = forecast(&self.settings, &self.view, record, now);
+                let winner = election.winner.as_ref().map_or("nobody", NodeId::as_str);
+                let sentence = format!("would have failed over to {winner}; {}", election.reasons.join("; "));
+                self.outbox.tell(EventBody::WouldHave { diagnosis: self.diagnosis.clone(), sentence });
+            }
+            return false;
+        }
+        if let Some(group) = record.groups.iter().find(|group| group.acks == 0) {
+            let members = crate::sentence::names(&group.members);
+            self.hold(vec![format!(
+                "the write group {members} acknowledges without replicas (k = 0); that needs a lease, or a fence and a rescue, which this version does not have: switch semi-sync on"
+            )]);
+            return false;
+        }
+        true
+    }
+
+    fn begin_failover(&mut self, record: &Record, now: Moment) -> bool {
+        let (began, without_tail) = *self.incident.get_or_insert((now, false));
+        let ballot = self.next_ballot();
+        let mut attempt = Attempt::new(ballot, self.diagnosis.clone(), record.primary.clone(), began, now);
+        attempt.without_tail = without_tail;
+        self.excluded.retain(|_, at| now.since(*at) < EXCLUDED_FOR);
+        attempt.excluded = self.excluded.keys().cloned().collect();
+        attempt.tell_stage(None, vec![sentence(&self.diagnosis)], &mut self.outbox, now);
+        self.role = Role::Failing(Box::new(attempt));
+        true
+    }
+
+    fn fail_over(&mut self, mut attempt: Box<Attempt>, now: Moment) -> bool {
+        match attempt.step(&self.settings, &self.view, &mut self.outbox, now) {
+            Failing::Pending => {
+                self.holds = attempt.holds();
+                self.role = Role::Failing(attempt);
+                false
+            }
+            Failing::Decided { record, goal } => {
+                self.incident = None;
+                self.holds.clear();
+                self.tell_decided(attempt.ballot().clone(), &record);
+                let mut leading = Leading::new(attempt.ballot().clone(), *record, Some(goal), now);
+                leading.incident = Some(Incident { began: attempt.began, old: attempt.old().clone() });
+                self.role = Role::Leading(Box::new(leading));
+                true
+            }
+            Failing::Again { without_tail } => {
+                self.incident = Some((attempt.began, without_tail));
+                let outbid = self.view.highest_ballot().is_some_and(|highest| highest > attempt.ballot());
+                if outbid {
+                    return self.back_off(now);
+                }
+                let (record, diagnosis) = (self.record(), attempt.diagnosis().clone());
+                self.diagnosis = diagnosis;
+                record.is_some_and(|record| self.begin_failover(&record, now))
+            }
+        }
+    }
+
+    /// Steps back for a random while, so that duelling coordinators settle.
+    fn back_off(&mut self, now: Moment) -> bool {
+        self.role = Role::Following;
+        self.retry_at = now + Duration::from_millis(20 + self.random.next() % 180);
+        self.unled_since = None;
+        false
+    }
+
+    fn hold(&mut self, reasons: Vec<String>) {
+        if self.holds != reasons {
+            self.holds.clone_from(&reasons);
+            self.outbox.tell(EventBody::Hold { reasons });
+        }
+    }
+
+    fn tell_decided(&mut self, ballot: Ballot, record: &Record) {
+        self.outbox.tell(EventBody::Decided { ballot, record: Box::new(record.clone()) });
+    }
+
+    fn tell_leader(&mut self, now: Moment) {
+        let leader = self.leader(now);
+        if leader != self.told_leader {
+            self.told_leader.clone_from(&leader);
+            self.outbox.tell(EventBody::Leader { leader });
+        }
+    }
+
+    fn leader(&self, now: Moment) -> Option<CoordinatorId> {
+        match &self.role {
+            Role::Leading(_) | Role::Failing(_) => Some(self.settings.me.clone()),
+            Role::Following | Role::Proposing(..) => {
+                self.view.leader(self.settings.policy.leader_patience, now).map(|(name, _)| name.clone())
+            }
+        }
+    }
+
+    fn quarantine(&self) -> BTreeMap<NodeId, String> {
+        match &self.role {
+            Role::Leading(leading) => leading.quarantine(),
+            Role::Following | Role::Proposing(..) | Role::Failing(_) => BTreeMap::new(),
+        }
+    }
+
+    /// Everything that a viewer needs. The shell fills in the number of the last event.
+    #[must_use]
+    pub fn snapshot(&self, now: Moment) -> tasuki_schemas::event::Snapshot {
+        let record = self.record();
+        let (stage, goal) = match &self.role {
+            Role::Failing(attempt) => (Some(attempt.stage()), attempt.goal().cloned()),
+            Role::Leading(leading) => (leading.stage(), None),
+            Role::Following | Role::Proposing(..) => (None, None),
+        };
+        tasuki_schemas::event::Snapshot {
+            cluster: self.settings.cluster.clone(),
+            coordinator: self.settings.me.clone(),
+            number: 0,
+            leader: self.leader(now),
+            epoch: record.as_ref().map(|record| record.epoch.clone()),
+            record,
+            diagnosis: self.diagnosis.clone(),
+            sentence: sentence(&self.diagnosis),
+            holds: self.holds.clone(),
+            nodes: self.view.nodes(),
+            positions: self.view.positions(),
+            quarantine: self.quarantine(),
+            stage,
+            goal,
+        }
+    }
+}

@@ -1,0 +1,295 @@
+//! A failover, up to its commit: Recruiting, CatchingUp, Promoting. Only proof seen in answers moves it.
+//!
+//! After the record is decided it goes only forward, as the duty of whoever leads: see [`crate::leading`].
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use tasuki_schemas::answer::{Outcome, Refusal};
+use tasuki_schemas::ballot::Ballot;
+use tasuki_schemas::command::{CatchUpHow, Kind, Order, OrderName, Request};
+use tasuki_schemas::event::{Diagnosis, EventBody, StageName};
+use tasuki_schemas::gtid::GtidSet;
+use tasuki_schemas::id::NodeId;
+use tasuki_schemas::moment::Moment;
+use tasuki_schemas::record::Record;
+
+use crate::outbox::{Outbox, Topic};
+use crate::plan::{Plan, Unplanned, plan};
+use crate::proof::{Promises, QuorumProof};
+use crate::propose::{accepted, ask_accept};
+use crate::settings::Settings;
+use crate::view::View;
+
+/// One attempt at one ballot.
+#[derive(Clone, Debug)]
+pub struct Attempt {
+    diagnosis: Diagnosis,
+    old: NodeId,
+    /// When the failover began at this coordinator: earlier attempts of the same incident included.
+    pub began: Moment,
+    /// The dead primary's tail did not come in time: it is left for quarantine.
+    pub without_tail: bool,
+    /// Servers that won before and did not open.
+    pub excluded: BTreeSet<NodeId>,
+    promises: Promises,
+    stage: Stage,
+    entered: Moment,
+    told: Option<String>,
+}
+
+#[derive(Clone, Debug)]
+enum Stage {
+    Recruiting { proved: Option<Moment> },
+    CatchingUp { plan: Plan, number: u64 },
+    Promoting { record: Record, goal: GtidSet },
+}
+
+/// Where an attempt stands.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Progress {
+    /// Answers are missing.
+    Pending,
+    /// The record that names the winner is decided.
+    Decided {
+        /// The record.
+        record: Box<Record>,
+        /// What the winner must have applied before it opens.
+        goal: GtidSet,
+    },
+    /// Another ballot is needed.
+    Again {
+        /// Leave the tail out next time.
+        without_tail: bool,
+    },
+}
+
+impl Attempt {
+    /// Begins an attempt to replace `old`.
+    #[must_use]
+    pub const fn new(ballot: Ballot, diagnosis: Diagnosis, old: NodeId, began: Moment, now: Moment) -> Self {
+        Self {
+            diagnosis,
+            old,
+            began,
+            without_tail: false,
+            excluded: BTreeSet::new(),
+            promises: Promises::new(ballot),
+            stage: Stage::Recruiting { proved: None },
+            entered: now,
+            told: None,
+        }
+    }
+
+    /// Its ballot.
+    #[must_use]
+    pub const fn ballot(&self) -> &Ballot {
+        self.promises.ballot()
+    }
+
+    /// The server being replaced.
+    #[must_use]
+    pub const fn old(&self) -> &NodeId {
+        &self.old
+    }
+
+    /// What the attempt rests on.
+    #[must_use]
+    pub const fn diagnosis(&self) -> &Diagnosis {
+        &self.diagnosis
+    }
+
+    /// The stage, for viewers.
+    #[must_use]
+    pub const fn stage(&self) -> StageName {
+        match self.stage {
+            Stage::Recruiting { .. } => StageName::Recruiting,
+            Stage::CatchingUp { .. } => StageName::CatchingUp,
+            Stage::Promoting { .. } => StageName::Promoting,
+        }
+    }
+
+    /// What the winner must hold, once it is known.
+    #[must_use]
+    pub const fn goal(&self) -> Option<&GtidSet> {
+        match &self.stage {
+            Stage::Recruiting { .. } => None,
+            Stage::CatchingUp { plan, .. } => Some(&plan.goal),
+            Stage::Promoting { goal, .. } => Some(goal),
+        }
+    }
+
+    pub(crate) fn tell_stage(
+        &self,
+        candidate: Option<&NodeId>,
+        reasons: Vec<String>,
+        outbox: &mut Outbox,
+        now: Moment,
+    ) {
+        outbox.tell(EventBody::Stage {
+            ballot: self.ballot().clone(),
+            stage: self.stage(),
+            old: self.old.clone(),
+            candidate: candidate.cloned(),
+            after_ms: now.since(self.began).as_secs_f64() * 1000.0,
+            reasons,
+        });
+    }
+
+    /// Asks whom it has to, reads what was answered, and moves on as far as that allows.
+    pub(crate) fn step(&mut self, settings: &Settings, view: &View, outbox: &mut Outbox, now: Moment) -> Progress {
+        if self.is_outbid(settings, view) {
+            return Progress::Again { without_tail: self.without_tail };
+        }
+        loop {
+            let next = match &self.stage {
+                Stage::Recruiting { .. } => self.recruit(settings, view, outbox, now),
+                Stage::CatchingUp { .. } => self.catch_up(settings, view, outbox, now),
+                Stage::Promoting { record, goal } => {
+                    ask_accept(settings, view, self.ballot(), record, outbox, now);
+                    if accepted(view, self.ballot(), record) {
+                        return Progress::Decided { record: Box::new(record.clone()), goal: goal.clone() };
+                    }
+                    Step::Wait
+                }
+            };
+            match next {
+                Step::Wait => break,
+                Step::Again { without_tail } => return Progress::Again { without_tail },
+                Step::Enter(stage, candidate, reasons) => {
+                    self.stage = *stage;
+                    self.entered = now;
+                    self.tell_stage(Some(&candidate), reasons, outbox, now);
+                }
+            }
+        }
+        if now.since(self.entered) > settings.policy.stage_patience {
+            return Progress::Again { without_tail: self.without_tail };
+        }
+        Progress::Pending
+    }
+
+    fn is_outbid(&self, settings: &Settings, view: &View) -> bool {
+        settings.nodes().any(|node| {
+            view.answers(node, self.ballot()).is_some_and(
+                |answers| matches!(&answers.refusal, Some(Refusal::Promised { promised }) if promised > self.ballot()),
+            )
+        })
+    }
+
+    fn recruit(&mut self, settings: &Settings, view: &View, outbox: &mut Outbox, now: Moment) -> Step {
+        let ballot = self.ballot().clone();
+        let prepare =
+            Request::Prepare { ballot: ballot.clone(), kind: Kind::Failover, evidence: Some(self.diagnosis.clone()) };
+        let mut awaited = false;
+        for node in settings.nodes() {
+            let answers = view.answers(node, &ballot);
+            if let Some(promise) = answers.and_then(|answers| answers.promise.as_ref()) {
+                self.promises.keep(node, promise);
+                continue;
+            }
+            outbox.ask(node, Topic::Prepare, prepare.clone(), settings.policy.repeat, now);
+            let refused = answers.is_some_and(|answers| answers.refusal.is_some());
+            awaited |= !refused && view.silence_of(node, now) < settings.policy.silence / 2;
+        }
+        let proof = match QuorumProof::from(&self.promises) {
+            Ok(proof) => proof,
+            Err(missing) => {
+                if !awaited {
+                    self.hold(vec![missing.to_string()], outbox);
+                }
+                return Step::Wait;
+            }
+        };
+        let proved = match &mut self.stage {
+            Stage::Recruiting { proved } => *proved.get_or_insert(now),
+            Stage::CatchingUp { .. } | Stage::Promoting { .. } => now,
+        };
+        if awaited && now.since(proved) < settings.policy.tail_patience {
+            return Step::Wait;
+        }
+        match plan(settings, view, &self.promises, &proof, &self.excluded, self.without_tail, now) {
+            Ok(plan) => self.next_of(plan),
+            Err(Unplanned(reasons)) => {
+                self.hold(reasons, outbox);
+                Step::Wait
+            }
+        }
+    }
+
+    /// The stage that a plan calls for next.
+    fn next_of(&self, plan: Plan) -> Step {
+        let (winner, reasons) = (plan.winner.clone(), plan.reasons.clone());
+        if plan.donor.is_some() {
+            return Step::Enter(Box::new(Stage::CatchingUp { plan, number: 1 }), winner, reasons);
+        }
+        let goal = plan.goal.clone();
+        Step::Enter(Box::new(Stage::Promoting { record: plan.record(self.ballot()), goal }), winner, reasons)
+    }
+
+    fn catch_up(&self, settings: &Settings, view: &View, outbox: &mut Outbox, now: Moment) -> Step {
+        let Stage::CatchingUp { plan, number } = &self.stage else {
+            return Step::Wait;
+        };
+        let Some((from, how)) = plan.donor.clone() else {
+            return self.next_of(plan.clone());
+        };
+        let reported = view
+            .answers(&plan.winner, self.ballot())
+            .and_then(|answers| answers.outcomes.get(&OrderName::CatchUp))
+            .filter(|reported| reported.number == *number);
+        match reported.map(|reported| &reported.outcome) {
+            Some(Outcome::Done { holdings, .. }) => {
+                let received = holdings.as_ref().and_then(|holdings| holdings.received.known());
+                let mut plan = plan.clone();
+                match received.map(|received| plan.caught_up(received)) {
+                    Some(true) => {
+                        if let (true, Stage::CatchingUp { number, .. }) = (plan.donor.is_some(), &self.stage) {
+                            let winner = plan.winner.clone();
+                            let stage = Stage::CatchingUp { plan, number: number + 1 };
+                            return Step::Enter(Box::new(stage), winner, Vec::new());
+                        }
+                        self.next_of(plan)
+                    }
+                    Some(false) | None => Step::Again { without_tail: true },
+                }
+            }
+            Some(Outcome::Failed { .. }) => Step::Again { without_tail: self.without_tail || how == CatchUpHow::Tail },
+            Some(Outcome::Running { .. }) | None => {
+                if how == CatchUpHow::Tail && plan.tail_optional && now.since(self.entered) > tail_limit(settings) {
+                    return Step::Again { without_tail: true };
+                }
+                let order = Order::CatchUp { goal: plan.goal.clone(), from, how };
+                let request = Request::Order { ballot: self.ballot().clone(), number: *number, order: Box::new(order) };
+                outbox.ask(&plan.winner, Topic::Order, request, settings.policy.repeat, now);
+                Step::Wait
+            }
+        }
+    }
+
+    /// Tells why nothing goes on, once for each reason.
+    fn hold(&mut self, reasons: Vec<String>, outbox: &mut Outbox) {
+        let text = reasons.join("; ");
+        if self.told.as_ref() != Some(&text) {
+            self.told = Some(text);
+            outbox.tell(EventBody::Hold { reasons });
+        }
+    }
+
+    /// Why the attempt does not go on, if it was told.
+    #[must_use]
+    pub fn holds(&self) -> Vec<String> {
+        self.told.iter().cloned().collect()
+    }
+}
+
+enum Step {
+    Wait,
+    Again { without_tail: bool },
+    Enter(Box<Stage>, NodeId, Vec<String>),
+}
+
+/// The tail is fetched and applied within the patience, plus the way there and back.
+fn tail_limit(settings: &Settings) -> Duration {
+    settings.policy.tail_patience + settings.policy.tail_patience / 2
+}

@@ -1,0 +1,260 @@
+//! The duties of the coordinator that leads: what a decided record asks for, derived from the record and from what the
+//! nodes report. Deriving them again is resuming, so a successor has no second recovery path.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tasuki_schemas::answer::{Outcome, Reported};
+use tasuki_schemas::ballot::Ballot;
+use tasuki_schemas::command::{Order, OrderName, Request};
+use tasuki_schemas::event::{EventBody, StageName};
+use tasuki_schemas::gtid::GtidSet;
+use tasuki_schemas::id::NodeId;
+use tasuki_schemas::moment::Moment;
+use tasuki_schemas::record::Record;
+
+use crate::outbox::{Outbox, Topic};
+use crate::propose::{Purpose, ask_accept};
+use crate::repair::{Care, Finding};
+use crate::settings::Settings;
+use crate::view::View;
+
+/// A reign being served.
+#[derive(Clone, Debug)]
+pub struct Leading {
+    ballot: Ballot,
+    record: Record,
+    goal: Option<GtidSet>,
+    since: Moment,
+    /// The failover that this reign began with, for the waterfall.
+    pub incident: Option<Incident>,
+    told_open: bool,
+    acts: BTreeMap<(NodeId, OrderName), (u64, Moment)>,
+    last_act: u64,
+    care: BTreeMap<NodeId, Care>,
+}
+
+/// A failover, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Incident {
+    /// When it began at this coordinator.
+    pub began: Moment,
+    /// The server that was replaced.
+    pub old: NodeId,
+}
+
+/// What the leader must do beyond its orders.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Nothing.
+    Stay,
+    /// Change the record.
+    Propose(Purpose),
+    /// The named primary did not open: another must.
+    GiveUp(NodeId, String),
+}
+
+/// An act that failed, or whose effect is gone again, is begun anew after this.
+const RETRY: Duration = Duration::from_millis(300);
+
+impl Leading {
+    /// Leads with a decided record. `goal` is what its primary must have applied, if this coordinator proved it.
+    #[must_use]
+    pub fn new(ballot: Ballot, record: Record, goal: Option<GtidSet>, now: Moment) -> Self {
+        let goal = goal.or_else(|| {
+            record.reigns.iter().find(|reign| reign.epoch == record.epoch).map(|reign| reign.set_before.clone())
+        });
+        Self {
+            ballot,
+            record,
+            goal,
+            since: now,
+            incident: None,
+            told_open: false,
+            acts: BTreeMap::new(),
+            last_act: 0,
+            care: BTreeMap::new(),
+        }
+    }
+
+    /// The ballot that it leads with.
+    #[must_use]
+    pub const fn ballot(&self) -> &Ballot {
+        &self.ballot
+    }
+
+    /// The decided record.
+    #[must_use]
+    pub const fn record(&self) -> &Record {
+        &self.record
+    }
+
+    /// The stage of the failover that is not over yet.
+    #[must_use]
+    pub const fn stage(&self) -> Option<StageName> {
+        match (self.record.opened, self.told_open) {
+            (true, _) => None,
+            (false, true) => Some(StageName::Opened),
+            (false, false) => Some(StageName::Promoting),
+        }
+    }
+
+    pub(crate) fn step(&mut self, settings: &Settings, view: &View, outbox: &mut Outbox, now: Moment) -> Next {
+        self.spread(settings, view, outbox, now);
+        if self.record.opened {
+            self.repair(settings, view, outbox, now)
+        } else {
+            self.open(settings, view, outbox, now)
+        }
+    }
+
+    /// Every voter that can be reached gets the record, not only a majority: it ends failover promises.
+    fn spread(&self, settings: &Settings, view: &View, outbox: &mut Outbox, now: Moment) {
+        let behind = |node: &NodeId| {
+            view.node(node, settings.policy.silence, now).is_some_and(|observation| {
+                observation.ledger.accepted.as_ref().is_none_or(|accepted| accepted.ballot < self.ballot)
+            })
+        };
+        if settings.nodes().any(behind) {
+            ask_accept(settings, view, &self.ballot, &self.record, outbox, now);
+        }
+    }
+
+    /// The commit: Promote, and in the same breath Follow, both justified by the decided record.
+    fn open(&mut self, settings: &Settings, view: &View, outbox: &mut Outbox, now: Moment) -> Next {
+        let primary = self.record.primary.clone();
+        let Some(goal) = self.goal.clone() else {
+            return Next::GiveUp(primary, "the record names no set before its epoch".to_owned());
+        };
+        let promote = Order::Promote { record: Box::new(self.record.clone()), goal };
+        let promoted = self.order(settings, view, &primary, promote, outbox, now);
+        let others = self.record.group().map(|group| group.members.clone()).unwrap_or_default();
+        for node in others.into_iter().filter(|node| *node != primary) {
+            let follow = Order::Follow { record: Box::new(self.record.clone()) };
+            if let Some(Outcome::Failed { .. }) = self.order(settings, view, &node, follow, outbox, now) {
+                self.renew(&node, OrderName::Follow, now);
+            }
+        }
+        match promoted {
+            Some(Outcome::Done { .. }) => {
+                if !self.told_open {
+                    self.told_open = true;
+                    self.tell_stage(StageName::Opened, outbox, now);
+                }
+                match self.outcome(view, &primary, OrderName::Barrier) {
+                    Some(Outcome::Done { .. }) => Next::Propose(Purpose::Open),
+                    Some(Outcome::Running { .. } | Outcome::Failed { .. }) | None => Next::Stay,
+                }
+            }
+            Some(Outcome::Failed { reason }) => Next::GiveUp(primary, reason),
+            Some(Outcome::Running { .. }) | None if now.since(self.since) > settings.policy.stage_patience => {
+                Next::GiveUp(primary, "it did not open in time".to_owned())
+            }
+            Some(Outcome::Running { .. }) | None => Next::Stay,
+        }
+    }
+
+    /// Everyday care of all other servers.
+    fn repair(&mut self, settings: &Settings, view: &View, outbox: &mut Outbox, now: Moment) -> Next {
+        let mut next = Next::Stay;
+        let primary = self.record.primary.clone();
+        for node in settings.servers.keys().filter(|node| **node != primary) {
+            let mut care = self.care.remove(node).unwrap_or_default();
+            let finding = care.look(settings, view, &self.record, node, now);
+            self.care.insert(node.clone(), care);
+            match finding {
+                Finding::Well | Finding::Wait => {}
+                Finding::AskPositions => {
+                    for asked in [node, &primary] {
+                        outbox.ask(asked, Topic::Report, Request::Report, Duration::from_millis(300), now);
+                    }
+                }
+                Finding::Follow => {
+                    let order = Order::Follow { record: Box::new(self.record.clone()) };
+                    self.insist(settings, view, node, order, outbox, now);
+                }
+                Finding::Join => {
+                    let order = Order::JoinGroup { record: Box::new(self.record.clone()) };
+                    self.insist(settings, view, node, order, outbox, now);
+                }
+                Finding::Widen => next = Next::Propose(Purpose::Widen(node.clone())),
+                Finding::Tell(sentence) => outbox.tell(EventBody::Repair { node: node.clone(), sentence }),
+            }
+        }
+        next
+    }
+
+    /// What quarantined servers hold in excess.
+    #[must_use]
+    pub fn quarantine(&self) -> BTreeMap<NodeId, String> {
+        self.care.iter().filter_map(|(node, care)| Some((node.clone(), care.extras()?.to_owned()))).collect()
+    }
+
+    /// Gives an order until it is done; one that ended, but whose effect is not seen, is given anew.
+    fn insist(
+        &mut self,
+        settings: &Settings,
+        view: &View,
+        node: &NodeId,
+        order: Order,
+        outbox: &mut Outbox,
+        now: Moment,
+    ) {
+        let name = order.name();
+        match self.order(settings, view, node, order, outbox, now) {
+            Some(Outcome::Done { .. } | Outcome::Failed { .. }) => self.renew(node, name, now),
+            Some(Outcome::Running { .. }) | None => {}
+        }
+    }
+
+    /// Repeats an order until it ended, and returns how it stands.
+    fn order(
+        &mut self,
+        settings: &Settings,
+        view: &View,
+        node: &NodeId,
+        order: Order,
+        outbox: &mut Outbox,
+        now: Moment,
+    ) -> Option<Outcome> {
+        let key = (node.clone(), order.name());
+        if !self.acts.contains_key(&key) {
+            self.last_act += 1;
+            self.acts.insert(key.clone(), (self.last_act, now));
+        }
+        let (number, _) = self.acts.get(&key).copied()?;
+        let outcome = self.outcome(view, node, order.name());
+        if !matches!(outcome, Some(Outcome::Done { .. } | Outcome::Failed { .. })) {
+            let request = Request::Order { ballot: self.ballot.clone(), number, order: Box::new(order) };
+            outbox.ask(node, Topic::Order, request, settings.policy.repeat, now);
+        }
+        outcome
+    }
+
+    /// The outcome of the newest act of that name, if the node reported it. A Barrier has its Promote's number.
+    fn outcome(&self, view: &View, node: &NodeId, name: OrderName) -> Option<Outcome> {
+        let act = if name == OrderName::Barrier { OrderName::Promote } else { name };
+        let (number, _) = self.acts.get(&(node.clone(), act))?;
+        let Reported { number: reported, outcome } = view.answers(node, &self.ballot)?.outcomes.get(&name)?;
+        (reported == number).then(|| outcome.clone())
+    }
+
+    fn renew(&mut self, node: &NodeId, name: OrderName, now: Moment) {
+        let key = (node.clone(), name);
+        if self.acts.get(&key).is_some_and(|(_, begun)| now.since(*begun) > RETRY) {
+            self.acts.remove(&key);
+        }
+    }
+
+    pub(crate) fn tell_stage(&self, stage: StageName, outbox: &mut Outbox, now: Moment) {
+        let Some(incident) = &self.incident else { return };
+        outbox.tell(EventBody::Stage {
+            ballot: self.ballot.clone(),
+            stage,
+            old: incident.old.clone(),
+            candidate: Some(self.record.primary.clone()),
+            after_ms: now.since(incident.began).as_secs_f64() * 1000.0,
+            reasons: Vec::new(),
+        });
+    }
+}

@@ -1,0 +1,69 @@
+//! What the core wants done, in order.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tasuki_schemas::command::{Heartbeat, Request};
+use tasuki_schemas::event::EventBody;
+use tasuki_schemas::id::NodeId;
+use tasuki_schemas::moment::Moment;
+
+/// One thing to do. None of them is waited for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Output {
+    /// Send a request to a node.
+    Send {
+        /// The node.
+        to: NodeId,
+        /// The request.
+        request: Request,
+    },
+    /// Tell all nodes and coordinators that this one lives.
+    Beat(Heartbeat),
+    /// Tell viewers.
+    Tell(Box<EventBody>),
+}
+
+/// What a request is about, so that the same one is not repeated too soon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Topic {
+    Prepare,
+    Accept,
+    Order,
+    Probe,
+    Report,
+}
+
+/// Collects outputs, and spaces repetitions of requests that were not answered yet.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    outputs: Vec<Output>,
+    sent: BTreeMap<(NodeId, Topic), (Request, Moment)>,
+}
+
+impl Outbox {
+    pub(crate) fn take(&mut self) -> Vec<Output> {
+        std::mem::take(&mut self.outputs)
+    }
+
+    pub(crate) fn beat(&mut self, heartbeat: Heartbeat) {
+        self.outputs.push(Output::Beat(heartbeat));
+    }
+
+    pub(crate) fn tell(&mut self, body: EventBody) {
+        self.outputs.push(Output::Tell(Box::new(body)));
+    }
+
+    /// Sends a request, unless the same one went to that node less than `repeat` ago.
+    pub(crate) fn ask(&mut self, to: &NodeId, topic: Topic, request: Request, repeat: Duration, now: Moment) {
+        let key = (to.clone(), topic);
+        if let Some((last, at)) = self.sent.get(&key)
+            && now.since(*at) < repeat
+            && *last == request
+        {
+            return;
+        }
+        self.sent.insert(key, (request.clone(), now));
+        self.outputs.push(Output::Send { to: to.clone(), request });
+    }
+}

@@ -1,0 +1,236 @@
+//! What a proof leads to: the goal, the winner, where it gets what it lacks, and the record that would name it.
+
+use std::collections::BTreeSet;
+
+use tasuki_schemas::answer::{Duty, Promise};
+use tasuki_schemas::ballot::{Ballot, Epoch};
+use tasuki_schemas::command::CatchUpHow;
+use tasuki_schemas::gtid::{GtidSet, MixedFlavours, Origin};
+use tasuki_schemas::id::NodeId;
+use tasuki_schemas::moment::Moment;
+use tasuki_schemas::record::{Record, Reign, WriteGroup};
+
+use crate::elect::{Contender, elect};
+use crate::goal::{Shown, goal, lawful};
+use crate::proof::{Promises, QuorumProof};
+use crate::sentence::names;
+use crate::settings::Settings;
+use crate::view::View;
+
+/// A plan leaves no choice for its execution.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    base: Record,
+    /// The candidate.
+    pub winner: NodeId,
+    /// Why it won, and why the others lost.
+    pub reasons: Vec<String>,
+    /// What it must hold.
+    pub goal: GtidSet,
+    /// From whom it gets what it lacks next; `None` once it holds the goal.
+    pub donor: Option<(NodeId, CatchUpHow)>,
+    /// Donors that remain after that one.
+    later: Vec<(NodeId, CatchUpHow, GtidSet)>,
+    /// The tail was never acknowledged: the proof holds without it.
+    pub tail_optional: bool,
+    origin: Origin,
+    group: WriteGroup,
+}
+
+/// Why there is no plan, with the fix for each reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unplanned(pub Vec<String>);
+
+impl From<MixedFlavours> for Unplanned {
+    fn from(mixed: MixedFlavours) -> Self {
+        Self(vec![mixed.to_string()])
+    }
+}
+
+/// Plans from a proof.
+///
+/// # Errors
+/// [`Unplanned`] says what stands in the way.
+pub fn plan(
+    settings: &Settings,
+    view: &View,
+    promises: &Promises,
+    proof: &QuorumProof,
+    excluded: &BTreeSet<NodeId>,
+    without_tail: bool,
+    now: Moment,
+) -> Result<Plan, Unplanned> {
+    let base = proof.base();
+    let gone = |promise: &Promise| promise.duty == Duty::ProcessExited;
+    let shown: Shown<'_> = promises
+        .iter()
+        .filter(|(node, promise)| !(without_tail && gone(promise) && proof.holds_without(node)))
+        .filter_map(|(node, _)| promises.holding(node).map(|set| (node, set)))
+        .collect();
+    let goal = goal(base, &shown)?.ok_or_else(|| Unplanned(vec!["nobody shows what it holds".to_owned()]))?;
+    let contenders = contenders(settings, view, promises, base, &goal, excluded, now)?;
+    let election = elect(&contenders, &goal);
+    let Some(winner) = election.winner else {
+        return Err(Unplanned(election.reasons));
+    };
+    let identity =
+        view.server(&winner, settings.policy.stage_patience, now).and_then(|server| server.identity.as_ref());
+    let Some(identity) = identity else {
+        return Err(Unplanned(vec![format!("the identity of {winner} is not known yet")]));
+    };
+    let group = group(settings, view, promises, base, &winner, &goal, now)?;
+    let mut plan = Plan {
+        base: base.clone(),
+        reasons: election.reasons,
+        donor: None,
+        later: donors(promises, base, &shown, &winner)?,
+        tail_optional: promises.iter().filter(|(_, promise)| gone(promise)).all(|(node, _)| proof.holds_without(node)),
+        origin: identity.origin.clone(),
+        group,
+        goal,
+        winner,
+    };
+    let received = promises.holding(&plan.winner).cloned();
+    if !received.is_some_and(|received| plan.caught_up(&received)) {
+        return Err(Unplanned(vec![format!("nobody who can deliver it holds all that {} lacks", plan.winner)]));
+    }
+    Ok(plan)
+}
+
+/// The promisers, as contenders. A server whose receiver stopped may win; so may an old primary that is alive.
+fn contenders<'a>(
+    settings: &Settings,
+    view: &View,
+    promises: &'a Promises,
+    base: &Record,
+    goal: &GtidSet,
+    excluded: &BTreeSet<NodeId>,
+    now: Moment,
+) -> Result<Vec<Contender<'a>>, MixedFlavours> {
+    let mut contenders = Vec::new();
+    for (node, promise) in promises.iter() {
+        let Some(server) = settings.servers.get(node) else { continue };
+        let received = promises.holding(node);
+        let excess = received.map(|set| set.subtract(goal)).transpose()?.filter(|excess| !excess.is_empty());
+        let barred = match &promise.duty {
+            Duty::Nothing => Some("its receiver was not stopped".to_owned()),
+            Duty::ProcessExited => Some("its server does not run".to_owned()),
+            Duty::Failed { reason } => Some(reason.clone()),
+            Duty::ReceiverStopped | Duty::Fenced => excess
+                .map(|excess| format!("it holds transactions that no named server had acknowledged: {excess}"))
+                .or_else(|| excluded.contains(node).then(|| "it was named a moment ago and did not open".to_owned()))
+                .or_else(|| unfit(settings, view, node, now)),
+        };
+        contenders.push(Contender {
+            node,
+            promotion: server.promotion,
+            order: server.order,
+            incumbent: promise.duty == Duty::Fenced
+                && *node == base.primary
+                && received.is_some_and(|set| set.contains(goal) == Ok(true)),
+            received,
+            executed: promise.holdings.as_ref().map(|holdings| &holdings.executed),
+            barred,
+        });
+    }
+    Ok(contenders)
+}
+
+/// Why a server must not be in a write group, by what its node last reported.
+fn unfit(settings: &Settings, view: &View, node: &NodeId, now: Moment) -> Option<String> {
+    let facts = view.facts(node, settings.policy.stage_patience, now)?;
+    let filtered = facts.replication.as_ref().is_some_and(|replication| replication.filtered);
+    filtered.then(|| "it filters or delays replication".to_owned())
+}
+
+/// The candidate, and the servers that promised at this ballot with receivers stopped and hold nothing beyond the goal.
+fn group(
+    settings: &Settings,
+    view: &View,
+    promises: &Promises,
+    base: &Record,
+    winner: &NodeId,
+    goal: &GtidSet,
+    now: Moment,
+) -> Result<WriteGroup, Unplanned> {
+    let mut members = BTreeSet::from([winner.clone()]);
+    for (node, promise) in promises.iter() {
+        let known = promises.holding(node).is_some_and(|set| goal.contains(set) == Ok(true));
+        let wanted = settings.servers.get(node).is_some_and(|server| {
+            server.promotion != crate::settings::Promotion::Never
+                || base.group().is_some_and(|group| group.members.contains(node))
+        });
+        if promise.duty == Duty::ReceiverStopped && known && wanted && unfit(settings, view, node, now).is_none() {
+            members.insert(node.clone());
+        }
+    }
+    let before = base.group().map_or(0, |group| group.acks);
+    let acks = before.min(u32::try_from(members.len().saturating_sub(1)).unwrap_or(u32::MAX));
+    if acks == 0 {
+        return Err(Unplanned(vec![format!(
+            "with {} alone nobody is left to acknowledge (k = 0 needs a lease, which this version does not have); bring a replica back",
+            names(&members)
+        )]));
+    }
+    Ok(WriteGroup { primary: winner.clone(), members, acks })
+}
+
+/// Who can deliver what: living servers first, by replication; then dead ones, by their binlog's tail.
+fn donors(
+    promises: &Promises,
+    base: &Record,
+    shown: &Shown<'_>,
+    winner: &NodeId,
+) -> Result<Vec<(NodeId, CatchUpHow, GtidSet)>, MixedFlavours> {
+    let mut donors = Vec::new();
+    for (node, set) in shown.iter().filter(|(node, _)| **node != winner) {
+        let how = match promises.get(node).map(|promise| &promise.duty) {
+            Some(Duty::ReceiverStopped | Duty::Fenced) => CatchUpHow::Replicate,
+            Some(Duty::ProcessExited) => CatchUpHow::Tail,
+            Some(Duty::Nothing | Duty::Failed { .. }) | None => continue,
+        };
+        donors.push(((*node).clone(), how, lawful(base, shown, set)?));
+    }
+    donors.sort_by_key(|(_, how, _)| match how {
+        CatchUpHow::Replicate => 0,
+        CatchUpHow::Tail => 1,
+    });
+    Ok(donors)
+}
+
+impl Plan {
+    /// Chooses the next donor for a winner that holds `received`; false if nobody can deliver what is missing.
+    pub(crate) fn caught_up(&mut self, received: &GtidSet) -> bool {
+        self.donor = None;
+        if received.contains(&self.goal) == Ok(true) {
+            return true;
+        }
+        while !self.later.is_empty() {
+            let (node, how, set) = self.later.remove(0);
+            if received.contains(&set) == Ok(false) {
+                self.donor = Some((node, how));
+                return true;
+            }
+        }
+        false
+    }
+
+    /// The record that names the winner at `ballot`.
+    #[must_use]
+    pub fn record(&self, ballot: &Ballot) -> Record {
+        let mut record = self.base.clone();
+        let epoch = Epoch(ballot.clone());
+        record.epoch = epoch.clone();
+        record.primary = self.winner.clone();
+        record.opened = false;
+        record.groups.push(self.group.clone());
+        record.reigns.retain(|reign| reign.origin != self.origin);
+        record.reigns.push(Reign {
+            epoch,
+            node: self.winner.clone(),
+            origin: self.origin.clone(),
+            set_before: self.goal.clone(),
+        });
+        record
+    }
+}

@@ -1,0 +1,141 @@
+//! One vote round without side effects: to take the lead, or to change the record.
+
+use tasuki_schemas::answer::Refusal;
+use tasuki_schemas::ballot::Ballot;
+use tasuki_schemas::command::{Kind, Request};
+use tasuki_schemas::id::NodeId;
+use tasuki_schemas::moment::Moment;
+use tasuki_schemas::record::{Record, WriteGroup};
+
+use crate::outbox::{Outbox, Topic};
+use crate::proof::Promises;
+use crate::settings::Settings;
+use crate::view::View;
+
+/// What the round is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// To lead: the record stays as it is.
+    TakeOver,
+    /// The barrier row was acknowledged: older groups no longer count.
+    Open,
+    /// A server that caught up joins the write group.
+    Widen(NodeId),
+}
+
+/// A vote round under way.
+#[derive(Clone, Debug)]
+pub struct Proposal {
+    purpose: Purpose,
+    promises: Promises,
+    value: Option<Record>,
+    began: Moment,
+}
+
+/// Where a round stands.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Progress {
+    /// Answers are missing.
+    Pending,
+    /// Decided.
+    Decided(Box<Record>),
+    /// Somebody was promised more, or too few answered in time.
+    Lost,
+    /// Voters are bound by a failover promise: only a failover can go on.
+    Unfinished,
+}
+
+impl Proposal {
+    /// Begins a round.
+    #[must_use]
+    pub const fn new(ballot: Ballot, purpose: Purpose, now: Moment) -> Self {
+        Self { purpose, promises: Promises::new(ballot), value: None, began: now }
+    }
+
+    /// Its ballot.
+    #[must_use]
+    pub const fn ballot(&self) -> &Ballot {
+        self.promises.ballot()
+    }
+
+    /// Asks whom it has to, and reads what was answered.
+    pub(crate) fn step(&mut self, settings: &Settings, view: &View, outbox: &mut Outbox, now: Moment) -> Progress {
+        let ballot = self.ballot().clone();
+        for node in settings.nodes() {
+            let Some(answers) = view.answers(node, &ballot) else { continue };
+            if let Some(promise) = &answers.promise {
+                self.promises.keep(node, promise);
+            }
+            match &answers.refusal {
+                Some(Refusal::Unfinished { .. }) => return Progress::Unfinished,
+                Some(Refusal::Promised { promised }) if *promised > ballot => return Progress::Lost,
+                _ => {}
+            }
+        }
+        if self.value.is_none() {
+            self.value = self.promises.base().map(|base| changed(&base.record, &self.purpose));
+        }
+        if let Some(record) = &self.value {
+            ask_accept(settings, view, &ballot, record, outbox, now);
+            if accepted(view, &ballot, record) {
+                return Progress::Decided(Box::new(record.clone()));
+            }
+        } else {
+            let prepare = Request::Prepare { ballot, kind: Kind::Vote, evidence: None };
+            for node in settings.nodes().filter(|node| self.promises.get(node).is_none()) {
+                outbox.ask(node, Topic::Prepare, prepare.clone(), settings.policy.repeat, now);
+            }
+        }
+        let patience = settings.policy.leader_patience * 4;
+        if now.since(self.began) > patience { Progress::Lost } else { Progress::Pending }
+    }
+}
+
+fn changed(base: &Record, purpose: &Purpose) -> Record {
+    let mut record = base.clone();
+    match purpose {
+        Purpose::TakeOver => {}
+        Purpose::Open => {
+            record.opened = true;
+            record.groups.drain(..record.groups.len().saturating_sub(1));
+        }
+        Purpose::Widen(node) => {
+            // n − k of the wider group contain n − k of the narrower one, so it replaces it at once.
+            if let Some(group) = record.group().cloned()
+                && record.opened
+            {
+                let mut members = group.members;
+                members.insert(node.clone());
+                record.groups = vec![WriteGroup { members, ..group }];
+            }
+        }
+    }
+    record
+}
+
+/// Asks every node that has not accepted yet to accept.
+pub(crate) fn ask_accept(
+    settings: &Settings,
+    view: &View,
+    ballot: &Ballot,
+    record: &Record,
+    outbox: &mut Outbox,
+    now: Moment,
+) {
+    let accept = Request::Accept { ballot: ballot.clone(), record: Box::new(record.clone()) };
+    for node in settings.nodes() {
+        if !view.answers(node, ballot).is_some_and(|answers| answers.accepted) {
+            outbox.ask(node, Topic::Accept, accept.clone(), settings.policy.repeat, now);
+        }
+    }
+}
+
+/// Whether a majority of the record's voters accepted it at this ballot.
+pub(crate) fn accepted(view: &View, ballot: &Ballot, record: &Record) -> bool {
+    let voted = |node: &NodeId, incarnation| {
+        view.answers(node, ballot).is_some_and(|answers| answers.accepted)
+            && view.ledger(node).is_some_and(|ledger| ledger.incarnation == incarnation)
+    };
+    let votes = record.voters.iter().filter(|(node, incarnation)| voted(node, **incarnation)).count();
+    votes >= record.majority()
+}

@@ -1,0 +1,197 @@
+//! Makes every managed server match the record: follow, join the write group, or stay out in quarantine.
+
+use std::time::Duration;
+
+use tasuki_schemas::id::NodeId;
+use tasuki_schemas::moment::Moment;
+use tasuki_schemas::observation::{Connection, Facts, Received, Thread};
+use tasuki_schemas::record::{Mode, Record};
+
+use crate::diagnose::stray;
+use crate::settings::{Promotion, Settings};
+use crate::view::View;
+
+/// A server must be seen astray for so long before it is touched: facts are read at intervals.
+const DEBOUNCE: Duration = Duration::from_millis(700);
+/// How long a comparison of two positions is good for.
+const GOOD_FOR: Duration = Duration::from_secs(4);
+
+/// What is remembered about one server between looks.
+#[derive(Clone, Debug, Default)]
+pub struct Care {
+    astray_since: Option<Moment>,
+    holds_all_at: Option<Moment>,
+    within_at: Option<Moment>,
+    extras: Option<String>,
+    told: Option<String>,
+}
+
+/// What a server needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Finding {
+    /// Nothing.
+    Well,
+    /// Nothing yet.
+    Wait,
+    /// Fresh positions: the server's first, then the primary's.
+    AskPositions,
+    /// To follow the primary.
+    Follow,
+    /// A place in the write group.
+    Widen,
+    /// Its semi-sync side switched on.
+    Join,
+    /// People, who must know this.
+    Tell(String),
+}
+
+impl Care {
+    /// Looks at one server that is not the primary. `record` is decided and opened.
+    pub fn look(&mut self, settings: &Settings, view: &View, record: &Record, node: &NodeId, now: Moment) -> Finding {
+        if record.mode == Mode::Observe {
+            return Finding::Well;
+        }
+        let answering = view
+            .server(node, settings.policy.silence, now)
+            .is_some_and(|server| server.connection == Connection::Answering);
+        let Some(facts) = view.facts(node, settings.policy.silence, now).filter(|_| answering) else {
+            *self = Self { told: self.told.take(), ..Self::default() };
+            return Finding::Wait;
+        };
+        if facts.writable {
+            return Finding::Wait;
+        }
+        self.compare(view, record, node, now);
+        match stray(settings, view, record, node, now) {
+            Some(reason) => {
+                let source = settings.servers.get(&record.primary).map(|server| server.address.into());
+                let from_primary = facts.replication.as_ref().is_some_and(|own| Some(&own.source) == source.as_ref());
+                self.look_at_stray(view, record, node, from_primary, &reason, now)
+            }
+            None => self.look_at_follower(settings, record, node, facts, now),
+        }
+    }
+
+    /// What the server holds that the primary does not.
+    #[must_use]
+    pub fn extras(&self) -> Option<&str> {
+        self.extras.as_deref()
+    }
+
+    /// Compares positions. The set that was read first must be within the other, never the other way round.
+    fn compare(&mut self, view: &View, record: &Record, node: &NodeId, now: Moment) {
+        let Some(((own, own_at), (primary, primary_at))) = view.position(node).zip(view.position(&record.primary))
+        else {
+            return;
+        };
+        let Received::Known { set } = &own.received else { return };
+        if primary_at < own_at {
+            if set.contains(&primary.executed) == Ok(true) {
+                self.holds_all_at = Some(now);
+            }
+        } else if self.astray_since.is_none_or(|since| since < own_at) {
+            match primary.executed.contains(set) {
+                Ok(true) => {
+                    self.within_at = Some(now);
+                    self.extras = None;
+                }
+                Ok(false) => {
+                    self.within_at = None;
+                    self.extras = set.subtract(&primary.executed).ok().map(|extras| extras.to_string());
+                }
+                Err(_) => self.within_at = None,
+            }
+        }
+    }
+
+    fn look_at_stray(
+        &mut self,
+        view: &View,
+        record: &Record,
+        node: &NodeId,
+        from_primary: bool,
+        reason: &str,
+        now: Moment,
+    ) -> Finding {
+        let since = *self.astray_since.get_or_insert_with(|| {
+            self.within_at = None;
+            now
+        });
+        self.holds_all_at = None;
+        if now.since(since) < DEBOUNCE {
+            return Finding::Wait;
+        }
+        if let Some(extras) = &self.extras {
+            return self.tell(format!(
+                "quarantined: it holds transactions that {} does not: {extras}; archive them, then re-clone the server",
+                record.primary
+            ));
+        }
+        if self.within_at.is_some_and(|at| now.since(at) < GOOD_FOR) {
+            return self.tell_or(format!("set to follow {}, since {reason}", record.primary), Finding::Follow);
+        }
+        let unread =
+            view.position(node).is_some_and(|(position, _)| matches!(position.received, Received::Unknown { .. }));
+        // A restarted replica whose relay files were not read may fetch them anew only from the primary they came from,
+        // which still has them.
+        if unread && from_primary && executed_within(view, record, node) {
+            return self.tell_or(format!("set to follow {} again, since {reason}", record.primary), Finding::Follow);
+        }
+        Finding::AskPositions
+    }
+
+    fn look_at_follower(
+        &mut self,
+        settings: &Settings,
+        record: &Record,
+        node: &NodeId,
+        facts: &Facts,
+        now: Moment,
+    ) -> Finding {
+        self.astray_since = None;
+        let Some(group) = record.group() else { return Finding::Well };
+        if group.members.contains(node) {
+            let joined = facts.semi_sync.replica_enabled || group.acks == 0;
+            return if joined { Finding::Well } else { Finding::Join };
+        }
+        let never = settings.servers.get(node).is_none_or(|server| server.promotion == Promotion::Never);
+        if never || group.acks == 0 {
+            return Finding::Well;
+        }
+        let Some(replication) = &facts.replication else { return Finding::Wait };
+        if replication.filtered {
+            return self.tell("kept out of the write group: it filters or delays replication".to_owned());
+        }
+        if let Some(gate) = facts.failing_gates.first() {
+            return self
+                .tell(format!("kept out of the write group: {} is {}; set {}", gate.setting, gate.found, gate.fix));
+        }
+        let recent = |at: Option<Moment>| at.is_some_and(|at| now.since(at) < GOOD_FOR);
+        let flowing = replication.receiver == Thread::Running && replication.applier == Thread::Running;
+        if flowing && recent(self.holds_all_at) && recent(self.within_at) {
+            return self
+                .tell_or(format!("caught up with {}; it joins the write group", record.primary), Finding::Widen);
+        }
+        Finding::AskPositions
+    }
+
+    fn tell(&mut self, sentence: String) -> Finding {
+        self.tell_or(sentence, Finding::Wait)
+    }
+
+    /// Tells a sentence once, before the finding itself.
+    fn tell_or(&mut self, sentence: String, finding: Finding) -> Finding {
+        if self.told.as_ref() == Some(&sentence) {
+            return finding;
+        }
+        self.told = Some(sentence.clone());
+        Finding::Tell(sentence)
+    }
+}
+
+/// Whether the primary has all that a server executed.
+fn executed_within(view: &View, record: &Record, node: &NodeId) -> bool {
+    view.position(node)
+        .zip(view.position(&record.primary))
+        .is_some_and(|((own, _), (primary, _))| primary.executed.contains(&own.executed) == Ok(true))
+}

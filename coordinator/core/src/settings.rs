@@ -1,0 +1,108 @@
+//! What a coordinator is told at start: the cluster file, typed.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tasuki_schemas::gtid::Flavour;
+use tasuki_schemas::id::{BootId, ClusterName, CoordinatorId, NodeId};
+use tasuki_schemas::record::Mode;
+
+/// Everything that stays the same during a run.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// This coordinator.
+    pub me: CoordinatorId,
+    /// Its run.
+    pub boot: BootId,
+    /// The cluster.
+    pub cluster: ClusterName,
+    /// Its servers' flavour.
+    pub flavour: Flavour,
+    /// Its servers.
+    pub servers: BTreeMap<NodeId, Server>,
+    /// Nodes without a server.
+    pub witnesses: Vec<NodeId>,
+    /// All coordinators, by rank.
+    pub coordinators: Vec<CoordinatorId>,
+    /// What `init` proposes.
+    pub mode: Mode,
+    /// Patience and periods.
+    pub policy: Policy,
+    /// Seed of this run's random numbers.
+    pub seed: u64,
+}
+
+/// One server of the cluster file.
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// Where replicas reach it.
+    pub address: SocketAddr,
+    /// Whether it may win an election.
+    pub promotion: Promotion,
+    /// Its place in the file: the last tie-breaker.
+    pub order: usize,
+}
+
+/// The operator's wish about a server's promotion. The order is the order of preference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Promotion {
+    /// Rather than others.
+    Prefer,
+    /// No wish.
+    Neutral,
+    /// Only if nobody else can.
+    Avoid,
+    /// Not at all.
+    Never,
+}
+
+/// Periods and patience. Every wait of the core is one of these.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// Between two heartbeats of a coordinator.
+    pub heartbeat: Duration,
+    /// A node or source unheard for this long is silent.
+    pub silence: Duration,
+    /// A server that answers nothing, or writes nothing, for this long hangs.
+    pub hang: Duration,
+    /// How long a failover waits for the dead primary's unacknowledged tail, and for late answers, once it is proved.
+    pub tail_patience: Duration,
+    /// A leader unheard for this long is gone.
+    pub leader_patience: Duration,
+    /// Each rank waits this much longer before it takes over.
+    pub rank_step: Duration,
+    /// A request without an answer is repeated after this.
+    pub repeat: Duration,
+    /// An attempt's stage that has not ended by then is given up.
+    pub stage_patience: Duration,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            heartbeat: Duration::from_millis(100),
+            silence: Duration::from_millis(800),
+            hang: Duration::from_secs(3),
+            tail_patience: Duration::from_millis(100),
+            leader_patience: Duration::from_millis(400),
+            rank_step: Duration::from_millis(300),
+            repeat: Duration::from_millis(50),
+            stage_patience: Duration::from_secs(5),
+        }
+    }
+}
+
+impl Settings {
+    /// All nodes: servers and witnesses.
+    pub fn nodes(&self) -> impl Iterator<Item = &NodeId> {
+        self.servers.keys().chain(&self.witnesses)
+    }
+
+    /// How long this coordinator lets others go first.
+    #[must_use]
+    pub fn rank_delay(&self) -> Duration {
+        let rank = self.coordinators.iter().position(|name| *name == self.me).unwrap_or(self.coordinators.len());
+        self.policy.rank_step * u32::try_from(rank).unwrap_or(u32::MAX)
+    }
+}

@@ -1,0 +1,207 @@
+//! The latest of everything heard. Keeps an observation only if it is fresh: it echoes one of this coordinator's last
+//! five nonces, so that nothing replayed is believed.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use tasuki_schemas::answer::Answers;
+use tasuki_schemas::ballot::Ballot;
+use tasuki_schemas::command::Heartbeat;
+use tasuki_schemas::id::{Boot, CoordinatorId, NodeId, Nonce};
+use tasuki_schemas::moment::Moment;
+use tasuki_schemas::observation::{Facts, LedgerView, Observation, Position, ServerView};
+use tasuki_schemas::record::Accepted;
+
+/// How many of its own nonces a coordinator still takes for fresh.
+const NONCES: usize = 5;
+
+/// The latest report of one node.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// The report.
+    pub observation: Observation,
+    /// When it arrived here.
+    pub at: Moment,
+    stamp: Stamp,
+}
+
+/// A message's place among its sender's: two carriers overtake each other, so the later one is told by this.
+pub type Stamp = (Boot, u64);
+
+/// All latest reports.
+#[derive(Clone, Debug)]
+pub struct View {
+    me: CoordinatorId,
+    /// Nothing was heard before this.
+    pub started: Moment,
+    nonces: VecDeque<Nonce>,
+    nodes: BTreeMap<NodeId, Seen>,
+    positions: BTreeMap<NodeId, (Position, Moment, Stamp)>,
+    coordinators: BTreeMap<CoordinatorId, (Heartbeat, Moment)>,
+}
+
+impl View {
+    /// Nothing heard yet.
+    #[must_use]
+    pub const fn new(me: CoordinatorId, started: Moment) -> Self {
+        Self {
+            me,
+            started,
+            nonces: VecDeque::new(),
+            nodes: BTreeMap::new(),
+            positions: BTreeMap::new(),
+            coordinators: BTreeMap::new(),
+        }
+    }
+
+    /// Remembers a nonce of this coordinator's own.
+    pub fn sent_nonce(&mut self, nonce: Nonce) {
+        self.nonces.push_back(nonce);
+        if self.nonces.len() > NONCES {
+            self.nonces.pop_front();
+        }
+    }
+
+    /// Keeps an observation; false if it is stale.
+    pub fn observed(&mut self, observation: Observation, stamp: Stamp, now: Moment) -> bool {
+        let fresh = observation.heard.get(&self.me).is_some_and(|nonce| self.nonces.contains(nonce))
+            && self.nodes.get(&observation.node).is_none_or(|seen| seen.stamp < stamp);
+        if fresh {
+            self.nodes.insert(observation.node.clone(), Seen { observation, at: now, stamp });
+        }
+        fresh
+    }
+
+    /// Keeps a position; false if it is stale.
+    pub fn positioned(&mut self, position: Position, stamp: Stamp, now: Moment) -> bool {
+        let fresh = self.positions.get(&position.node).is_none_or(|(_, _, last)| *last < stamp);
+        if fresh {
+            self.positions.insert(position.node.clone(), (position, now, stamp));
+        }
+        fresh
+    }
+
+    /// Keeps another coordinator's heartbeat.
+    pub fn beaten(&mut self, heartbeat: Heartbeat, now: Moment) {
+        if heartbeat.coordinator != self.me {
+            self.coordinators.insert(heartbeat.coordinator.clone(), (heartbeat, now));
+        }
+    }
+
+    /// The nodes heard within `patience`.
+    pub fn heard(&self, patience: Duration, now: Moment) -> impl Iterator<Item = (&NodeId, &Observation)> {
+        self.nodes
+            .iter()
+            .filter(move |(_, seen)| now.since(seen.at) <= patience)
+            .map(|(node, seen)| (node, &seen.observation))
+    }
+
+    /// A node's report, if heard within `patience`.
+    #[must_use]
+    pub fn node(&self, node: &NodeId, patience: Duration, now: Moment) -> Option<&Observation> {
+        self.nodes.get(node).filter(|seen| now.since(seen.at) <= patience).map(|seen| &seen.observation)
+    }
+
+    /// A server as its node sees it, if heard within `patience`.
+    #[must_use]
+    pub fn server(&self, node: &NodeId, patience: Duration, now: Moment) -> Option<&ServerView> {
+        self.node(node, patience, now).and_then(|observation| observation.server.as_ref())
+    }
+
+    /// A server's facts, if heard within `patience`.
+    #[must_use]
+    pub fn facts(&self, node: &NodeId, patience: Duration, now: Moment) -> Option<&Facts> {
+        self.server(node, patience, now).and_then(|server| server.facts.as_ref())
+    }
+
+    /// How long nothing was heard from a node.
+    #[must_use]
+    pub fn silence_of(&self, node: &NodeId, now: Moment) -> Duration {
+        now.since(self.nodes.get(node).map_or(self.started, |seen| seen.at))
+    }
+
+    /// A server's position and when it arrived.
+    #[must_use]
+    pub fn position(&self, node: &NodeId) -> Option<(&Position, Moment)> {
+        self.positions.get(node).map(|(position, at, _)| (position, *at))
+    }
+
+    /// A node's answers to this coordinator at `ballot`.
+    #[must_use]
+    pub fn answers(&self, node: &NodeId, ballot: &Ballot) -> Option<&Answers> {
+        self.nodes
+            .get(node)
+            .and_then(|seen| seen.observation.answers.get(&self.me))
+            .filter(|answers| answers.ballot.as_ref() == Some(ballot))
+    }
+
+    /// What a node remembers as a voter, as last reported.
+    #[must_use]
+    pub fn ledger(&self, node: &NodeId) -> Option<&LedgerView> {
+        self.nodes.get(node).map(|seen| &seen.observation.ledger)
+    }
+
+    /// A node's answers to this coordinator, whatever their ballot.
+    #[must_use]
+    pub fn any_answers(&self, node: &NodeId) -> Option<&Answers> {
+        self.nodes.get(node).and_then(|seen| seen.observation.answers.get(&self.me))
+    }
+
+    /// The highest accepted record that any node reported. Accepted is not decided: enough to diagnose by.
+    #[must_use]
+    pub fn highest_accepted(&self) -> Option<&Accepted> {
+        self.nodes
+            .values()
+            .filter_map(|seen| seen.observation.ledger.accepted.as_ref())
+            .max_by(|a, b| a.ballot.cmp(&b.ballot))
+    }
+
+    /// The highest ballot that any node reported as promised or accepted.
+    #[must_use]
+    pub fn highest_ballot(&self) -> Option<&Ballot> {
+        self.nodes
+            .values()
+            .flat_map(|seen| {
+                let ledger = &seen.observation.ledger;
+                [ledger.promised.as_ref(), ledger.accepted.as_ref().map(|accepted| &accepted.ballot)]
+            })
+            .flatten()
+            .max()
+    }
+
+    /// The highest unfinished failover promise of any node heard within `patience`.
+    #[must_use]
+    pub fn unfinished(&self, patience: Duration, now: Moment) -> Option<&Ballot> {
+        self.heard(patience, now).filter_map(|(_, observation)| observation.ledger.failover.as_ref()).max()
+    }
+
+    /// Whether `ballot` is owned by a coordinator that is alive and says so.
+    #[must_use]
+    pub fn is_led(&self, ballot: &Ballot, patience: Duration, now: Moment) -> bool {
+        self.coordinators.get(&ballot.coordinator).is_some_and(|(heartbeat, at)| {
+            now.since(*at) <= patience && heartbeat.leading.as_ref().is_some_and(|leading| leading >= ballot)
+        })
+    }
+
+    /// The other coordinator that says it leads with the highest ballot, if heard within `patience`.
+    #[must_use]
+    pub fn leader(&self, patience: Duration, now: Moment) -> Option<(&CoordinatorId, &Ballot)> {
+        self.coordinators
+            .iter()
+            .filter(|(_, (_, at))| now.since(*at) <= patience)
+            .filter_map(|(name, (heartbeat, _))| heartbeat.leading.as_ref().map(|ballot| (name, ballot)))
+            .max_by(|a, b| a.1.cmp(b.1))
+    }
+
+    /// All latest reports, for the snapshot.
+    #[must_use]
+    pub fn nodes(&self) -> BTreeMap<NodeId, Observation> {
+        self.nodes.iter().map(|(node, seen)| (node.clone(), seen.observation.clone())).collect()
+    }
+
+    /// All latest positions, for the snapshot.
+    #[must_use]
+    pub fn positions(&self) -> BTreeMap<NodeId, Position> {
+        self.positions.iter().map(|(node, (position, ..))| (node.clone(), position.clone())).collect()
+    }
+}
