@@ -179,7 +179,13 @@ impl Coordinator {
     }
 
     fn diagnose(&mut self, record: Option<&Record>, now: Moment) {
-        let mut diagnosis = diagnose(&self.settings, &self.view, record, now);
+        let mut diagnosis = diagnose(&self.settings, &self.view, record, self.ballot(), now);
+        if let Diagnosis::PrimaryHostLost { primary, .. } = &diagnosis
+            && !self.verdicts.greeted().is_empty()
+        {
+            let still_heard_by = self.verdicts.greeted().clone();
+            diagnosis = Diagnosis::PrimaryUnseen { primary: primary.clone(), still_heard_by };
+        }
         if matches!(diagnosis, Diagnosis::Healthy | Diagnosis::ReplicaStray { .. } | Diagnosis::GroupTooSmall { .. })
             && let Some((node, extras)) = self.quarantine().into_iter().next()
         {
@@ -393,6 +399,7 @@ impl Coordinator {
     fn leader(&self, now: Moment) -> Option<CoordinatorId> {
         match &self.role {
             Role::Leading(_) | Role::Failing(_) => Some(self.settings.me.clone()),
+            Role::Proposing(proposal, _) if *proposal.purpose() != Purpose::TakeOver => Some(self.settings.me.clone()),
             Role::Following | Role::Proposing(..) => {
                 self.view.leader(self.settings.policy.leader_patience, now).map(|(name, _)| name.clone())
             }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use tasuki_schemas::ballot::Ballot;
 use tasuki_schemas::event::Diagnosis;
 use tasuki_schemas::id::NodeId;
 use tasuki_schemas::moment::Moment;
@@ -12,9 +13,16 @@ use tasuki_schemas::record::Record;
 use crate::settings::Settings;
 use crate::view::View;
 
-/// The diagnosis of a cluster. Worst first; exactly one.
+/// The diagnosis of a cluster. Worst first; exactly one. `mine` is the ballot that this coordinator is busy with: its
+/// own promises are no unfinished attempt.
 #[must_use]
-pub fn diagnose(settings: &Settings, view: &View, record: Option<&Record>, now: Moment) -> Diagnosis {
+pub fn diagnose(
+    settings: &Settings,
+    view: &View,
+    record: Option<&Record>,
+    mine: Option<&Ballot>,
+    now: Moment,
+) -> Diagnosis {
     let Some(record) = record else {
         return Diagnosis::Unborn;
     };
@@ -35,7 +43,13 @@ pub fn diagnose(settings: &Settings, view: &View, record: Option<&Record>, now: 
         || Some(unheard_primary(settings, view, record, now)),
         |observation| heard_primary(settings, view, record, observation, now),
     );
-    verdict.unwrap_or_else(|| lesser(settings, view, record, now))
+    verdict.unwrap_or_else(|| {
+        let unfinished = view.unfinished(silence, now).filter(|ballot| Some(*ballot) != mine);
+        unfinished.map_or_else(
+            || lesser(settings, view, record, now),
+            |ballot| Diagnosis::AttemptUnfinished { ballot: ballot.clone() },
+        )
+    })
 }
 
 fn unsupported(settings: &Settings, view: &View, now: Moment) -> Option<(NodeId, String)> {
@@ -151,9 +165,6 @@ fn followers(settings: &Settings, view: &View, record: &Record, now: Moment) -> 
 /// The primary serves; what else is not as it should be?
 fn lesser(settings: &Settings, view: &View, record: &Record, now: Moment) -> Diagnosis {
     let silence = settings.policy.silence;
-    if let Some(ballot) = view.unfinished(silence, now) {
-        return Diagnosis::AttemptUnfinished { ballot: ballot.clone() };
-    }
     let mut writable: BTreeSet<NodeId> = settings
         .servers
         .keys()

@@ -58,6 +58,12 @@ impl Proposal {
         self.promises.ballot()
     }
 
+    /// What it is for.
+    #[must_use]
+    pub const fn purpose(&self) -> &Purpose {
+        &self.purpose
+    }
+
     /// Asks whom it has to, and reads what was answered.
     pub(crate) fn step(&mut self, settings: &Settings, view: &View, outbox: &mut Outbox, now: Moment) -> Progress {
         let ballot = self.ballot().clone();

@@ -32,7 +32,10 @@ pub fn sentence(diagnosis: &Diagnosis) -> String {
             format!("{primary} has answered no write for {for_ms} ms; failing over.")
         }
         Diagnosis::PrimaryHostLost { primary, lost_by } => {
-            format!("Nobody hears {primary} any more, and its replicas lost it ({}); failing over.", set(lost_by))
+            format!(
+                "Nobody hears {primary} any more, and its replicas lost it ({}); the voters look themselves, then it is failed over.",
+                set(lost_by)
+            )
         }
         Diagnosis::PrimaryUnseen { primary, still_heard_by } => {
             format!("{primary} is silent here but answers {}; no failover.", set(still_heard_by))

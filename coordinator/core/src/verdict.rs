@@ -36,6 +36,7 @@ const OPINION: Duration = Duration::from_millis(400);
 pub(crate) struct Verdicts {
     closed_since: Option<Moment>,
     asked: Option<(Nonce, Moment)>,
+    greeted: BTreeSet<NodeId>,
     news: Option<(Epoch, NodeId)>,
     draws: u64,
 }
@@ -43,6 +44,11 @@ pub(crate) struct Verdicts {
 impl Verdicts {
     pub(crate) const fn is_asking(&self) -> bool {
         self.asked.is_some()
+    }
+
+    /// The voters whom the silent primary greets.
+    pub(crate) const fn greeted(&self) -> &BTreeSet<NodeId> {
+        &self.greeted
     }
 
     /// True once for each primary of each epoch: a decision that is only told is told once.
@@ -65,8 +71,9 @@ impl Verdicts {
         if !matches!(diagnosis, Diagnosis::PrimaryClosed { .. }) {
             self.closed_since = None;
         }
-        if !matches!(diagnosis, Diagnosis::PrimaryHostLost { .. }) {
+        if !matches!(diagnosis, Diagnosis::PrimaryHostLost { .. } | Diagnosis::PrimaryUnseen { .. }) {
             self.asked = None;
+            self.greeted.clear();
         }
         if matches!(diagnosis, Diagnosis::Healthy) {
             self.news = None;
@@ -77,11 +84,12 @@ impl Verdicts {
                 let since = *self.closed_since.get_or_insert(now);
                 if now.since(since) >= CLOSED_FOR { Verdict::Certain } else { Verdict::No }
             }
-            Diagnosis::PrimaryHostLost { primary, .. } => self.ask(settings, view, record, primary, outbox, now),
+            Diagnosis::PrimaryHostLost { primary, .. } | Diagnosis::PrimaryUnseen { primary, .. } => {
+                self.ask(settings, view, record, primary, outbox, now)
+            }
             Diagnosis::Unborn
             | Diagnosis::CoordinatorBlind { .. }
             | Diagnosis::Healthy
-            | Diagnosis::PrimaryUnseen { .. }
             | Diagnosis::PrimaryRefusing { .. }
             | Diagnosis::ReplicationOnlyPartition { .. }
             | Diagnosis::SidecarLost { .. }
@@ -110,10 +118,13 @@ impl Verdicts {
         }
         let Some((nonce, _)) = self.asked else { return Verdict::Asking };
         let voters: BTreeSet<&NodeId> = record.voters.keys().filter(|node| *node != primary).collect();
-        let looks = voters.iter().filter_map(|node| {
-            view.any_answers(node)?.probe.as_ref().filter(|probe| probe.nonce == nonce).map(|probe| probe.look)
-        });
-        let looks: Vec<Look> = looks.collect();
+        let looks: Vec<(&NodeId, Look)> = voters
+            .iter()
+            .filter_map(|node| {
+                let answer = view.any_answers(node)?.probe.as_ref().filter(|probe| probe.nonce == nonce)?;
+                Some((*node, answer.look))
+            })
+            .collect();
         for node in voters {
             let request = Request::Probe { nonce, primary: primary.clone() };
             outbox.ask(node, Topic::Probe, request, settings.policy.repeat * 4, now);
