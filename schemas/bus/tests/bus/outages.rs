@@ -172,6 +172,22 @@ async fn a_peer_that_stops_reading_blocks_nobody_and_comes_back() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_that_falls_silent_is_noticed_though_tcp_sees_nothing() {
+    let mut cluster = Cluster::new(&["c1", "n1"], vec![], true);
+    let n1 = cluster.start("n1");
+    let deaf = Arc::new(AtomicBool::new(false));
+    let detour = forwarder(cluster.addresses[&program("n1")], Arc::clone(&deaf)).await;
+    cluster.addresses.insert(program("n1"), detour);
+    let c1 = cluster.start("c1");
+    c1.await_carriers(0, 1).await;
+    deaf.store(true, Ordering::Relaxed);
+    sleep(Duration::from_millis(2500)).await;
+    for (name, mesh) in [("n1", c1.bus.carriers().mesh), ("c1", n1.bus.carriers().mesh)] {
+        assert!(!mesh[&program(name)], "the silence of {name} was not noticed");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restarted_peer_is_linked_again() {
     let cluster = Cluster::new(&["c1", "n1"], vec![], true);
     let mut c1 = cluster.start("c1");
