@@ -129,10 +129,11 @@ impl Verdicts {
             let request = Request::Probe { nonce, primary: primary.clone() };
             outbox.ask(node, Topic::Probe, request, settings.policy.repeat * 4, now);
         }
-        if looks.contains(&Look::Greeted) || looks.len() < record.majority() {
-            Verdict::Asking
-        } else {
-            Verdict::Certain
+        if looks.len() < record.majority() {
+            return Verdict::Asking;
         }
+        self.greeted =
+            looks.iter().filter(|(_, look)| *look == Look::Greeted).map(|(node, _)| (*node).clone()).collect();
+        if self.greeted.is_empty() { Verdict::Certain } else { Verdict::Asking }
     }
 }
