@@ -43,7 +43,8 @@ pub fn count(state_dir: &Path) -> Result<Boot, BootError> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => 0_u64,
         Err(error) => return Err(io(error)),
     };
-    let start = before + 1;
+    // The wall clock only helps a program whose state directory was emptied: it must not look older than its former runs.
+    let start = (before + 1).max(crate::clock::wall_ms() / 1000);
     let fresh = state_dir.join("starts.new");
     let mut file = fs::File::create(&fresh).map_err(io)?;
     writeln!(file, "{start}").and_then(|()| file.sync_all()).map_err(io)?;

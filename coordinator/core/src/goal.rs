@@ -76,3 +76,68 @@ pub fn goal(record: &Record, shown: &Shown<'_>) -> Result<Option<GtidSet>, Mixed
     }
     Ok(goal)
 }
+
+#[cfg(test)]
+mod tests {
+    use tasuki_schemas::ballot::{Ballot, Epoch};
+    use tasuki_schemas::gtid::Flavour;
+    use tasuki_schemas::id::BootId;
+    use tasuki_schemas::record::Mode;
+
+    use super::*;
+
+    fn set(text: &str) -> GtidSet {
+        GtidSet::parse(Flavour::Mariadb, text).unwrap()
+    }
+
+    fn reign(counter: u64, server: u32, before: &str) -> Reign {
+        let ballot = Ballot { counter, coordinator: "co1".parse().unwrap(), boot: BootId(1) };
+        let node = format!("db{server}").parse().unwrap();
+        Reign { epoch: Epoch(ballot), node, origin: Origin::Mariadb(server), set_before: set(before) }
+    }
+
+    fn record(reigns: Vec<Reign>) -> Record {
+        let last = reigns.last().unwrap().clone();
+        Record {
+            epoch: last.epoch,
+            primary: last.node,
+            opened: true,
+            groups: Vec::new(),
+            reigns,
+            voters: BTreeMap::new(),
+            mode: Mode::Armed,
+        }
+    }
+
+    fn goal_of(record: &Record, sets: &[(&str, &str)]) -> String {
+        let owned: Vec<(NodeId, GtidSet)> =
+            sets.iter().map(|(node, text)| (node.parse().unwrap(), set(text))).collect();
+        let shown: Shown<'_> = owned.iter().map(|(node, set)| (node, set)).collect();
+        goal(record, &shown).unwrap().unwrap().to_string()
+    }
+
+    #[test]
+    fn the_goal_is_the_union_of_what_everybody_shows() {
+        let record = record(vec![reign(1, 1, "")]);
+        assert_eq!(goal_of(&record, &[("db2", "0-1-7"), ("db3", "0-1-9")]), "0-1-9");
+    }
+
+    #[test]
+    fn transactions_of_servers_never_named_are_errant() {
+        let record = record(vec![reign(1, 1, "0-9-4")]);
+        assert_eq!(goal_of(&record, &[("db2", "0-1-7,0-2-8,0-9-4"), ("db3", "0-1-9,0-9-5")]), "0-1-9,0-9-4");
+    }
+
+    #[test]
+    fn a_former_primary_may_not_bring_back_what_a_later_reign_proved_unacknowledged() {
+        let record = record(vec![reign(1, 1, ""), reign(2, 2, "0-1-100")]);
+        // Somebody holds a transaction of the second reign, so 0-1-101 was never acknowledged.
+        assert_eq!(goal_of(&record, &[("db1", "0-1-101"), ("db3", "0-1-100,0-2-102")]), "0-1-100,0-2-102");
+    }
+
+    #[test]
+    fn a_later_reign_that_nobody_shows_proves_nothing_yet() {
+        let record = record(vec![reign(1, 1, ""), reign(2, 2, "0-1-100")]);
+        assert_eq!(goal_of(&record, &[("db1", "0-1-101"), ("db3", "0-1-100")]), "0-1-101");
+    }
+}

@@ -180,3 +180,144 @@ fn covered(promises: &Promises, group: &WriteGroup) -> Result<BTreeSet<NodeId>, 
     }
     Ok(by)
 }
+
+#[cfg(test)]
+mod tests {
+    use tasuki_schemas::answer::Holdings;
+    use tasuki_schemas::ballot::Epoch;
+    use tasuki_schemas::gtid::{Flavour, Origin};
+    use tasuki_schemas::id::{BootId, Incarnation};
+    use tasuki_schemas::observation::Received;
+    use tasuki_schemas::record::{Mode, Reign};
+
+    use super::*;
+
+    fn ballot(counter: u64) -> Ballot {
+        Ballot { counter, coordinator: "co1".parse().unwrap(), boot: BootId(1) }
+    }
+
+    fn node(number: usize) -> NodeId {
+        format!("db{number}").parse().unwrap()
+    }
+
+    fn set(text: &str) -> GtidSet {
+        GtidSet::parse(Flavour::Mariadb, text).unwrap()
+    }
+
+    fn record(groups: Vec<WriteGroup>, voters: usize) -> Record {
+        let epoch = Epoch(ballot(1));
+        Record {
+            epoch: epoch.clone(),
+            primary: groups.last().unwrap().primary.clone(),
+            opened: groups.len() == 1,
+            reigns: vec![Reign { epoch, node: node(0), origin: Origin::Mariadb(1), set_before: set("") }],
+            groups,
+            voters: (0..voters).map(|number| (node(number), Incarnation(number as u64))).collect(),
+            mode: Mode::Armed,
+        }
+    }
+
+    fn group(members: &[usize], acks: u32) -> WriteGroup {
+        WriteGroup { primary: node(members[0]), members: members.iter().map(|number| node(*number)).collect(), acks }
+    }
+
+    fn promise(number: usize, record: &Record, duty: Duty, received: Received) -> Promise {
+        Promise {
+            kind: Kind::Failover,
+            incarnation: Incarnation(number as u64),
+            sequence: 1,
+            accepted: Some(Accepted { ballot: ballot(1), record: record.clone() }),
+            duty,
+            holdings: Some(Holdings { executed: set(""), received }),
+        }
+    }
+
+    fn promises(record: &Record, by: &[(usize, Duty, Received)]) -> Promises {
+        let mut promises = Promises::new(ballot(2));
+        for (number, duty, received) in by {
+            promises.keep(&node(*number), &promise(*number, record, duty.clone(), received.clone()));
+        }
+        promises
+    }
+
+    fn known(text: &str) -> Received {
+        Received::Known { set: set(text) }
+    }
+
+    /// For every size of group and every k: whenever a proof is made, every possible set of k ackers (besides the
+    /// primary, who has the write as well) meets the servers that showed their sets, and fewer than k others remain.
+    #[test]
+    fn every_acknowledged_write_is_shown_and_no_quorum_of_ackers_remains() {
+        for n in 2..=5_usize {
+            for k in 1..n {
+                let members: Vec<usize> = (0..n).collect();
+                let record = record(vec![group(&members, u32::try_from(k).unwrap())], n);
+                for shown in 0..(1_u32 << n) {
+                    let by: Vec<_> = members
+                        .iter()
+                        .filter(|number| shown & (1 << **number) != 0)
+                        .map(|number| (*number, Duty::ReceiverStopped, known("0-1-1")))
+                        .collect();
+                    let proved = QuorumProof::from(&promises(&record, &by)).is_ok();
+                    if !proved {
+                        continue;
+                    }
+                    for ackers in
+                        (0..(1_u32 << n)).filter(|ackers| ackers & 1 == 0 && ackers.count_ones() as usize == k)
+                    {
+                        let holders = ackers | 1;
+                        assert_ne!(shown & holders, 0, "n={n} k={k} shown={shown:b} ackers={ackers:b}");
+                    }
+                    let free = (1..n).filter(|number| shown & (1 << number) == 0).count();
+                    assert!(shown & 1 != 0 || free < k, "n={n} k={k} shown={shown:b}: {free} could still acknowledge");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_vote_an_unknown_set_and_a_failed_duty_show_nothing() {
+        let record = record(vec![group(&[0, 1, 2], 1)], 3);
+        let unknown = Received::Unknown { reason: "restarted".to_owned() };
+        let failed = Duty::Failed { reason: "no answer".to_owned() };
+        for bad in
+            [(1, Duty::Nothing, known("0-1-1")), (1, Duty::ReceiverStopped, unknown), (1, failed, known("0-1-1"))]
+        {
+            let by = [bad, (2, Duty::ReceiverStopped, known("0-1-1"))];
+            assert!(matches!(QuorumProof::from(&promises(&record, &by)), Err(NoProof::TooFew { .. })));
+        }
+    }
+
+    #[test]
+    fn a_server_that_is_down_counts_only_with_its_files_read_to_the_end() {
+        let record = record(vec![group(&[0, 1, 2], 1)], 3);
+        let read = [(0, Duty::ProcessExited, known("0-1-1")), (1, Duty::ReceiverStopped, known("0-1-1"))];
+        assert!(QuorumProof::from(&promises(&record, &read)).is_ok());
+    }
+
+    #[test]
+    fn every_group_since_the_last_opened_one_must_be_covered() {
+        let mut record = record(vec![group(&[0, 1, 2], 1), group(&[1, 2], 1)], 3);
+        record.opened = false;
+        // Trace S2: db2 alone covers the new group, not the old one.
+        let by = [(2, Duty::ReceiverStopped, known("0-1-1")), (0, Duty::Nothing, known(""))];
+        assert!(matches!(QuorumProof::from(&promises(&record, &by)), Err(NoProof::TooFew { needed: 2, .. })));
+    }
+
+    #[test]
+    fn a_promise_of_another_incarnation_is_no_vote() {
+        let record = record(vec![group(&[0, 1, 2], 1)], 3);
+        let mut given = promises(&record, &[(1, Duty::ReceiverStopped, known("0-1-1"))]);
+        let mut copied = promise(2, &record, Duty::ReceiverStopped, known("0-1-1"));
+        copied.incarnation = Incarnation(77);
+        given.keep(&node(2), &copied);
+        assert_eq!(QuorumProof::from(&given).unwrap_err(), NoProof::NoMajority);
+    }
+
+    #[test]
+    fn without_required_acknowledgements_there_is_no_quorum_proof() {
+        let record = record(vec![group(&[0], 0)], 3);
+        let by = [(1, Duty::ReceiverStopped, known("")), (2, Duty::ReceiverStopped, known(""))];
+        assert!(matches!(QuorumProof::from(&promises(&record, &by)), Err(NoProof::Asynchronous { .. })));
+    }
+}

@@ -38,6 +38,9 @@ pub struct View {
     nodes: BTreeMap<NodeId, Seen>,
     positions: BTreeMap<NodeId, (Position, Moment, Stamp)>,
     coordinators: BTreeMap<CoordinatorId, (Heartbeat, Moment)>,
+    /// The newest nonce of each other coordinator that any node echoes, and when it was new: with Redis gone,
+    /// coordinators hear of each other only so.
+    echoed: BTreeMap<CoordinatorId, (Nonce, Moment)>,
 }
 
 impl View {
@@ -51,6 +54,7 @@ impl View {
             nodes: BTreeMap::new(),
             positions: BTreeMap::new(),
             coordinators: BTreeMap::new(),
+            echoed: BTreeMap::new(),
         }
     }
 
@@ -67,9 +71,20 @@ impl View {
         let fresh = observation.heard.get(&self.me).is_some_and(|nonce| self.nonces.contains(nonce))
             && self.nodes.get(&observation.node).is_none_or(|seen| seen.stamp < stamp);
         if fresh {
+            self.overhear(&observation, now);
             self.nodes.insert(observation.node.clone(), Seen { observation, at: now, stamp });
         }
         fresh
+    }
+
+    fn overhear(&mut self, observation: &Observation, now: Moment) {
+        let before = self.nodes.get(&observation.node).map(|seen| &seen.observation.heard);
+        for (coordinator, nonce) in &observation.heard {
+            let news = before.is_some_and(|heard| heard.get(coordinator) != Some(nonce));
+            if *coordinator != self.me && news {
+                self.echoed.insert(coordinator.clone(), (*nonce, now));
+            }
+        }
     }
 
     /// Keeps a position; false if it is stale.
@@ -175,22 +190,21 @@ impl View {
         self.heard(patience, now).filter_map(|(_, observation)| observation.ledger.failover.as_ref()).max()
     }
 
-    /// Whether `ballot` is owned by a coordinator that is alive and says so.
-    #[must_use]
-    pub fn is_led(&self, ballot: &Ballot, patience: Duration, now: Moment) -> bool {
-        self.coordinators.get(&ballot.coordinator).is_some_and(|(heartbeat, at)| {
-            now.since(*at) <= patience && heartbeat.leading.as_ref().is_some_and(|leading| leading >= ballot)
-        })
-    }
-
-    /// The other coordinator that says it leads with the highest ballot, if heard within `patience`.
+    /// The other coordinator that leads: it says so itself, or, unheard, it owns the highest ballot and nodes hear it.
     #[must_use]
     pub fn leader(&self, patience: Duration, now: Moment) -> Option<(&CoordinatorId, &Ballot)> {
-        self.coordinators
+        let direct = self
+            .coordinators
             .iter()
             .filter(|(_, (_, at))| now.since(*at) <= patience)
             .filter_map(|(name, (heartbeat, _))| heartbeat.leading.as_ref().map(|ballot| (name, ballot)))
-            .max_by(|a, b| a.1.cmp(b.1))
+            .max_by(|a, b| a.1.cmp(b.1));
+        direct.or_else(|| {
+            let ballot = self.highest_ballot()?;
+            let (name, (_, at)) = self.echoed.get_key_value(&ballot.coordinator)?;
+            let direct = self.coordinators.get(name).is_some_and(|(_, at)| now.since(*at) <= patience * 4);
+            (!direct && now.since(*at) <= patience + patience / 2).then_some((name, ballot))
+        })
     }
 
     /// All latest reports, for the snapshot.
