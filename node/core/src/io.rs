@@ -1,0 +1,182 @@
+//! What comes into the core and what goes out of it.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+
+use tasuki_schemas::answer::{Holdings, Look};
+use tasuki_schemas::ballot::{Ballot, Epoch};
+use tasuki_schemas::command::{Delivery, Fetch, Heartbeat, Request, Transaction};
+use tasuki_schemas::gtid::GtidSet;
+use tasuki_schemas::id::{CoordinatorId, NodeId, ProgramId};
+use tasuki_schemas::message::Message;
+use tasuki_schemas::observation::{Connection, Facts, Identity, Observation, Position};
+
+use crate::memory::{Memory, ServerRun};
+
+/// Names an effect that was asked for.
+pub type EffectId = u64;
+
+/// What one probe round found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ServerReport {
+    /// The run of the process that was probed; `None` if no process is known.
+    pub run: Option<ServerRun>,
+    /// How the server answered.
+    pub connection: Connection,
+    /// Who it is, once it answered.
+    pub identity: Option<Identity>,
+    /// What it said, if it answered.
+    pub facts: Option<Facts>,
+}
+
+/// One thing that happened.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// Time passed.
+    Woke,
+    /// A coordinator asks for something.
+    Asked {
+        /// Who.
+        from: CoordinatorId,
+        /// Whether its cluster file is the same.
+        same_configuration: bool,
+        /// What.
+        request: Request,
+    },
+    /// A coordinator lives.
+    Beaten(Heartbeat),
+    /// Another node asks for transactions.
+    Fetched {
+        /// Who.
+        from: NodeId,
+        /// What it holds.
+        fetch: Fetch,
+    },
+    /// Another node delivers transactions.
+    Delivered(Delivery),
+    /// A probe round ended.
+    Probed(Box<ServerReport>),
+    /// The process of this run is gone, or its exit flag shows on every task.
+    Exited(ServerRun),
+    /// A position was read.
+    Positioned(Box<Position>),
+    /// The ledger holds this sequence durably.
+    Persisted(u64),
+    /// An effect got somewhere.
+    Progressed(EffectId, Progress),
+    /// An effect ended; nothing of it goes on.
+    Ended(EffectId, Ended),
+}
+
+/// A step of an effect that others must know before its end.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Progress {
+    /// The server is open to clients; the barrier row is still to come.
+    Opened {
+        /// The run that was opened.
+        run: ServerRun,
+        /// What it holds.
+        holdings: Holdings,
+    },
+}
+
+/// How an effect ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Ended {
+    /// A look at another server.
+    Looked(Look),
+    /// Done, with what the server holds now.
+    Done(Holdings),
+    /// The server had to be killed, or was found gone: its files were read.
+    Gone(Holdings),
+    /// Not done.
+    Failed(String),
+    /// Cancelled, and seen gone.
+    Cancelled,
+}
+
+/// An act on this node's server. Every effect has a deadline of its own in the shell.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// See whether a server greets within 100 ms.
+    Look {
+        /// Whom to look at.
+        address: SocketAddr,
+    },
+    /// Reset and refuse the path to the source, or drain it when its process is gone; stop the receiver, verify, read.
+    StopReceiving {
+        /// The record's primary, as the path to cut.
+        source: Option<SocketAddr>,
+        /// The source's process is proved gone: read its socket to the end first.
+        drain: bool,
+    },
+    /// Close the port, end clients' connections, close to writes, verify; SIGKILL if that cannot be verified in time.
+    Fence,
+    /// The server's process is gone: read from its files what it held.
+    ReadFiles {
+        /// It was primary: nothing but its binlog counts. A replica's relay files are not read here.
+        was_primary: bool,
+    },
+    /// Replicate from a source.
+    Follow {
+        /// The primary.
+        source: SocketAddr,
+        /// Acknowledge what is received: the record's group has this node.
+        semi_sync: bool,
+    },
+    /// Switch the semi-sync replica side on and reconnect.
+    JoinGroup,
+    /// Replicate from a living server until the goal is received, then stop receiving.
+    Replicate {
+        /// Whom from.
+        source: SocketAddr,
+        /// Everything to be received.
+        goal: GtidSet,
+    },
+    /// Apply transactions of a dead server's binlog.
+    Apply {
+        /// In commit order.
+        transactions: Vec<Transaction>,
+    },
+    /// Apply the goal, arm semi-sync, open; then write the barrier row.
+    Promote {
+        /// The reign, for the barrier row.
+        epoch: Epoch,
+        /// What must be executed before the server opens.
+        goal: GtidSet,
+        /// Required acknowledgements.
+        acks: u32,
+        /// Servers outside the new group: cut off before the server opens.
+        outside: BTreeSet<SocketAddr>,
+    },
+}
+
+/// One thing to do. None of them is waited for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Output {
+    /// Publish the node's report.
+    Publish(Box<Observation>),
+    /// Publish the server's position.
+    PublishPosition(Box<Position>),
+    /// Read the server's position.
+    ReadPosition,
+    /// Make the memory durable.
+    Persist(Box<Memory>),
+    /// Begin an effect.
+    Execute(EffectId, Effect),
+    /// End an effect at once: kill its connection and see it gone.
+    Cancel(EffectId),
+    /// Read the dead server's binlog tail and deliver it.
+    Deliver {
+        /// To whom.
+        to: NodeId,
+        /// The attempt.
+        ballot: Ballot,
+        /// What the asker holds.
+        have: GtidSet,
+    },
+    /// Say something to one program.
+    Send(ProgramId, Box<Message>),
+    /// From now on the server serves clients as primary, or does not: role page, VIP.
+    Serving(bool),
+}

@@ -1,0 +1,53 @@
+//! What a node remembers across restarts: the payload of its ledger.
+
+use serde::{Deserialize, Serialize};
+use tasuki_schemas::ballot::Ballot;
+use tasuki_schemas::id::Incarnation;
+use tasuki_schemas::observation::LedgerView;
+use tasuki_schemas::record::Accepted;
+
+/// One run of the database server's process: a pid alone is reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerRun {
+    /// Process id.
+    pub pid: u32,
+    /// Start time in clock ticks since boot, field 22 of `/proc/PID/stat`.
+    pub started: u64,
+}
+
+/// A voter's memory.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Memory {
+    /// Random, made once with the ledger.
+    pub incarnation: Incarnation,
+    /// Counts durable writes.
+    pub sequence: u64,
+    /// The highest ballot ever promised; nothing below it is obeyed again.
+    pub promised: Option<Ballot>,
+    /// The highest failover promise that was not ended by accepting a record of at least its ballot.
+    pub failover: Option<Ballot>,
+    /// The record last accepted.
+    pub accepted: Option<Accepted>,
+    /// The run of the server that was opened as primary under the accepted record.
+    pub opened: Option<ServerRun>,
+}
+
+impl Memory {
+    /// A new voter's.
+    #[must_use]
+    pub const fn new(incarnation: Incarnation) -> Self {
+        Self { incarnation, sequence: 0, promised: None, failover: None, accepted: None, opened: None }
+    }
+
+    /// What others may know of it.
+    #[must_use]
+    pub fn view(&self) -> LedgerView {
+        LedgerView {
+            incarnation: self.incarnation,
+            sequence: self.sequence,
+            promised: self.promised.clone(),
+            failover: self.failover.clone(),
+            accepted: self.accepted.clone(),
+        }
+    }
+}

@@ -1,0 +1,323 @@
+//! One node: its state, and the one way in.
+
+use std::collections::BTreeMap;
+
+use tasuki_schemas::answer::{Answers, Look, ProbeAnswer, Refusal};
+use tasuki_schemas::ballot::Ballot;
+use tasuki_schemas::command::Request;
+use tasuki_schemas::id::{CoordinatorId, Nonce, ProgramId};
+use tasuki_schemas::message::Message;
+use tasuki_schemas::moment::Moment;
+use tasuki_schemas::observation::{Facts, Process};
+use tasuki_schemas::record::{Accepted, Mode, Record};
+
+use crate::admit::Pending;
+use crate::io::{Effect, EffectId, Ended, Input, Output, ServerReport};
+use crate::memory::{Memory, ServerRun};
+use crate::orders::Act;
+use crate::settings::Settings;
+
+/// The server as last seen.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Server {
+    pub(crate) report: Option<ServerReport>,
+    pub(crate) read_at: Moment,
+    /// The run that was seen to exit; a report of another run ends this.
+    pub(crate) exited: Option<ServerRun>,
+}
+
+impl Server {
+    pub(crate) fn facts(&self) -> Option<&Facts> {
+        self.report.as_ref().and_then(|report| report.facts.as_ref())
+    }
+
+    pub(crate) fn run(&self) -> Option<ServerRun> {
+        self.report.as_ref().and_then(|report| report.run).filter(|run| Some(*run) != self.exited)
+    }
+
+    pub(crate) fn process(&self) -> Process {
+        match (self.run(), self.exited) {
+            (Some(run), _) => Process::Running { pid: run.pid },
+            (None, Some(_)) => Process::Exited,
+            (None, None) => Process::Unknown,
+        }
+    }
+}
+
+/// The decisions of one node.
+#[derive(Debug)]
+pub struct Node {
+    pub(crate) settings: Settings,
+    pub(crate) memory: Memory,
+    pub(crate) durable: u64,
+    pub(crate) server: Server,
+    pub(crate) heard: BTreeMap<CoordinatorId, Nonce>,
+    pub(crate) answers: BTreeMap<CoordinatorId, Answers>,
+    pub(crate) pending: Option<Pending>,
+    pub(crate) act: Option<Act>,
+    /// A fence that nobody ordered: a server that must not be writable is closed.
+    pub(crate) closing: Option<EffectId>,
+    pub(crate) looks: BTreeMap<EffectId, (CoordinatorId, Nonce)>,
+    pub(crate) serving: bool,
+    pub(crate) dirty: bool,
+    pub(crate) outputs: Vec<Output>,
+    published_at: Option<Moment>,
+    positioned_at: Option<Moment>,
+    last_effect: EffectId,
+}
+
+impl Node {
+    /// A node that has heard nothing yet. `memory` is what its ledger holds durably.
+    #[must_use]
+    pub const fn new(settings: Settings, memory: Memory) -> Self {
+        Self {
+            settings,
+            durable: memory.sequence,
+            memory,
+            server: Server { report: None, read_at: Moment::from_nanos(0), exited: None },
+            heard: BTreeMap::new(),
+            answers: BTreeMap::new(),
+            pending: None,
+            act: None,
+            closing: None,
+            looks: BTreeMap::new(),
+            serving: false,
+            dirty: true,
+            outputs: Vec::new(),
+            published_at: None,
+            positioned_at: None,
+            last_effect: 0,
+        }
+    }
+
+    /// Takes one thing that happened and returns, in order, what to do about it.
+    pub fn handle(&mut self, input: Input, now: Moment) -> Vec<Output> {
+        match input {
+            Input::Woke => {}
+            Input::Asked { from, same_configuration, request } => self.asked(&from, same_configuration, request, now),
+            Input::Beaten(heartbeat) => {
+                self.heard.insert(heartbeat.coordinator, heartbeat.nonce);
+            }
+            Input::Fetched { from, fetch } => {
+                let lawful = self.memory.promised.as_ref() == Some(&fetch.ballot);
+                if lawful && self.server.process() == Process::Exited {
+                    self.outputs.push(Output::Deliver { to: from, ballot: fetch.ballot, have: fetch.have });
+                }
+            }
+            Input::Delivered(delivery) => self.delivered(delivery),
+            Input::Probed(report) => self.probed(*report, now),
+            Input::Exited(run) => {
+                self.server.exited = Some(run);
+                self.dirty = true;
+            }
+            Input::Positioned(position) => self.outputs.push(Output::PublishPosition(position)),
+            Input::Persisted(sequence) => self.durable = self.durable.max(sequence),
+            Input::Progressed(id, progress) => self.progressed(id, progress, now),
+            Input::Ended(id, ended) => self.ended(id, ended, now),
+        }
+        self.advance_pending();
+        self.advance_act(now);
+        self.close_if_unlawful();
+        self.show(now);
+        std::mem::take(&mut self.outputs)
+    }
+
+    /// When to hand in [`Input::Woke`]: later than the last `now`.
+    #[must_use]
+    pub fn next_wake(&self, now: Moment) -> Moment {
+        let beat = self.published_at.map_or(now, |at| at + self.settings.heartbeat);
+        let repeat = self.act.as_ref().and_then(Act::repeat_at);
+        let next = repeat.map_or(beat, |repeat| beat.min(repeat));
+        next.max(now + std::time::Duration::from_millis(1))
+    }
+
+    /// Whether the server serves clients as primary.
+    #[must_use]
+    pub const fn serving(&self) -> bool {
+        self.serving
+    }
+
+    /// The record accepted last.
+    #[must_use]
+    pub const fn record(&self) -> Option<&Record> {
+        match &self.memory.accepted {
+            Some(accepted) => Some(&accepted.record),
+            None => None,
+        }
+    }
+
+    /// Whether the record lets Tasuki change anything.
+    #[must_use]
+    pub fn is_armed(&self) -> bool {
+        self.record().is_some_and(|record| record.mode == Mode::Armed)
+    }
+
+    fn asked(&mut self, from: &CoordinatorId, same_configuration: bool, request: Request, now: Moment) {
+        match request {
+            Request::Report => {
+                self.dirty = true;
+                self.read_position();
+            }
+            Request::Probe { nonce, primary } => self.look(from, nonce, self.settings.servers.get(&primary).copied()),
+            Request::Prepare { ballot, kind, evidence } => {
+                if same_configuration {
+                    self.prepare(from, ballot, kind, evidence);
+                } else {
+                    self.refuse(from, &ballot, Refusal::OtherConfiguration);
+                }
+            }
+            Request::Accept { ballot, record } => self.accept(from, ballot, record),
+            Request::Order { ballot, number, order } => self.order(from, ballot, number, *order, now),
+        }
+    }
+
+    /// An own look at the primary, aside of everything else.
+    fn look(&mut self, from: &CoordinatorId, nonce: Nonce, address: Option<std::net::SocketAddr>) {
+        let known = |(asker, asked): &(CoordinatorId, Nonce)| asker == from && *asked == nonce;
+        let answered = self.answers.get(from).and_then(|answers| answers.probe.as_ref());
+        if self.looks.values().any(known) || answered.is_some_and(|answer| answer.nonce == nonce) {
+            return;
+        }
+        if let Some(address) = address {
+            let id = self.execute(Effect::Look { address });
+            self.looks.insert(id, (from.clone(), nonce));
+        }
+    }
+
+    fn probed(&mut self, report: ServerReport, now: Moment) {
+        let before = self.server.report.as_ref().map(substance);
+        if before != Some(substance(&report)) {
+            self.dirty = true;
+        }
+        self.server.read_at = now;
+        self.server.report = Some(report);
+    }
+
+    fn ended(&mut self, id: EffectId, ended: Ended, now: Moment) {
+        if self.closing == Some(id) {
+            self.closing = None;
+            self.dirty = true;
+            return;
+        }
+        if let Some((from, nonce)) = self.looks.remove(&id) {
+            let look = if ended == Ended::Looked(Look::Greeted) { Look::Greeted } else { Look::NoGreeting };
+            self.answers_of(&from).probe = Some(ProbeAnswer { nonce, look });
+            self.dirty = true;
+            return;
+        }
+        if self.pending.as_ref().is_some_and(|pending| pending.waits_for(id)) {
+            self.pending_ended(id, ended);
+            return;
+        }
+        self.act_ended(id, ended, now);
+    }
+
+    /// A returning or misconfigured server that is writable without being the opened primary is closed at once.
+    fn close_if_unlawful(&mut self) {
+        let writable = self.server.facts().is_some_and(|facts| facts.writable) && self.server.run().is_some();
+        let opening = self.act.as_ref().is_some_and(Act::is_promotion);
+        if !self.is_armed() || !writable || opening || self.closing.is_some() || self.pending.is_some() {
+            return;
+        }
+        let lawful = self.is_primary() && self.memory.opened == self.server.run();
+        if !lawful {
+            self.closing = Some(self.execute(Effect::Fence));
+        }
+    }
+
+    /// Whether the accepted record names this node's server.
+    pub(crate) fn is_primary(&self) -> bool {
+        self.record().is_some_and(|record| record.primary == self.settings.me)
+    }
+
+    pub(crate) fn execute(&mut self, effect: Effect) -> EffectId {
+        self.last_effect += 1;
+        self.outputs.push(Output::Execute(self.last_effect, effect));
+        self.last_effect
+    }
+
+    /// Makes the memory durable; returns the sequence to wait for.
+    pub(crate) fn persist(&mut self) -> u64 {
+        self.memory.sequence += 1;
+        self.outputs.push(Output::Persist(Box::new(self.memory.clone())));
+        self.memory.sequence
+    }
+
+    pub(crate) fn remember(&mut self, ballot: Ballot, record: Record) {
+        self.memory.accepted = Some(Accepted { ballot, record });
+    }
+
+    pub(crate) fn answers_of(&mut self, coordinator: &CoordinatorId) -> &mut Answers {
+        self.answers.entry(coordinator.clone()).or_insert_with(Answers::none)
+    }
+
+    pub(crate) fn refuse(&mut self, from: &CoordinatorId, ballot: &Ballot, refusal: Refusal) {
+        let answers = self.answers_of(from);
+        if answers.ballot.as_ref() != Some(ballot) {
+            let probe = answers.probe.take();
+            *answers = Answers { ballot: Some(ballot.clone()), probe, ..Answers::none() };
+        }
+        answers.refusal = Some(refusal);
+        self.dirty = true;
+    }
+
+    pub(crate) fn read_position(&mut self) {
+        if self.settings.has_server() && self.server.run().is_some() {
+            self.outputs.push(Output::ReadPosition);
+        }
+    }
+
+    pub(crate) fn send(&mut self, to: ProgramId, message: Message) {
+        self.outputs.push(Output::Send(to, Box::new(message)));
+    }
+
+    /// Says what changed: at once, or at the heartbeat.
+    fn show(&mut self, now: Moment) {
+        let serving = self.may_serve();
+        if serving != self.serving {
+            self.serving = serving;
+            self.dirty = true;
+            self.outputs.push(Output::Serving(serving));
+        }
+        if self.positioned_at.is_none_or(|at| now.since(at) >= self.settings.position_every) {
+            self.positioned_at = Some(now);
+            self.read_position();
+        }
+        if self.dirty || self.published_at.is_none_or(|at| now.since(at) >= self.settings.heartbeat) {
+            self.dirty = false;
+            self.published_at = Some(now);
+            let observation = self.observation(now);
+            self.outputs.push(Output::Publish(Box::new(observation)));
+        }
+    }
+
+    fn may_serve(&self) -> bool {
+        let Some(record) = self.record() else { return false };
+        let run = self.server.run();
+        let open = match record.mode {
+            Mode::Observe => self.server.facts().is_some_and(|facts| facts.writable),
+            Mode::Armed => self.memory.opened.is_some() && self.memory.opened == run,
+        };
+        record.primary == self.settings.me
+            && run.is_some()
+            && open
+            && self.memory.failover.is_none()
+            && self.closing.is_none()
+    }
+}
+
+/// A report without what changes from probe to probe.
+fn substance(report: &ServerReport) -> ServerReport {
+    let mut report = report.clone();
+    if let Some(facts) = &mut report.facts {
+        facts.write_probe = None;
+        facts.semi_sync.waiting = 0;
+        if let Some(replication) = &mut facts.replication {
+            replication.quiet_ms = 0;
+        }
+    }
+    if let tasuki_schemas::observation::Connection::Silent { for_ms } = &mut report.connection {
+        *for_ms = 0;
+    }
+    report
+}

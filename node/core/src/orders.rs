@@ -1,0 +1,304 @@
+//! Acts on the server: admitted by ballot and record, one at a time, each with an outcome.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tasuki_schemas::answer::{Answers, Outcome, Refusal, Reported};
+use tasuki_schemas::ballot::Ballot;
+use tasuki_schemas::command::{CatchUpHow, Delivery, Fetch, Order, OrderName};
+use tasuki_schemas::id::{CoordinatorId, NodeId, ProgramId};
+use tasuki_schemas::message::Message;
+use tasuki_schemas::moment::Moment;
+use tasuki_schemas::record::{Mode, Record};
+
+use crate::io::{Effect, EffectId, Ended, Progress};
+use crate::node::Node;
+
+/// A Fetch without an answer is repeated after this.
+const REPEAT: Duration = Duration::from_millis(40);
+
+/// An act under way.
+#[derive(Debug)]
+pub(crate) struct Act {
+    from: CoordinatorId,
+    ballot: Ballot,
+    number: u64,
+    name: OrderName,
+    begun: Moment,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    /// The raised promise, or the record, is not durable yet.
+    Durable {
+        sequence: u64,
+        order: Box<Order>,
+    },
+    /// Transactions were asked for at another node.
+    Fetching {
+        from: NodeId,
+        fetch: Fetch,
+        asked: Option<Moment>,
+    },
+    Running {
+        id: EffectId,
+        opened: bool,
+    },
+    Cancelling,
+}
+
+impl Act {
+    pub(crate) const fn ballot(&self) -> &Ballot {
+        &self.ballot
+    }
+
+    pub(crate) fn is_promotion(&self) -> bool {
+        self.name == OrderName::Promote
+    }
+
+    /// Nothing of it runs yet.
+    pub(crate) const fn is_waiting(&self) -> bool {
+        match self.state {
+            State::Durable { .. } | State::Fetching { .. } => true,
+            State::Running { .. } | State::Cancelling => false,
+        }
+    }
+
+    /// The effect to end, the first time it is asked for.
+    pub(crate) fn cancel(&mut self) -> Option<EffectId> {
+        let State::Running { id, .. } = self.state else { return None };
+        self.state = State::Cancelling;
+        Some(id)
+    }
+
+    pub(crate) fn repeat_at(&self) -> Option<Moment> {
+        match &self.state {
+            State::Fetching { asked: Some(asked), .. } => Some(*asked + REPEAT),
+            State::Fetching { .. } | State::Durable { .. } | State::Running { .. } | State::Cancelling => None,
+        }
+    }
+}
+
+impl Node {
+    pub(crate) fn order(&mut self, from: &CoordinatorId, ballot: Ballot, number: u64, order: Order, now: Moment) {
+        if let Some(refusal) = self.unlawful(&ballot, &order) {
+            self.refuse(from, &ballot, refusal);
+            return;
+        }
+        let name = order.name();
+        let known = self.answers.get(from).filter(|answers| answers.ballot.as_ref() == Some(&ballot));
+        if known.and_then(|answers| answers.outcomes.get(&name)).is_some_and(|reported| reported.number >= number) {
+            self.dirty = true;
+            return;
+        }
+        if self.act.is_some() || self.pending.is_some() || self.closing.is_some() {
+            return;
+        }
+        if let Some(record) = carried(&order) {
+            self.learn(&ballot, record);
+        }
+        let raised = self.memory.promised.as_ref() != Some(&ballot);
+        if raised {
+            self.memory.promised = Some(ballot.clone());
+        }
+        let durable = self.memory.accepted.as_ref().is_some_and(|accepted| accepted.ballot == ballot) && !raised;
+        let sequence = if durable { self.memory.sequence } else { self.persist() };
+        let state = State::Durable { sequence, order: Box::new(order) };
+        self.act = Some(Act { from: from.clone(), ballot, number, name, begun: now, state });
+    }
+
+    /// A decided record that this node has not accepted yet is accepted by the order that carries it.
+    fn learn(&mut self, ballot: &Ballot, record: &Record) {
+        if self.memory.accepted.as_ref().is_none_or(|accepted| accepted.ballot < *ballot) {
+            if self.record().is_none_or(|accepted| accepted.epoch != record.epoch) {
+                self.memory.opened = None;
+            }
+            if self.memory.failover.as_ref().is_some_and(|failover| failover <= ballot) {
+                self.memory.failover = None;
+            }
+            self.remember(ballot.clone(), record.clone());
+        }
+    }
+
+    fn unlawful(&self, ballot: &Ballot, order: &Order) -> Option<Refusal> {
+        if let Some(promised) = self.memory.promised.clone().filter(|promised| promised > ballot) {
+            return Some(Refusal::Promised { promised });
+        }
+        let record = carried(order).or_else(|| self.record());
+        if record.is_none_or(|record| record.mode == Mode::Observe) {
+            return Some(Refusal::Observed);
+        }
+        let wrong = |reason: &str| Some(Refusal::Unlawful { reason: reason.to_owned() });
+        let me = &self.settings.me;
+        if !self.settings.has_server() {
+            return wrong("a witness has no server");
+        }
+        match order {
+            Order::Promote { record, .. } if record.primary != *me => wrong("the record names another primary"),
+            Order::Follow { record } if record.primary == *me => wrong("the primary follows nobody"),
+            Order::JoinGroup { record } if !record.group().is_some_and(|group| group.members.contains(me)) => {
+                wrong("the record's group does not have this server")
+            }
+            Order::Follow { record } if !self.settings.servers.contains_key(&record.primary) => {
+                wrong("the record's primary is not in this cluster file")
+            }
+            Order::CatchUp { from, .. } if !self.settings.servers.contains_key(from) => {
+                wrong("the donor is not in this cluster file")
+            }
+            Order::Promote { .. } | Order::Follow { .. } | Order::JoinGroup { .. } | Order::CatchUp { .. } => None,
+        }
+    }
+
+    pub(crate) fn advance_act(&mut self, now: Moment) {
+        let Some(mut act) = self.act.take() else { return };
+        if let State::Durable { sequence, order } = &act.state
+            && *sequence <= self.durable
+        {
+            let order = order.clone();
+            self.report(&act, Outcome::Running { step: "begun".to_owned() });
+            act.state = self.begin_act(&act, *order);
+        }
+        let mut asking = None;
+        if let State::Fetching { from, fetch, asked } = &mut act.state
+            && asked.is_none_or(|at| now.since(at) >= REPEAT)
+        {
+            *asked = Some(now);
+            asking = Some((ProgramId::from(&*from), fetch.clone()));
+        }
+        if let Some((to, fetch)) = asking {
+            self.send(to, Message::Fetch(fetch));
+        }
+        self.act = Some(act);
+    }
+
+    fn begin_act(&mut self, act: &Act, order: Order) -> State {
+        let effect = match order {
+            Order::CatchUp { from, how: CatchUpHow::Tail, .. } => {
+                let have = self
+                    .promised_holdings(&act.from)
+                    .unwrap_or_else(|| tasuki_schemas::gtid::GtidSet::empty(self.settings.flavour));
+                return State::Fetching { from, fetch: Fetch { ballot: act.ballot.clone(), have }, asked: None };
+            }
+            Order::CatchUp { goal, from, how: CatchUpHow::Replicate } => {
+                Effect::Replicate { source: self.address(&from), goal }
+            }
+            Order::Promote { record, goal } => Effect::Promote {
+                epoch: record.epoch.clone(),
+                goal,
+                acks: record.group().map_or(0, |group| group.acks),
+                outside: self.outside(&record),
+            },
+            Order::Follow { record } => {
+                let semi_sync =
+                    record.group().is_some_and(|group| group.acks > 0 && group.members.contains(&self.settings.me));
+                Effect::Follow { source: self.address(&record.primary), semi_sync }
+            }
+            Order::JoinGroup { .. } => Effect::JoinGroup,
+        };
+        State::Running { id: self.execute(effect), opened: false }
+    }
+
+    fn address(&self, node: &NodeId) -> SocketAddr {
+        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+        self.settings.servers.get(node).copied().unwrap_or(nowhere)
+    }
+
+    fn outside(&self, record: &Record) -> BTreeSet<SocketAddr> {
+        let member = |node: &NodeId| record.group().is_some_and(|group| group.members.contains(node));
+        self.settings.servers.iter().filter(|(node, _)| !member(node)).map(|(_, address)| *address).collect()
+    }
+
+    fn promised_holdings(&self, from: &CoordinatorId) -> Option<tasuki_schemas::gtid::GtidSet> {
+        self.answers.get(from)?.promise.as_ref()?.holdings.as_ref()?.received.known().cloned()
+    }
+
+    pub(crate) fn delivered(&mut self, delivery: Delivery) {
+        let Some(mut act) = self.act.take() else { return };
+        let wanted = matches!(&act.state, State::Fetching { fetch, .. } if fetch.ballot == delivery.ballot);
+        if !wanted {
+            self.act = Some(act);
+            return;
+        }
+        if !delivery.complete {
+            self.report(&act, Outcome::Failed { reason: format!("the tail is not whole: {}", delivery.note) });
+            return;
+        }
+        let id = self.execute(Effect::Apply { transactions: delivery.transactions });
+        act.state = State::Running { id, opened: false };
+        self.act = Some(act);
+    }
+
+    pub(crate) fn progressed(&mut self, id: EffectId, progress: Progress, now: Moment) {
+        let Some(mut act) = self.act.take() else { return };
+        if let State::Running { id: running, opened } = &mut act.state
+            && *running == id
+        {
+            let Progress::Opened { run, holdings } = progress;
+            *opened = true;
+            self.memory.opened = Some(run);
+            self.persist();
+            let took_ms = millis(act.begun, now);
+            self.report(&act, Outcome::Done { holdings: Some(holdings), took_ms });
+            let barrier = Reported { number: act.number, outcome: Outcome::Running { step: "barrier row".to_owned() } };
+            self.answers_of(&act.from).outcomes.insert(OrderName::Barrier, barrier);
+        }
+        self.act = Some(act);
+    }
+
+    pub(crate) fn act_ended(&mut self, id: EffectId, ended: Ended, now: Moment) {
+        let Some(act) = self.act.take() else { return };
+        let opened = match act.state {
+            State::Running { id: running, opened } if running == id => opened,
+            // A cancelled effect's end is only awaited, not reported: its ballot is over.
+            State::Cancelling => {
+                self.dirty = true;
+                return;
+            }
+            State::Running { .. } | State::Durable { .. } | State::Fetching { .. } => {
+                self.act = Some(act);
+                return;
+            }
+        };
+        let took_ms = millis(act.begun, now);
+        let outcome = match ended {
+            Ended::Done(holdings) => Outcome::Done { holdings: Some(holdings), took_ms },
+            Ended::Gone(_) => Outcome::Failed { reason: "the server's process is gone".to_owned() },
+            Ended::Failed(reason) => Outcome::Failed { reason },
+            Ended::Cancelled => Outcome::Failed { reason: "cancelled".to_owned() },
+            Ended::Looked(_) => Outcome::Failed { reason: "a look is no act".to_owned() },
+        };
+        if opened {
+            let reported = Reported { number: act.number, outcome };
+            self.answers_of(&act.from).outcomes.insert(OrderName::Barrier, reported);
+            self.dirty = true;
+        } else {
+            self.report(&act, outcome);
+        }
+        self.read_position();
+    }
+
+    fn report(&mut self, act: &Act, outcome: Outcome) {
+        let (ballot, number, name) = (act.ballot.clone(), act.number, act.name);
+        let answers = self.answers_of(&act.from);
+        if answers.ballot.as_ref() != Some(&ballot) {
+            let probe = answers.probe.take();
+            *answers = Answers { ballot: Some(ballot), probe, ..Answers::none() };
+        }
+        answers.outcomes.insert(name, Reported { number, outcome });
+        self.dirty = true;
+    }
+}
+
+/// The decided record that justifies an order.
+fn carried(order: &Order) -> Option<&Record> {
+    match order {
+        Order::CatchUp { .. } => None,
+        Order::Promote { record, .. } | Order::Follow { record } | Order::JoinGroup { record } => Some(record),
+    }
+}
+
+fn millis(from: Moment, to: Moment) -> u64 {
+    u64::try_from(to.since(from).as_millis()).unwrap_or(u64::MAX)
+}
