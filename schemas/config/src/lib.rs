@@ -1,1 +1,15 @@
-//! Placeholder.
+//! The files that nodes and coordinators are configured by.
+//!
+//! Every finding is reported at once, each with its file, line and fix. [`ClusterFile`] is byte-identical on all
+//! machines of a cluster; [`NodeConfig`] and [`CoordinatorConfig`] hold only what is local.
+
+mod cluster;
+mod findings;
+mod local;
+mod raw;
+mod secret;
+
+pub use cluster::{ClusterFile, Coordinator, Policy, Promotion, Replication, Server, Vip, Witness};
+pub use findings::{Finding, Findings};
+pub use local::{CoordinatorConfig, Cut, FeedConfig, NodeConfig, Reach, ServerConfig};
+pub use secret::Secret;
