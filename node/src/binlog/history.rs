@@ -1,0 +1,110 @@
+//! What the files of a server hold together.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use tasuki_schemas::command::Transaction;
+use tasuki_schemas::gtid::{Flavour, GtidSet};
+
+use super::BinlogError;
+use super::reader::Reader;
+
+/// Transactions that somebody lacks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Missing {
+    /// In commit order.
+    pub transactions: Vec<Transaction>,
+    /// False if there are more than the limit allowed; those given are then the first.
+    pub complete: bool,
+    /// For people; empty if complete.
+    pub note: String,
+}
+
+/// All whole transactions of a server, read from the newest files of its binlog `index`. Blocks.
+///
+/// # Errors
+/// [`BinlogError`] names the file and the offset.
+pub fn executed(index: &Path, flavour: Flavour) -> Result<GtidSet, BinlogError> {
+    let mut executed = None;
+    let mut newest = Vec::new();
+    for path in files(index)?.into_iter().rev() {
+        executed = Reader::open(&path, flavour)?.before().cloned();
+        newest.push(path);
+        // A file torn before it tells what came before it has no transactions: the file before it is the newest.
+        if executed.is_some() {
+            break;
+        }
+    }
+    let untold = || BinlogError::Damaged { path: index.to_owned(), offset: 0, what: "no file tells its earlier GTIDs" };
+    let mut executed = executed.ok_or_else(untold)?;
+    for path in newest.into_iter().rev() {
+        let mut reader = Reader::open(&path, flavour)?;
+        while let Some(whole) = reader.next(|_| false)? {
+            executed.insert(&whole.gtid)?;
+        }
+    }
+    Ok(executed)
+}
+
+/// The whole transactions of a server that are not in `have`, in commit order. Blocks.
+///
+/// At most `limit_bytes` of base64 are collected, but one transaction at least.
+///
+/// # Errors
+/// [`BinlogError`] names the file and the offset; also if the files that would tell are purged.
+pub fn missing(index: &Path, flavour: Flavour, have: &GtidSet, limit_bytes: usize) -> Result<Missing, BinlogError> {
+    let mut missing = Missing { complete: true, ..Missing::default() };
+    let mut collected = 0;
+    for path in since(index, flavour, have)? {
+        let mut reader = Reader::open(&path, flavour)?;
+        let format = STANDARD.encode(reader.format());
+        while let Some(whole) = reader.next(|gtid| !have.contains_gtid(gtid))? {
+            let Some(events) = whole.events else { continue };
+            let size = format.len() + events.iter().map(String::len).sum::<usize>();
+            collected += size;
+            if collected > limit_bytes && !missing.transactions.is_empty() {
+                missing.complete = false;
+                missing.note = format!("more than {limit_bytes} bytes are missing, from {} on", whole.gtid);
+                return Ok(missing);
+            }
+            let gtid = whole.gtid.to_string();
+            missing.transactions.push(Transaction { gtid, format: format.clone(), events });
+        }
+    }
+    Ok(missing)
+}
+
+/// The newest files back to the first before which nothing is missing, oldest first.
+fn since(index: &Path, flavour: Flavour, have: &GtidSet) -> Result<Vec<PathBuf>, BinlogError> {
+    let mut paths = Vec::new();
+    for path in files(index)?.into_iter().rev() {
+        let reader = Reader::open(&path, flavour)?;
+        paths.push(path);
+        if let Some(before) = reader.before()
+            && have.contains(before)?
+        {
+            paths.reverse();
+            return Ok(paths);
+        }
+    }
+    Err(BinlogError::Unsupported {
+        path: index.to_owned(),
+        offset: 0,
+        what: "transactions that are missing elsewhere are in files that were purged".to_owned(),
+    })
+}
+
+/// The files an index names, oldest first. Relative names are relative to the server's data directory, where the
+/// index then is as well.
+fn files(index: &Path) -> Result<Vec<PathBuf>, BinlogError> {
+    let text = fs::read_to_string(index).map_err(|source| BinlogError::Io { path: index.to_owned(), source })?;
+    let folder = index.parent().unwrap_or_else(|| Path::new(""));
+    let files: Vec<PathBuf> =
+        text.lines().map(str::trim).filter(|line| !line.is_empty()).map(|line| folder.join(line)).collect();
+    if files.is_empty() {
+        return Err(BinlogError::Damaged { path: index.to_owned(), offset: 0, what: "the index names no file" });
+    }
+    Ok(files)
+}

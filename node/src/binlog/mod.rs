@@ -1,0 +1,66 @@
+//! The server's binlog files, read without the server, and written into another server by SQL.
+//!
+//! A dead primary often holds transactions that no replica received. Its node reads them here from the files, and
+//! the candidate's node applies them before it opens. The framing is our own: files may be torn or damaged, and a
+//! general decoder that trusts them can be made to panic or to loop. Nothing inside an event is looked at before
+//! its checksum was found right.
+
+mod apply;
+mod event;
+mod frame;
+mod gtid;
+mod history;
+mod packets;
+mod payload;
+mod query;
+mod reader;
+
+use std::io;
+use std::path::PathBuf;
+
+pub use apply::{ApplyError, apply};
+pub use history::{Missing, executed, missing};
+
+/// Why binlog files cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum BinlogError {
+    /// The system refuses to show a file.
+    #[error("cannot read {path}: {source}; the node must be able to read the server's binlog")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The system's word.
+        source: io::Error,
+    },
+    /// The file is encrypted: only its server can read it.
+    #[error(
+        "{path} is encrypted: a rescue from files needs an unencrypted binlog (encrypt_binlog or binlog_encryption off)"
+    )]
+    Encrypted {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file holds something that is not understood and must not be skipped.
+    #[error("{path} at {offset}: {what}")]
+    Unsupported {
+        /// The file.
+        path: PathBuf,
+        /// Where the event begins, in bytes.
+        offset: u64,
+        /// What is found there.
+        what: String,
+    },
+    /// The file is damaged in a way that a crash at its end does not explain.
+    #[error("{path} is damaged at {offset}: {what}")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Where the event begins, in bytes.
+        offset: u64,
+        /// What is wrong.
+        what: &'static str,
+    },
+    /// The sets compared are of different flavours.
+    #[error(transparent)]
+    Mixed(#[from] tasuki_schemas::gtid::MixedFlavours),
+}
