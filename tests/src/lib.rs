@@ -1,1 +1,4 @@
-//! Placeholder.
+//! What the tests and the demo share: a lab that starts real servers, nodes, coordinators, Redis and HAProxy, breaks
+//! them, and checks what became of every acknowledged write.
+
+pub mod lab;

@@ -1,0 +1,28 @@
+//! Real programs on one machine: on loopback addresses (no root needed), or in network namespaces (root).
+//!
+//! Everything that a [`Lab`] starts is ended when it is dropped, also after a panic; and the kernel ends it when the
+//! test itself is killed. Every wait has a deadline and says what it waited for.
+
+pub mod config;
+pub mod haproxy;
+pub mod health;
+pub mod history;
+pub mod net;
+pub mod process;
+pub mod programs;
+pub mod redis;
+pub mod run;
+pub mod server;
+pub mod sql;
+pub mod template;
+pub mod tools;
+pub mod waiting;
+pub mod wire;
+pub mod writer;
+
+mod cluster;
+mod namespaces;
+mod start;
+
+pub use cluster::{Cluster, Lab};
+pub use start::{Options, trio};

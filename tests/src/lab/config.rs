@@ -1,0 +1,215 @@
+//! Every configuration file of a cluster, written by one function for the lab and the demo.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::Write as _;
+use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use tasuki_bus::key;
+use tasuki_schemas::gtid::Flavour;
+
+use super::template::{REPLICATION_PASSWORD, REPLICATION_USER};
+
+/// What a viewer shows to a feed of the lab.
+pub const VIEWER_TOKEN: &str = "a-viewer-of-the-lab";
+
+/// A cluster as its file tells it, and what is local to its nodes.
+#[derive(Clone, Debug)]
+pub struct ClusterPlan {
+    /// Its name.
+    pub name: String,
+    /// Its servers' dialect.
+    pub flavour: Flavour,
+    /// Its nodes, the witnesses included, in configuration order.
+    pub nodes: Vec<NodePlan>,
+    /// The virtual address, as `10.0.0.9/24`, and the interface.
+    pub vip: Option<(String, String)>,
+    /// `armed` or `observe`.
+    pub mode: String,
+}
+
+/// A node.
+#[derive(Clone, Debug)]
+pub struct NodePlan {
+    /// Its name.
+    pub name: String,
+    /// Where it listens for the mesh.
+    pub mesh: SocketAddr,
+    /// Its health port.
+    pub health: SocketAddr,
+    /// Its server; `None` on a witness.
+    pub server: Option<ServerPlan>,
+}
+
+/// A node's server.
+#[derive(Clone, Debug)]
+pub struct ServerPlan {
+    /// Where replicas reach it.
+    pub address: SocketAddr,
+    /// Its Unix socket.
+    pub socket: PathBuf,
+    /// Whether the node may use kernel rules.
+    pub kernel: bool,
+}
+
+/// A coordinator.
+#[derive(Clone, Debug)]
+pub struct CoordinatorPlan {
+    /// Its name.
+    pub name: String,
+    /// Where its feed listens.
+    pub feed: SocketAddr,
+}
+
+/// Where the files are.
+#[derive(Clone, Debug)]
+pub struct Files {
+    folder: PathBuf,
+}
+
+impl Files {
+    /// The files below `folder`.
+    #[must_use]
+    pub fn new(folder: &Path) -> Self {
+        Self { folder: folder.to_owned() }
+    }
+
+    /// The local file of a program.
+    #[must_use]
+    pub fn local(&self, program: &str) -> PathBuf {
+        self.folder.join(format!("{program}.toml"))
+    }
+
+    /// The file of a cluster.
+    #[must_use]
+    pub fn cluster(&self, name: &str) -> PathBuf {
+        self.folder.join("clusters.d").join(format!("{name}.toml"))
+    }
+
+    /// The certificate of the feeds, which signs itself.
+    #[must_use]
+    pub fn certificate(&self) -> PathBuf {
+        self.folder.join("feed.crt")
+    }
+
+    fn key(&self, program: &str) -> PathBuf {
+        self.folder.join(format!("{program}.key"))
+    }
+
+    fn state(&self, program: &str) -> PathBuf {
+        self.folder.join("state").join(program)
+    }
+
+    fn other(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+}
+
+/// Writes all files of these clusters under these coordinators, keys and secrets included.
+///
+/// # Errors
+/// When a file cannot be written.
+pub fn write(
+    folder: &Path,
+    clusters: &[ClusterPlan],
+    coordinators: &[CoordinatorPlan],
+    redis: &[String],
+) -> Result<Files> {
+    let files = Files::new(folder);
+    fs::create_dir_all(folder.join("clusters.d"))?;
+    write_secret(&files.other("replication.password"), REPLICATION_PASSWORD)?;
+    write_secret(&files.other("feed.token"), VIEWER_TOKEN)?;
+    write_certificate(&files, coordinators)?;
+    let mut keys = String::new();
+    for coordinator in coordinators {
+        let public = make_key(&files, &coordinator.name)?;
+        write!(keys, "\n[[coordinator]]\nname = \"{}\"\nkey = \"{public}\"\n", coordinator.name)?;
+        fs::write(files.local(&coordinator.name), coordinator_toml(&files, coordinator))?;
+    }
+    for cluster in clusters {
+        let text = cluster_toml(&files, cluster, &keys, redis)?;
+        fs::write(files.cluster(&cluster.name), text)?;
+        for node in &cluster.nodes {
+            fs::write(files.local(&node.name), node_toml(&files, &cluster.name, node)?)?;
+        }
+    }
+    Ok(files)
+}
+
+fn cluster_toml(files: &Files, cluster: &ClusterPlan, coordinators: &str, redis: &[String]) -> Result<String> {
+    let mut text = format!("flavour = \"{}\"\n", cluster.flavour);
+    for node in &cluster.nodes {
+        let public = make_key(files, &node.name)?;
+        let (kind, address) = match &node.server {
+            Some(server) => ("server", format!("address = \"{}\"\n", server.address)),
+            None => ("witness", String::new()),
+        };
+        write!(
+            text,
+            "\n[[{kind}]]\nname = \"{}\"\n{address}mesh = \"{}\"\nkey = \"{public}\"\n",
+            node.name, node.mesh
+        )?;
+    }
+    text += coordinators;
+    write!(text, "\n[redis]\nurls = {redis:?}\n")?;
+    let password = files.other("replication.password");
+    write!(text, "\n[replication]\nuser = \"{REPLICATION_USER}\"\npassword_file = {password:?}\n")?;
+    if let Some((address, interface)) = &cluster.vip {
+        write!(text, "\n[vip]\naddress = \"{address}\"\ninterface = \"{interface}\"\n")?;
+    }
+    write!(text, "\n[policy]\nmode = \"{}\"\n", cluster.mode)?;
+    Ok(text)
+}
+
+fn node_toml(files: &Files, cluster: &str, node: &NodePlan) -> Result<String> {
+    let name = &node.name;
+    let mut text = format!("name = \"{name}\"\ncluster = {:?}\n", files.cluster(cluster));
+    write!(text, "key_file = {:?}\nstate_dir = {:?}\n", files.key(name), files.state(name))?;
+    writeln!(text, "health = \"{}\"", node.health)?;
+    if let Some(ServerPlan { socket, kernel, .. }) = &node.server {
+        let cut = if *kernel { "kernel" } else { "none" };
+        write!(text, "\n[server]\nsocket = {socket:?}\nuser = \"root\"\ncut = \"{cut}\"\nboots_closed = true\n")?;
+    }
+    fs::create_dir_all(files.state(name))?;
+    Ok(text)
+}
+
+fn coordinator_toml(files: &Files, coordinator: &CoordinatorPlan) -> String {
+    let name = &coordinator.name;
+    let state = files.state(name);
+    drop(fs::create_dir_all(&state));
+    format!(
+        "name = \"{name}\"\nclusters = {:?}\nkey_file = {:?}\nstate_dir = {state:?}\n\n[feed]\nlisten = \"{}\"\n\
+         certificate = {:?}\nprivate_key = {:?}\ntoken_file = {:?}\n",
+        files.other("clusters.d"),
+        files.key(name),
+        coordinator.feed,
+        files.certificate(),
+        files.other("feed.key"),
+        files.other("feed.token"),
+    )
+}
+
+/// Makes a program's key and returns its public half in base64.
+fn make_key(files: &Files, program: &str) -> Result<String> {
+    let path = files.key(program);
+    let key = key::create(&path).with_context(|| format!("no key for {program}"))?;
+    Ok(key::public_base64(&key.verifying_key()))
+}
+
+fn write_certificate(files: &Files, coordinators: &[CoordinatorPlan]) -> Result<()> {
+    let addresses = coordinators.iter().map(|coordinator| IpAddr::to_string(&coordinator.feed.ip()));
+    let names: Vec<String> = addresses.chain(["localhost".to_owned()]).collect();
+    let made = rcgen::generate_simple_self_signed(names)?;
+    fs::write(files.certificate(), made.cert.pem())?;
+    write_secret(&files.other("feed.key"), &made.signing_key.serialize_pem())
+}
+
+fn write_secret(path: &Path, text: &str) -> Result<()> {
+    let mut file = fs::File::options().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(text.as_bytes())?;
+    Ok(())
+}

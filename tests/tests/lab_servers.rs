@@ -1,0 +1,180 @@
+//! The lab itself, without Tasuki: real servers replicate with semi-sync, faults are what they claim to be, and the
+//! check of the history finds what it must find.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stderr, reason = "helpers of tests are tests")]
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tasuki_schemas::gtid::Flavour;
+use tasuki_tests::lab::history::{self, History};
+use tasuki_tests::lab::net::{Kind, Net};
+use tasuki_tests::lab::run::Run;
+use tasuki_tests::lab::server::Server;
+use tasuki_tests::lab::waiting::until;
+use tasuki_tests::lab::writer::{Ids, Target, Writers};
+use tasuki_tests::lab::{tools, trio, wire};
+
+const FLAVOURS: [Flavour; 2] = [Flavour::Mariadb, Flavour::Mysql];
+
+struct Trio {
+    servers: Vec<Server>,
+    net: Arc<Net>,
+    _run: Run,
+}
+
+impl Trio {
+    async fn start(kind: Kind, flavour: Flavour) -> Self {
+        let run = Run::begin(true).unwrap();
+        let hosts = ["db1", "db2", "db3", "cl1"].map(str::to_owned);
+        let net = Arc::new(Net::build(&run, kind, &hosts).unwrap());
+        let servers = trio(&run, &net, flavour, &hosts[..3], &[]).await.unwrap();
+        Self { servers, net, _run: run }
+    }
+
+    fn write(&self, to: usize) -> Writers {
+        let on = self.net.on("cl1").unwrap();
+        Writers::begin(&on, &Target::Tcp(self.servers[to].address()), &Ids::default(), 8, 500)
+    }
+}
+
+async fn wait_acknowledged(writers: &Writers, more: u64) {
+    let goal = writers.acknowledged() + more;
+    until("acknowledgements", Duration::from_secs(20), async || {
+        anyhow::ensure!(writers.acknowledged() >= goal, "{} of {goal}", writers.acknowledged());
+        Ok(())
+    })
+    .await
+    .unwrap();
+}
+
+async fn all_there(servers: &[Server], writers: &Writers) {
+    for server in servers {
+        until("everything on the replica", Duration::from_secs(20), async || {
+            let found = history::check(&server.sql(), &writers.log(), 0).await?;
+            anyhow::ensure!(found.lost.is_empty() && found.doubled.is_empty(), "{found:?}");
+            Ok(())
+        })
+        .await
+        .unwrap();
+    }
+}
+
+#[tokio::test]
+async fn lab_a_trio_of_each_flavour_replicates_on_loopback() {
+    for flavour in FLAVOURS {
+        let trio = Trio::start(Kind::Loopback, flavour).await;
+        let writers = trio.write(0);
+        wait_acknowledged(&writers, 300).await;
+        let (begun, before) = (Instant::now(), writers.acknowledged());
+        wait_acknowledged(&writers, 300).await;
+        let rate = history::rate(&writers.log(), begun, Instant::now());
+        assert!(rate > 200.0, "{flavour}: {rate} acknowledgements a second after {before}");
+        writers.pause(true);
+        all_there(&trio.servers, &writers).await;
+    }
+}
+
+#[tokio::test]
+async fn lab_servers_start_closed_and_follow_nobody_by_themselves() {
+    for flavour in FLAVOURS {
+        let mut trio = Trio::start(Kind::Loopback, flavour).await;
+        for number in [0, 1] {
+            let server = &mut trio.servers[number];
+            server.kill9().unwrap();
+            server.start().unwrap();
+            server.ready().await.unwrap();
+            assert_eq!(server.sql().value("SELECT @@read_only").await.unwrap(), "1", "{flavour}");
+            assert!(!wire::channel(server).await.unwrap().is_some_and(|channel| channel.runs), "{flavour}");
+            let replica_side = match flavour {
+                Flavour::Mariadb => "SELECT @@rpl_semi_sync_slave_enabled",
+                Flavour::Mysql => "SELECT @@rpl_semi_sync_replica_enabled",
+            };
+            assert_eq!(server.sql().value(replica_side).await.unwrap(), "0", "{flavour}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn lab_the_history_check_finds_a_planted_loss_and_a_planted_double() {
+    for flavour in FLAVOURS {
+        let trio = Trio::start(Kind::Loopback, flavour).await;
+        let writers = trio.write(0);
+        wait_acknowledged(&writers, 50).await;
+        writers.pause(true);
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let (log, sql) = (writers.log(), trio.servers[0].sql());
+        let clean = history::check(&sql, &log, 0).await.unwrap();
+        assert_eq!(clean, History { acknowledged: log.len(), lost: Vec::new(), doubled: Vec::new() });
+        sql.run("DELETE FROM lab.writes WHERE id = 7; INSERT INTO lab.writes (id, writer) VALUES (9, 9)")
+            .await
+            .unwrap();
+        let planted = history::check(&sql, &log, 0).await.unwrap();
+        assert_eq!((planted.lost, planted.doubled), (vec![7], vec![9]), "{flavour}");
+        let later = history::check(&sql, &log, 10).await.unwrap();
+        assert_eq!((later.lost, later.doubled), (Vec::new(), Vec::new()), "{flavour}: outside what was asked");
+    }
+}
+
+#[tokio::test]
+async fn lab_a_killed_primary_acknowledges_nothing_and_the_gap_is_seen() {
+    let mut trio = Trio::start(Kind::Loopback, Flavour::Mariadb).await;
+    let writers = trio.write(0);
+    wait_acknowledged(&writers, 100).await;
+    let fault = trio.servers[0].kill9().unwrap();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(writers.log().iter().all(|attempt| !attempt.acknowledged || attempt.start <= fault));
+    assert_eq!(history::gap(&writers.log(), fault, Instant::now()), None, "nothing was acknowledged since");
+    let server = &mut trio.servers[0];
+    server.start().unwrap();
+    server.ready().await.unwrap();
+    server.sql().run("SET GLOBAL rpl_semi_sync_master_enabled=0; SET GLOBAL read_only=0").await.unwrap();
+    wait_acknowledged(&writers, 10).await;
+    let gap = history::gap(&writers.log(), fault, Instant::now()).unwrap();
+    assert!((Duration::from_millis(300)..Duration::from_secs(10)).contains(&gap), "{gap:?}");
+}
+
+#[tokio::test]
+async fn lab_namespaces_cut_one_way_and_unplug_hosts() {
+    if !tools::is_root() {
+        eprintln!("NOT RUN: network namespaces need root");
+        return;
+    }
+    for flavour in FLAVOURS {
+        let trio = Trio::start(Kind::Namespaces, flavour).await;
+        let writers = trio.write(0);
+        wait_acknowledged(&writers, 50).await;
+        let switch = trio.net.namespaces().unwrap();
+        // Both replicas send their acknowledgements to the primary's port: cut that way, and commits wait.
+        switch.cut("db2", "db1", Some(3306)).unwrap();
+        wait_acknowledged(&writers, 50).await;
+        switch.cut("db3", "db1", Some(3306)).unwrap();
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let before = writers.acknowledged();
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        assert_eq!(writers.acknowledged(), before, "{flavour}: acknowledged without a replica");
+        switch.mend().unwrap();
+        wait_acknowledged(&writers, 50).await;
+        switch.unplug("db1").unwrap();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let before = writers.acknowledged();
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        assert_eq!(writers.acknowledged(), before, "{flavour}: acknowledged through a pulled plug");
+        switch.plug("db1").unwrap();
+        wait_acknowledged(&writers, 50).await;
+        writers.pause(true);
+        all_there(&trio.servers, &writers).await;
+    }
+}
+
+#[tokio::test]
+async fn lab_leaves_nothing_behind() {
+    let trio = Trio::start(Kind::Loopback, Flavour::Mariadb).await;
+    let folder = trio._run.folder().to_owned();
+    let pids: Vec<u32> = trio.servers.iter().filter_map(Server::pid).collect();
+    assert_eq!(pids.len(), 3);
+    drop(trio);
+    assert!(!folder.exists());
+    for pid in pids {
+        assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists(), "{pid} still runs");
+    }
+}
