@@ -1,5 +1,18 @@
 //! The Tasuki sidecar beside every database server: what the program is made of.
 
 pub mod binlog;
+pub mod boot;
+pub mod clock;
+pub mod cut;
+pub mod dial;
+pub mod driver;
+pub mod execute;
+pub mod facts;
+pub mod health;
 pub mod ledger;
+pub mod probe;
 pub mod process;
+pub mod server;
+pub mod serving;
+pub mod start;
+pub mod vip;

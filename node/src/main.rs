@@ -1,2 +1,85 @@
-//! Placeholder.
-fn main() {}
+//! `tasuki-node`: the sidecar beside a database server, or a witness.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+use tasuki_node::start;
+
+#[derive(Parser)]
+#[command(name = "tasuki-node", version, about = "The Tasuki sidecar beside a database server, or a witness")]
+struct Arguments {
+    #[command(subcommand)]
+    act: Option<Act>,
+    /// The node's own file.
+    #[arg(long, global = true, default_value = "/etc/tasuki/node.toml")]
+    config: PathBuf,
+}
+
+#[derive(Subcommand)]
+enum Act {
+    /// Make a key file (mode 0600) and print its public key for the cluster file.
+    Key {
+        /// The file; it must not exist.
+        file: PathBuf,
+    },
+    /// Read all files, say everything that is wrong with them, and change nothing.
+    Check,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let done = match &arguments.act {
+        Some(Act::Key { file }) => make_key(file),
+        Some(Act::Check) => check(&arguments.config).map(drop),
+        None => run(&arguments.config),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(&format!("{error:#}"));
+            if error.is::<tasuki_config::Findings>() { ExitCode::from(2) } else { ExitCode::FAILURE }
+        }
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "what an operator typed is answered on the terminal")]
+fn say(text: &str) {
+    eprintln!("{text}");
+}
+
+#[expect(clippy::print_stdout, reason = "the key is the command's result")]
+fn make_key(file: &Path) -> anyhow::Result<()> {
+    let key = tasuki_bus::key::create(file)?;
+    println!("{}", tasuki_bus::key::public_base64(&key.verifying_key()));
+    Ok(())
+}
+
+fn check(file: &Path) -> anyhow::Result<tasuki_config::NodeConfig> {
+    let config = tasuki_config::NodeConfig::load(file)?;
+    config.cluster.replication.password()?;
+    Ok(config)
+}
+
+fn run(file: &Path) -> anyhow::Result<()> {
+    let config = check(file)?;
+    tracing_subscriber::fmt()
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_env("TASUKI_LOG")
+                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info")),
+        )
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .init();
+    rustls::crypto::ring::default_provider()
+        .install_default()
+        .map_err(|_| anyhow::anyhow!("another TLS provider was installed before"))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("the runtime does not start")?;
+    runtime.block_on(start::run(Arc::new(config)))
+}

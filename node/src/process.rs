@@ -109,6 +109,17 @@ impl Watch {
     }
 }
 
+/// Whether a run of a process can still do anything.
+#[must_use]
+pub fn is_running(pid: u32, start_time: u64) -> bool {
+    match Stat::read(&format!("/proc/{pid}/stat")) {
+        Ok(Some(stat)) => stat.start_time == start_time && !stat.exiting,
+        Ok(None) => false,
+        // What cannot be read may still run.
+        Err(_) => true,
+    }
+}
+
 impl Drop for Watch {
     fn drop(&mut self) {
         self.dropped.store(true, Ordering::Release);

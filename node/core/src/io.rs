@@ -54,6 +54,13 @@ pub enum Input {
     },
     /// Another node delivers transactions.
     Delivered(Delivery),
+    /// The tail that another node asked for was read.
+    TailRead {
+        /// Who asked.
+        to: NodeId,
+        /// What there is.
+        delivery: Delivery,
+    },
     /// A probe round ended.
     Probed(Box<ServerReport>),
     /// The process of this run is gone, or its exit flag shows on every task.

@@ -105,6 +105,7 @@ impl Node {
                 }
             }
             Input::Delivered(delivery) => self.delivered(delivery),
+            Input::TailRead { to, delivery } => self.send(ProgramId::from(&to), Message::Delivery(delivery)),
             Input::Probed(report) => self.probed(*report, now),
             Input::Exited(run) => {
                 self.server.exited = Some(run);
@@ -135,6 +136,12 @@ impl Node {
     #[must_use]
     pub const fn serving(&self) -> bool {
         self.serving
+    }
+
+    /// Where the record's primary listens.
+    #[must_use]
+    pub fn primary_address(&self) -> Option<std::net::SocketAddr> {
+        self.record().and_then(|record| self.settings.servers.get(&record.primary)).copied()
     }
 
     /// The record accepted last.

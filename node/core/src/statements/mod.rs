@@ -1,1 +1,156 @@
-//! SQL.
+//! All SQL of the project, one file per flavour. Pure text: nothing here talks to a server.
+
+pub mod mariadb;
+pub mod mysql;
+
+use std::net::SocketAddr;
+
+use tasuki_schemas::ballot::Epoch;
+use tasuki_schemas::gtid::Flavour;
+
+/// How a replica logs in at its source.
+#[derive(Clone, Copy)]
+pub struct Source<'a> {
+    /// Where the source listens.
+    pub address: SocketAddr,
+    /// The replication account.
+    pub user: &'a str,
+    /// Its password.
+    pub password: &'a str,
+}
+
+/// The statements of one flavour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dialect(pub Flavour);
+
+/// A text as an SQL string literal.
+#[must_use]
+pub fn quote(text: &str) -> String {
+    let escaped = text.replace('\\', "\\\\").replace('\'', "''");
+    format!("'{escaped}'")
+}
+
+macro_rules! each {
+    ($(#[$doc:meta] $name:ident ( $($arg:ident : $type:ty),* );)*) => {
+        impl Dialect {
+            $(
+                #[$doc]
+                #[must_use]
+                pub fn $name(self $(, $arg: $type)*) -> String {
+                    match self.0 {
+                        Flavour::Mariadb => mariadb::$name($($arg),*),
+                        Flavour::Mysql => mysql::$name($($arg),*),
+                    }
+                }
+            )*
+        }
+    };
+}
+
+each! {
+    /// Version and identifiers of the server.
+    identity();
+    /// The fast facts, asked several times a second: closed or open, then the replication channels.
+    probe();
+    /// All settings that facts and gates rest on.
+    variables();
+    /// Counters of semi-sync.
+    counters();
+    /// GTID sets, then the replication channels, then the end of the binlog.
+    position();
+    /// Stops the receiver alone.
+    stop_receiver();
+    /// Starts the receiver alone.
+    start_receiver();
+    /// Starts the applier alone.
+    start_applier();
+    /// Stops both threads.
+    stop_replication();
+    /// Starts both threads.
+    start_replication();
+    /// Forgets the source.
+    forget_source();
+    /// Sets source, account and auto-positioning of a server that follows nobody yet.
+    set_source(source: Source<'_>);
+    /// Changes the source of a replica.
+    change_source(source: Source<'_>);
+    /// Switches the semi-sync replica side.
+    acknowledge(on: bool);
+    /// Arms the semi-sync source side: endless patience, after the sync, this many acknowledgements.
+    arm(acks: u32);
+    /// Opens the server to clients.
+    open();
+    /// Closes it.
+    close();
+    /// Opens it to privileged sessions only, for a rescue.
+    half_open();
+    /// After transactions were applied by SQL: replication goes on behind them.
+    continue_behind_own_writes();
+    /// Everybody's connections but the replication's own.
+    connections();
+    /// Makes the barrier table.
+    make_epoch_table();
+    /// Makes the local table of the write probe, outside the binlog.
+    make_probe_table();
+}
+
+impl Dialect {
+    /// Ends a connection. Never KILL QUERY: on MariaDB it releases a blocked commit as successful.
+    #[must_use]
+    pub fn kill(self, connection: u64) -> String {
+        format!("KILL {connection}")
+    }
+
+    /// Nothing, to see whether a connection works.
+    #[must_use]
+    pub const fn ping(self) -> &'static str {
+        "SELECT 1"
+    }
+
+    /// Whether a connection still exists.
+    #[must_use]
+    pub fn is_connected(self, connection: u64) -> String {
+        format!("SELECT COUNT(*) AS n FROM information_schema.processlist WHERE id = {connection}")
+    }
+
+    /// The first transaction of an epoch.
+    #[must_use]
+    pub fn barrier(self, epoch: &Epoch, node: &str) -> String {
+        let ballot = &epoch.0;
+        format!(
+            "REPLACE INTO tasuki.epoch (counter, coordinator, boot, node) VALUES ({}, {}, {}, {})",
+            ballot.counter,
+            quote(ballot.coordinator.as_str()),
+            quote(&ballot.boot.to_string()),
+            quote(node)
+        )
+    }
+
+    /// A commit that stays out of the binlog.
+    #[must_use]
+    pub fn write_probe(self) -> String {
+        "SET SESSION sql_log_bin = 0; REPLACE INTO tasuki_local.probe (id, beat) VALUES (1, UNIX_TIMESTAMP(NOW(6)))"
+            .to_owned()
+    }
+}
+
+const EPOCH_TABLE: &str = "CREATE DATABASE IF NOT EXISTS tasuki; CREATE TABLE IF NOT EXISTS tasuki.epoch (\
+    counter BIGINT UNSIGNED NOT NULL, coordinator VARCHAR(63) NOT NULL, boot CHAR(16) NOT NULL, node VARCHAR(63) NOT NULL, \
+    at TIMESTAMP(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6), PRIMARY KEY (counter, coordinator, boot)) ENGINE=InnoDB";
+
+const PROBE_TABLE: &str = "SET SESSION sql_log_bin = 0; CREATE DATABASE IF NOT EXISTS tasuki_local; \
+    CREATE TABLE IF NOT EXISTS tasuki_local.probe (id INT NOT NULL PRIMARY KEY, beat DOUBLE NOT NULL) ENGINE=InnoDB";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_cannot_end_its_literal() {
+        assert_eq!(quote(r"it's \ done"), r"'it''s \\ done'");
+        let source = Source { address: "10.0.0.1:3306".parse().unwrap(), user: "repl", password: "a'b" };
+        for flavour in [Flavour::Mariadb, Flavour::Mysql] {
+            assert!(Dialect(flavour).set_source(source).contains("'a''b'"));
+        }
+    }
+}

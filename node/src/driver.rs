@@ -1,0 +1,185 @@
+//! The one loop of a node: one owner, one clock; whatever is slow comes back as an input.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tasuki_bus::{Arrived, Bus};
+use tasuki_node_core::{EffectId, Input, Memory, Node, Output};
+use tasuki_schemas::channel::Channel;
+use tasuki_schemas::id::{CoordinatorId, NodeId};
+use tasuki_schemas::message::Message;
+use tasuki_schemas::observation::Observation;
+use tokio::sync::mpsc::{Receiver, Sender};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock;
+use crate::execute::{Hands, deliver, execute};
+use crate::health::Shown;
+use crate::probe::lock;
+use crate::serving::Serving;
+
+/// What the driver owns.
+pub struct Driver {
+    /// The decisions.
+    pub core: Node,
+    /// Both carriers.
+    pub bus: Bus,
+    /// What acts on the server; `None` on a witness.
+    pub hands: Option<Arc<Hands>>,
+    /// The ledger's own thread.
+    pub ledger: std::sync::mpsc::SyncSender<Memory>,
+    /// What the health port shows.
+    pub shown: watch::Sender<Shown>,
+    /// Follows the core's word on serving: VIP and write probe.
+    pub serving: watch::Sender<Serving>,
+    /// Where what runs aside comes back.
+    pub inputs: Sender<Input>,
+    /// Asks the prober for a position.
+    pub positions: Option<Sender<()>>,
+    /// Asks the prober for a round at once.
+    pub rounds: Option<Sender<()>>,
+}
+
+impl Driver {
+    /// Runs until the bus or the inputs end.
+    pub async fn run(mut self, mut arrived: Receiver<Arrived>, mut inputs: Receiver<Input>) {
+        let mut running: BTreeMap<EffectId, CancellationToken> = BTreeMap::new();
+        loop {
+            let now = clock::now();
+            let patience = self.core.next_wake(now).since(now);
+            let input = tokio::select! {
+                biased;
+                next = inputs.recv() => match next {
+                    Some(next) => next,
+                    None => return,
+                },
+                next = arrived.recv() => match next.map(input) {
+                    Some(Some(next)) => next,
+                    Some(None) => continue,
+                    None => return,
+                },
+                () = tokio::time::sleep(patience) => Input::Woke,
+            };
+            if let Input::Ended(id, _) = &input {
+                running.remove(id);
+                self.ask_round();
+            }
+            for output in self.core.handle(input, clock::now()) {
+                self.perform(output, &mut running);
+            }
+        }
+    }
+
+    fn perform(&mut self, output: Output, running: &mut BTreeMap<EffectId, CancellationToken>) {
+        match output {
+            Output::Publish(observation) => self.publish(*observation),
+            Output::PublishPosition(position) => {
+                self.shown.send_modify(|shown| shown.position = Some((*position).clone()));
+                said(self.bus.publish(&Channel::Position, &Message::Position(position)));
+            }
+            Output::ReadPosition => {
+                if let Some(positions) = &self.positions {
+                    // A full queue means that one is being read already.
+                    let _ = positions.try_send(());
+                }
+            }
+            Output::Persist(memory) => {
+                if self.ledger.send(*memory).is_err() {
+                    tracing::error!("the ledger's thread ended; this node stops, since it can promise nothing");
+                    std::process::exit(1);
+                }
+            }
+            Output::Execute(id, effect) => {
+                let Some(hands) = &self.hands else { return self.look_as_witness(id, effect) };
+                let cancel = CancellationToken::new();
+                running.insert(id, cancel.clone());
+                tokio::spawn(execute(Arc::clone(hands), id, effect, cancel));
+            }
+            Output::Cancel(id) => {
+                if let Some(cancel) = running.get(&id) {
+                    cancel.cancel();
+                }
+            }
+            Output::Deliver { to, ballot, have } => self.deliver(to, ballot, have),
+            Output::Send(to, message) => said(self.bus.send(&to, &message)),
+            Output::Serving(on) => {
+                self.shown.send_modify(|shown| shown.serving = on);
+                let armed = self.core.is_armed();
+                self.serving.send_replace(Serving { on, armed });
+                tracing::info!(serving = on, "serving as primary changed");
+            }
+        }
+    }
+
+    fn publish(&self, observation: Observation) {
+        let follows = follows_primary(&self.core, &observation);
+        self.shown.send_modify(|shown| {
+            shown.observation = Some(observation.clone());
+            shown.follows = follows;
+        });
+        said(self.bus.publish(&Channel::Health, &Message::Observation(Box::new(observation))));
+    }
+
+    fn ask_round(&self) {
+        if let Some(rounds) = &self.rounds {
+            let _ = rounds.try_send(());
+        }
+    }
+
+    fn deliver(&self, to: NodeId, ballot: tasuki_schemas::ballot::Ballot, have: tasuki_schemas::gtid::GtidSet) {
+        let Some(hands) = &self.hands else { return };
+        let (index, flavour) = (lock(&hands.shared).binlog_index.clone(), hands.dialect.0);
+        let inputs = self.inputs.clone();
+        tokio::spawn(async move {
+            let delivery = deliver(index, flavour, ballot, have).await;
+            tracing::info!(%to, transactions = delivery.transactions.len(), complete = delivery.complete, "the tail was read");
+            let _ = inputs.send(Input::TailRead { to, delivery }).await;
+        });
+    }
+
+    /// A witness acts on no server, but looks at one.
+    fn look_as_witness(&self, id: EffectId, effect: tasuki_node_core::Effect) {
+        let tasuki_node_core::Effect::Look { address } = effect else {
+            tracing::error!(?effect, "a witness was given an act on a server");
+            return;
+        };
+        let inputs = self.inputs.clone();
+        tokio::spawn(async move {
+            let look = crate::dial::look(address).await;
+            let _ = inputs.send(Input::Ended(id, tasuki_node_core::Ended::Looked(look))).await;
+        });
+    }
+}
+
+fn follows_primary(core: &Node, observation: &Observation) -> bool {
+    let address = core.primary_address();
+    let facts = observation.server.as_ref().and_then(|server| server.facts.as_ref());
+    let source = facts.and_then(|facts| facts.replication.as_ref()).map(|replication| &replication.source);
+    address.is_some_and(|address| source == Some(&address.into()))
+}
+
+/// A message that cannot be sealed is a fault of this program, and said.
+fn said(sent: Result<(), tasuki_schemas::envelope::Rejected>) {
+    if let Err(error) = sent {
+        tracing::error!(%error, "a message was not sent");
+    }
+}
+
+/// Turns what arrived into the core's input; `None` for what is none of its business.
+fn input(arrived: Arrived) -> Option<Input> {
+    let opened = match arrived {
+        Arrived::Message(opened) => opened,
+        Arrived::Resumed => return None,
+    };
+    let (sender, same_configuration) = (opened.sender, opened.same_configuration);
+    match opened.message {
+        Message::Request(request) => {
+            Some(Input::Asked { from: CoordinatorId::from(&sender), same_configuration, request })
+        }
+        Message::Heartbeat(heartbeat) => Some(Input::Beaten(heartbeat)),
+        Message::Fetch(fetch) => Some(Input::Fetched { from: NodeId::from(&sender), fetch }),
+        Message::Delivery(delivery) => Some(Input::Delivered(delivery)),
+        Message::Observation(_) | Message::Position(_) | Message::Event(_) | Message::Echo { .. } => None,
+    }
+}

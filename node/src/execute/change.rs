@@ -1,0 +1,124 @@
+//! Changing the source of a replica.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use tasuki_schemas::answer::Holdings;
+use tasuki_schemas::gtid::{Flavour, GtidSet};
+use tasuki_schemas::observation::Thread;
+
+use super::steps::{Failed, SOON, channel, holdings, position, until_applied, until_receiver};
+use super::{Hands, QUICK, SLOW};
+use crate::server::Session;
+
+/// A replica must have applied what it received within this before MariaDB's source may be changed.
+const APPLY: Duration = Duration::from_secs(20);
+/// A receiver that was started must be connected within this.
+const CONNECT: Duration = Duration::from_secs(3);
+
+pub(super) async fn follow(
+    hands: &Hands,
+    session: &mut Session,
+    source: SocketAddr,
+    semi_sync: bool,
+) -> Result<Holdings, Failed> {
+    point(hands, session, source, semi_sync).await?;
+    if !until_receiver(hands, session, CONNECT, |state| state == Thread::Running).await? {
+        let error = channel(hands, session).await?.map(|channel| channel.error).unwrap_or_default();
+        return Err(Failed::Other(format!("the receiver does not connect to {source}: {error}")));
+    }
+    holdings(hands, session).await
+}
+
+/// Points the replica at a source and starts it. Idempotent.
+async fn point(hands: &Hands, session: &mut Session, source: SocketAddr, semi_sync: bool) -> Result<(), Failed> {
+    let dialect = hands.dialect;
+    session.run(&dialect.close(), QUICK).await?;
+    hands.cut.lock().await.allow_source(source).await?;
+    let login = hands.source(source);
+    let Some(before) = channel(hands, session).await? else {
+        let sql = format!(
+            "{}; {}; {}",
+            dialect.acknowledge(semi_sync),
+            dialect.set_source(login),
+            dialect.start_replication()
+        );
+        session.run(&sql, SLOW).await?;
+        return Ok(());
+    };
+    session.run(&dialect.stop_receiver(), SLOW).await?;
+    match dialect.0 {
+        Flavour::Mysql => {
+            // The applier keeps running: its relay files stay, and half a transaction is fetched again whole.
+            let sql = format!(
+                "{}; {}; {}",
+                dialect.acknowledge(semi_sync),
+                dialect.change_source(login),
+                dialect.start_receiver()
+            );
+            session.run(&sql, SLOW).await?;
+            if before.applier == Thread::Stopped {
+                session.run(&dialect.start_applier(), SLOW).await?;
+            }
+        }
+        Flavour::Mariadb => {
+            // CHANGE MASTER deletes relay files: what they hold is applied first. Starting a stopped applier would delete
+            // them as well, so with work left this ends here.
+            let patience = if before.applier == Thread::Stopped { Duration::ZERO } else { APPLY };
+            until_applied(hands, session, None, patience).await?;
+            let sql = format!(
+                "{}; {}; {}; {}",
+                dialect.stop_replication(),
+                dialect.acknowledge(semi_sync),
+                dialect.change_source(login),
+                dialect.start_replication()
+            );
+            session.run(&sql, SLOW).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Switches acknowledging on; it takes effect with the receiver's next connection.
+pub(super) async fn join(hands: &Hands, session: &mut Session) -> Result<Holdings, Failed> {
+    let dialect = hands.dialect;
+    let sql = format!("{}; {}; {}", dialect.acknowledge(true), dialect.stop_receiver(), dialect.start_receiver());
+    session.run(&sql, SLOW).await?;
+    let began = Instant::now();
+    loop {
+        let tables = session.tables(&dialect.counters(), QUICK).await?;
+        let counters = tables.first().map(crate::facts::settings).unwrap_or_default();
+        let joined = ["rpl_semi_sync_slave_status", "rpl_semi_sync_replica_status"]
+            .iter()
+            .any(|name| counters.get(*name).is_some_and(|value| value == "ON"));
+        if joined {
+            return holdings(hands, session).await;
+        }
+        if began.elapsed() > CONNECT {
+            return Err(Failed::Other("the replica does not acknowledge although it was told to".to_owned()));
+        }
+        tokio::time::sleep(SOON).await;
+    }
+}
+
+/// Receives from a living server what is missing for the goal, then stops receiving again.
+pub(super) async fn replicate(
+    hands: &Hands,
+    session: &mut Session,
+    source: SocketAddr,
+    goal: &GtidSet,
+) -> Result<Holdings, Failed> {
+    point(hands, session, source, false).await?;
+    let began = Instant::now();
+    loop {
+        let now = position(hands, session).await?;
+        if now.received.known().is_some_and(|received| received.contains(goal) == Ok(true)) {
+            session.run(&hands.dialect.stop_receiver(), SLOW).await?;
+            return holdings(hands, session).await;
+        }
+        if began.elapsed() > APPLY {
+            return Err(Failed::Other(format!("{source} did not deliver {goal} in time")));
+        }
+        tokio::time::sleep(SOON).await;
+    }
+}

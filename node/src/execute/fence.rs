@@ -1,0 +1,104 @@
+//! Fencing: after it nobody is acknowledged by this server any more, or its process is gone.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use tasuki_node_core::Ended;
+use tasuki_schemas::answer::Holdings;
+use tasuki_schemas::gtid::{Flavour, GtidSet};
+use tasuki_schemas::observation::Received;
+
+use super::Hands;
+use super::steps::{Failed, holdings};
+use crate::binlog;
+use crate::facts;
+use crate::probe::lock;
+use crate::server::Session;
+
+/// What cannot be verified within this is ended by SIGKILL.
+const PATIENCE: Duration = Duration::from_millis(250);
+/// Each statement of a fence.
+const STATEMENT: Duration = Duration::from_millis(200);
+/// A killed process with a large memory takes long to go.
+const KILLED: Duration = Duration::from_secs(20);
+
+pub(super) async fn fence(hands: &Hands, session: &mut Session) -> Ended {
+    let closed = tokio::time::timeout(PATIENCE, close(hands, session)).await;
+    match closed {
+        Ok(Ok(holdings)) => return Ended::Done(holdings),
+        Ok(Err(error)) => tracing::warn!(%error, "the server could not be closed; it is killed"),
+        Err(_) => tracing::warn!("the server could not be closed in time; it is killed"),
+    }
+    session.close();
+    match kill(hands).await {
+        Ok(()) => gone(hands, true).await,
+        Err(error) => Ended::Failed(error.to_string()),
+    }
+}
+
+/// Ends clients' connections, closes the server to writes, and verifies both.
+async fn close(hands: &Hands, session: &mut Session) -> Result<Holdings, Failed> {
+    hands.cut.lock().await.close_clients(&BTreeSet::new()).await?;
+    session.open(STATEMENT).await?;
+    end_clients(hands, session).await?;
+    session.run(&hands.dialect.close(), STATEMENT).await?;
+    // Those that came between the first list and the closing.
+    end_clients(hands, session).await?;
+    let tables = session.tables(&hands.dialect.probe(), STATEMENT).await?;
+    let first = tables.first().and_then(|table| table.first()).cloned().unwrap_or_default();
+    if facts::writable(&first)? {
+        return Err(Failed::Other("the server is still writable".to_owned()));
+    }
+    holdings(hands, session).await
+}
+
+async fn end_clients(hands: &Hands, session: &mut Session) -> Result<(), Failed> {
+    let own = hands.warm.lock().await.as_ref().map_or(0, |warm| warm.id().load(std::sync::atomic::Ordering::Acquire));
+    let tables = session.tables(&hands.dialect.connections(), STATEMENT).await?;
+    let ids = tables.iter().flatten().filter_map(|row| row.get("id")).filter_map(|id| id.parse::<u64>().ok());
+    for id in ids.filter(|id| *id != own) {
+        // One that left by itself meanwhile is an error of no consequence; what counts is verified afterwards.
+        let _ = session.run(&hands.dialect.kill(id), STATEMENT).await;
+    }
+    Ok(())
+}
+
+/// SIGKILL, never another signal: MySQL answers OK to blocked commits on SIGTERM.
+async fn kill(hands: &Hands) -> Result<(), Failed> {
+    let (pid, start) = {
+        let known = lock(&hands.shared);
+        let watch =
+            known.watch.as_ref().ok_or_else(|| Failed::Other("the server's process is not known".to_owned()))?;
+        watch.kill().map_err(|error| Failed::Other(error.to_string()))?;
+        (watch.pid(), watch.start_time())
+    };
+    let began = Instant::now();
+    while crate::process::is_running(pid, start) {
+        if began.elapsed() > KILLED {
+            return Err(Failed::Other(format!("process {pid} does not end after SIGKILL (a hung disk?)")));
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    Ok(())
+}
+
+/// What a server that is gone held, read from its files to their end.
+pub(super) async fn gone(hands: &Hands, was_primary: bool) -> Ended {
+    let index = lock(&hands.shared).binlog_index.clone();
+    let flavour: Flavour = hands.dialect.0;
+    let read = match index {
+        Some(index) => tokio::task::spawn_blocking(move || binlog::executed(&index, flavour))
+            .await
+            .map_err(|error| error.to_string())
+            .and_then(|read| read.map_err(|error| error.to_string())),
+        None => Err("where its binlog lies was never learned; start the server once beside its node".to_owned()),
+    };
+    Ended::Gone(match read {
+        Ok(set) if was_primary => Holdings { executed: set.clone(), received: Received::Known { set } },
+        Ok(set) => {
+            let reason = "its server is down and its relay files were not read".to_owned();
+            Holdings { executed: set, received: Received::Unknown { reason } }
+        }
+        Err(reason) => Holdings { executed: GtidSet::empty(flavour), received: Received::Unknown { reason } },
+    })
+}

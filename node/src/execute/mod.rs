@@ -1,0 +1,163 @@
+//! Effects: acts on the node's own server, each with a deadline, each ended by exactly one [`Ended`].
+
+mod change;
+mod fence;
+mod promote;
+mod receive;
+mod steps;
+mod tail;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tasuki_config::{Secret, ServerConfig};
+use tasuki_node_core::statements::{Dialect, Source};
+use tasuki_node_core::{Effect, EffectId, Ended, Input};
+use tasuki_schemas::id::NodeId;
+use tokio::sync::Mutex;
+use tokio::sync::mpsc::Sender;
+use tokio_util::sync::CancellationToken;
+
+use crate::cut::Cut;
+use crate::dial;
+use crate::probe::Shared;
+use crate::server::{Session, options};
+
+pub use tail::deliver;
+
+/// Statements that only read or set something.
+pub(crate) const QUICK: Duration = Duration::from_millis(500);
+/// Statements that stop or start threads: MariaDB's STOP takes two seconds when its source is silent.
+pub(crate) const SLOW: Duration = Duration::from_secs(4);
+
+/// What every effect needs.
+pub struct Hands {
+    /// This node.
+    pub me: NodeId,
+    /// How to reach the server.
+    pub config: ServerConfig,
+    /// Its statements.
+    pub dialect: Dialect,
+    /// The replication account.
+    pub user: String,
+    /// Its password.
+    pub password: Secret,
+    /// What the probe knows of the server.
+    pub shared: Shared,
+    /// The kernel's rules.
+    pub cut: Mutex<Cut>,
+    /// Where results go.
+    pub inputs: Sender<Input>,
+    /// A warm connection for the next effect.
+    pub warm: Mutex<Option<Session>>,
+}
+
+impl Hands {
+    /// A session, warm if one is at hand.
+    pub(crate) async fn session(&self) -> Session {
+        self.warm.lock().await.take().unwrap_or_else(|| Session::new(options(&self.config)))
+    }
+
+    /// Keeps a session for the next effect.
+    pub(crate) async fn keep(&self, session: Session) {
+        if session.is_open() {
+            *self.warm.lock().await = Some(session);
+        }
+    }
+
+    /// Has a connection ready before it is needed, and finds out that a kept one died.
+    pub async fn warm_up(&self) {
+        let mut session = self.session().await;
+        if session.run(self.dialect.ping(), QUICK).await.is_err() {
+            session.close();
+        }
+        self.keep(session).await;
+    }
+
+    /// How to log in at a source.
+    pub(crate) fn source(&self, address: std::net::SocketAddr) -> Source<'_> {
+        Source { address, user: &self.user, password: self.password.expose() }
+    }
+}
+
+/// Runs one effect to its end and reports it. Cancelled, its connection is killed and seen gone first.
+pub async fn execute(hands: Arc<Hands>, id: EffectId, effect: Effect, cancel: CancellationToken) {
+    if let Effect::Look { address } = effect {
+        let look = dial::look(address).await;
+        let _ = hands.inputs.send(Input::Ended(id, Ended::Looked(look))).await;
+        return;
+    }
+    let mut session = hands.session().await;
+    let connection = session.id();
+    let began = std::time::Instant::now();
+    let name = name(&effect);
+    let ended = tokio::select! {
+        ended = carry_out(&hands, id, effect, &mut session) => ended,
+        () = cancel.cancelled() => {
+            session.close();
+            end_connection(&hands, &connection).await;
+            Ended::Cancelled
+        }
+    };
+    match &ended {
+        Ended::Failed(reason) => {
+            tracing::warn!(effect = name, reason, took_ms = began.elapsed().as_secs_f64() * 1e3, "an effect failed")
+        }
+        Ended::Looked(_) | Ended::Done(_) | Ended::Gone(_) | Ended::Cancelled => {
+            tracing::info!(effect = name, took_ms = began.elapsed().as_secs_f64() * 1e3, "an effect ended");
+        }
+    }
+    hands.keep(session).await;
+    let _ = hands.inputs.send(Input::Ended(id, ended)).await;
+}
+
+async fn carry_out(hands: &Hands, id: EffectId, effect: Effect, session: &mut Session) -> Ended {
+    let done = match effect {
+        Effect::Look { address } => return Ended::Looked(dial::look(address).await),
+        Effect::Fence => return fence::fence(hands, session).await,
+        Effect::ReadFiles { was_primary } => return fence::gone(hands, was_primary).await,
+        Effect::StopReceiving { source, drain } => receive::stop(hands, session, source, drain).await,
+        Effect::Follow { source, semi_sync } => change::follow(hands, session, source, semi_sync).await,
+        Effect::JoinGroup => change::join(hands, session).await,
+        Effect::Replicate { source, goal } => change::replicate(hands, session, source, &goal).await,
+        Effect::Apply { transactions } => tail::apply(hands, session, &transactions).await,
+        Effect::Promote { epoch, goal, acks, outside } => {
+            promote::promote(hands, session, id, promote::Reign { epoch, goal, acks, outside }).await
+        }
+    };
+    match done {
+        Ok(holdings) => Ended::Done(holdings),
+        Err(error) => Ended::Failed(error.to_string()),
+    }
+}
+
+/// Kills a connection and waits until the server no longer shows it. A server that is gone shows nothing.
+async fn end_connection(hands: &Hands, connection: &AtomicU64) {
+    let connection = connection.load(Ordering::Acquire);
+    let mut control = Session::new(options(&hands.config));
+    if connection == 0 || control.run(&hands.dialect.kill(connection), QUICK).await.is_err() && !control.is_open() {
+        return;
+    }
+    for _ in 0..2000 {
+        match control.row(&hands.dialect.is_connected(connection), QUICK).await {
+            Ok(row) if row.get("n").is_some_and(|n| n != "0") => tokio::time::sleep(Duration::from_millis(1)).await,
+            Ok(_) | Err(_) => return,
+        }
+    }
+    tracing::error!(connection, "a killed connection did not go away");
+}
+
+const fn name(effect: &Effect) -> &'static str {
+    match effect {
+        Effect::Look { .. } => "look",
+        Effect::StopReceiving { .. } => "stop_receiving",
+        Effect::Fence => "fence",
+        Effect::ReadFiles { .. } => "read_files",
+        Effect::Follow { .. } => "follow",
+        Effect::JoinGroup => "join_group",
+        Effect::Replicate { .. } => "replicate",
+        Effect::Apply { .. } => "apply",
+        Effect::Promote { .. } => "promote",
+    }
+}

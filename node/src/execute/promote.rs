@@ -1,0 +1,97 @@
+//! Promotion: apply the goal, arm semi-sync, open; then the barrier row.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tasuki_node_core::{EffectId, Input, Progress, ServerRun};
+use tasuki_schemas::answer::Holdings;
+use tasuki_schemas::ballot::Epoch;
+use tasuki_schemas::gtid::{Flavour, GtidSet};
+use tasuki_schemas::observation::{Replication, Thread};
+
+use super::steps::{Failed, channel, holdings, position, until_applied};
+use super::{Hands, SLOW};
+use crate::probe::lock;
+use crate::server::{ServerError, Session};
+
+/// The goal must be applied within this.
+const APPLY: Duration = Duration::from_secs(20);
+/// The barrier row waits for an acknowledgement for as long as that takes; a lower ballot's is cancelled.
+const BARRIER: Duration = Duration::from_secs(3600);
+
+/// What a promotion is about.
+pub(super) struct Reign {
+    pub(super) epoch: Epoch,
+    pub(super) goal: GtidSet,
+    pub(super) acks: u32,
+    pub(super) outside: BTreeSet<SocketAddr>,
+}
+
+pub(super) async fn promote(
+    hands: &Hands,
+    session: &mut Session,
+    id: EffectId,
+    reign: Reign,
+) -> Result<Holdings, Failed> {
+    let dialect = hands.dialect;
+    hands.cut.lock().await.refuse_servers(&reign.outside.iter().map(SocketAddr::ip).collect()).await?;
+    let before = channel(hands, session).await?;
+    start_applier(hands, session, before.as_ref(), &reign.goal).await?;
+    until_applied(hands, session, Some(&reign.goal), APPLY).await?;
+    let stop = match dialect.0 {
+        // MariaDB's applier must be at rest before the server opens; MySQL's has nothing left to do.
+        Flavour::Mariadb if before.is_some() => format!("{}; ", dialect.stop_replication()),
+        Flavour::Mariadb | Flavour::Mysql => String::new(),
+    };
+    session.run(&format!("{stop}{}; {}", dialect.arm(reign.acks), dialect.open()), SLOW).await?;
+    hands.cut.lock().await.open_clients().await?;
+    let held = holdings(hands, session).await?;
+    let run = run(hands)?;
+    let opened = Progress::Opened { run, holdings: held };
+    let _ = hands.inputs.send(Input::Progressed(id, opened)).await;
+    barrier(hands, session, &reign.epoch).await?;
+    if before.is_some() {
+        session.run(&dialect.forget_source(), SLOW).await?;
+    }
+    hands.cut.lock().await.refuse_servers(&BTreeSet::new()).await?;
+    holdings(hands, session).await
+}
+
+/// An applier that stopped has work left only if it broke. MySQL's may be started; MariaDB would delete the relay files
+/// that hold the rest, so such a server must not win.
+async fn start_applier(
+    hands: &Hands,
+    session: &mut Session,
+    before: Option<&Replication>,
+    goal: &GtidSet,
+) -> Result<(), Failed> {
+    let Some(channel) = before.filter(|channel| channel.applier == Thread::Stopped) else { return Ok(()) };
+    if position(hands, session).await?.executed.contains(goal) == Ok(true) {
+        return Ok(());
+    }
+    match hands.dialect.0 {
+        Flavour::Mysql => Ok(session.run(&hands.dialect.start_applier(), SLOW).await?),
+        Flavour::Mariadb => Err(Failed::Other(format!("its applier is stopped with work left: {}", channel.error))),
+    }
+}
+
+fn run(hands: &Hands) -> Result<ServerRun, Failed> {
+    let known = lock(&hands.shared);
+    let watch = known.watch.as_ref().ok_or_else(|| Failed::Other("the server's process is not known".to_owned()))?;
+    Ok(ServerRun { pid: watch.pid(), started: watch.start_time() })
+}
+
+/// The first transaction of the epoch. Its table is made when it is missing.
+async fn barrier(hands: &Hands, session: &mut Session, epoch: &Epoch) -> Result<(), Failed> {
+    const NO_SUCH_DATABASE: u16 = 1049;
+    const NO_SUCH_TABLE: u16 = 1146;
+    let sql = hands.dialect.barrier(epoch, hands.me.as_str());
+    match session.run(&sql, BARRIER).await {
+        Err(ServerError::Refused { code: NO_SUCH_DATABASE | NO_SUCH_TABLE, .. }) => {
+            session.run(&hands.dialect.make_epoch_table(), BARRIER).await?;
+            Ok(session.run(&sql, BARRIER).await?)
+        }
+        other => Ok(other?),
+    }
+}

@@ -1,0 +1,86 @@
+//! Steps that several effects share.
+
+use std::time::{Duration, Instant};
+
+use tasuki_schemas::answer::Holdings;
+use tasuki_schemas::gtid::GtidSet;
+use tasuki_schemas::observation::{Position, Replication, Thread};
+
+use super::{Hands, QUICK};
+use crate::facts::{self, Misread};
+use crate::server::{ServerError, Session};
+
+/// Why an effect failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failed {
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    #[error(transparent)]
+    Misread(#[from] Misread),
+    #[error(transparent)]
+    Cut(#[from] crate::cut::CutError),
+    #[error("{0}")]
+    Other(String),
+}
+
+/// Polling of a state that changes within milliseconds.
+pub(crate) const SOON: Duration = Duration::from_millis(1);
+
+pub(crate) async fn position(hands: &Hands, session: &mut Session) -> Result<Position, Failed> {
+    let tables = session.tables(&hands.dialect.position(), QUICK).await?;
+    Ok(facts::position(&hands.me, hands.dialect.0, &tables)?)
+}
+
+pub(crate) async fn holdings(hands: &Hands, session: &mut Session) -> Result<Holdings, Failed> {
+    let position = position(hands, session).await?;
+    Ok(Holdings { executed: position.executed, received: position.received })
+}
+
+/// The channel as it is now; `None` if the server follows nobody.
+pub(crate) async fn channel(hands: &Hands, session: &mut Session) -> Result<Option<Replication>, Failed> {
+    let tables = session.tables(&hands.dialect.probe(), QUICK).await?;
+    let row = tables.get(1).and_then(|table| table.first());
+    Ok(row.and_then(|row| facts::replication(row, 0)))
+}
+
+/// Waits until the receiver is in one of the wanted states.
+pub(crate) async fn until_receiver(
+    hands: &Hands,
+    session: &mut Session,
+    patience: Duration,
+    wanted: impl Fn(Thread) -> bool,
+) -> Result<bool, Failed> {
+    let began = Instant::now();
+    loop {
+        let state = channel(hands, session).await?.map_or(Thread::Stopped, |channel| channel.receiver);
+        if wanted(state) {
+            return Ok(true);
+        }
+        if began.elapsed() >= patience {
+            return Ok(false);
+        }
+        tokio::time::sleep(SOON).await;
+    }
+}
+
+/// Waits until everything that was received is executed, and the goal with it.
+pub(crate) async fn until_applied(
+    hands: &Hands,
+    session: &mut Session,
+    goal: Option<&GtidSet>,
+    patience: Duration,
+) -> Result<(), Failed> {
+    let began = Instant::now();
+    loop {
+        let position = position(hands, session).await?;
+        let goal = goal.or_else(|| position.received.known());
+        if goal.is_none_or(|goal| position.executed.contains(goal) == Ok(true)) {
+            return Ok(());
+        }
+        if began.elapsed() >= patience {
+            let goal = goal.map(ToString::to_string).unwrap_or_default();
+            return Err(Failed::Other(format!("{} was executed of {goal} after {patience:?}", position.executed)));
+        }
+        tokio::time::sleep(SOON).await;
+    }
+}

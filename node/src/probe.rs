@@ -1,0 +1,252 @@
+//! The probe rounds: facts several times a second, settings less often, one process watch for each run of the server.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tasuki_config::{Reach, ServerConfig};
+use tasuki_node_core::statements::Dialect;
+use tasuki_node_core::{Input, ServerReport, ServerRun};
+use tasuki_schemas::gtid::Flavour;
+use tasuki_schemas::observation::{Connection, Facts, Identity, WriteProbe};
+use tokio::net::UnixStream;
+use tokio::sync::mpsc::Sender;
+use tokio::sync::watch;
+
+use crate::facts;
+use crate::process::Watch;
+use crate::server::{ServerError, Session, options};
+
+/// Between two rounds while the server answers.
+const EVERY: Duration = Duration::from_millis(150);
+/// Between two rounds while it does not.
+const SOON: Duration = Duration::from_millis(50);
+/// A statement of a round must be answered within this.
+const DEADLINE: Duration = Duration::from_millis(300);
+/// Settings and counters are read this often.
+const SETTINGS_EVERY: Duration = Duration::from_secs(2);
+
+/// What the effects and the tail reader must know of the server; learned while it answers, used when it does not.
+#[derive(Debug, Default)]
+pub struct Known {
+    /// The watch over the present run.
+    pub watch: Option<Watch>,
+    /// The binlog's index file.
+    pub binlog_index: Option<PathBuf>,
+}
+
+/// Shared between the probe and the effects.
+pub type Shared = Arc<Mutex<Known>>;
+
+/// The probing task of one server.
+pub struct Prober {
+    config: ServerConfig,
+    flavour: Flavour,
+    dialect: Dialect,
+    session: Session,
+    shared: Shared,
+    inputs: Sender<Input>,
+    notes: PathBuf,
+    run: Option<ServerRun>,
+    identity: Option<Identity>,
+    variables: BTreeMap<String, String>,
+    counters: BTreeMap<String, String>,
+    settings_at: Option<Instant>,
+    answered_at: Instant,
+    mark: String,
+    mark_at: Instant,
+    write: watch::Receiver<Option<WriteProbe>>,
+}
+
+impl Prober {
+    /// A prober that has seen nothing yet. `notes` is a file in the state directory for what must be known of a server
+    /// that is down when the node starts.
+    #[must_use]
+    pub fn new(
+        config: ServerConfig,
+        flavour: Flavour,
+        shared: Shared,
+        inputs: Sender<Input>,
+        notes: PathBuf,
+        write: watch::Receiver<Option<WriteProbe>>,
+    ) -> Self {
+        if let Ok(index) = fs::read_to_string(&notes) {
+            lock(&shared).binlog_index = Some(PathBuf::from(index.trim()));
+        }
+        Self {
+            session: Session::new(options(&config)),
+            config,
+            flavour,
+            dialect: Dialect(flavour),
+            shared,
+            inputs,
+            notes,
+            run: None,
+            identity: None,
+            variables: BTreeMap::new(),
+            counters: BTreeMap::new(),
+            settings_at: None,
+            answered_at: Instant::now(),
+            mark: String::new(),
+            mark_at: Instant::now(),
+            write,
+        }
+    }
+
+    /// Probes for ever. `asked` makes it begin a round at once.
+    pub async fn run(mut self, mut asked: tokio::sync::mpsc::Receiver<()>) {
+        loop {
+            let (connection, facts) = self.round().await;
+            let answering = connection == Connection::Answering;
+            let report = ServerReport { run: self.run, connection, identity: self.identity.clone(), facts };
+            if self.inputs.send(Input::Probed(Box::new(report))).await.is_err() {
+                return;
+            }
+            let pause = if answering { EVERY } else { SOON };
+            tokio::select! {
+                next = asked.recv() => if next.is_none() { return },
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+
+    async fn round(&mut self) -> (Connection, Option<Facts>) {
+        let answered = match self.connect().await {
+            Ok(()) => self.read().await,
+            Err(error) => Err(error),
+        };
+        match answered {
+            Ok(facts) => {
+                self.answered_at = Instant::now();
+                (Connection::Answering, Some(facts))
+            }
+            Err(error) => {
+                if !matches!(error, ServerError::Refused { .. }) {
+                    self.session.close();
+                }
+                (self.judge(error), None)
+            }
+        }
+    }
+
+    fn judge(&self, error: ServerError) -> Connection {
+        match error {
+            ServerError::Refused { code, text } => Connection::Refused { code, text },
+            ServerError::Silent(_) => Connection::Silent { for_ms: millis(self.answered_at.elapsed()) },
+            ServerError::Closed(_) | ServerError::Broken(_) => Connection::Closed,
+        }
+    }
+
+    /// Connects, and watches the process if it is another than before.
+    async fn connect(&mut self) -> Result<(), ServerError> {
+        if self.session.is_open() {
+            return Ok(());
+        }
+        let pid = self.pid().await?;
+        if self.run.is_none_or(|run| run.pid != pid) || lock(&self.shared).watch.is_none() {
+            self.watch(pid)?;
+        }
+        self.session.open(DEADLINE).await?;
+        let row = self.session.row(&self.dialect.identity(), DEADLINE).await?;
+        self.identity = Some(facts::identity(self.flavour, &row).map_err(misread)?);
+        self.settings_at = None;
+        Ok(())
+    }
+
+    /// The server's process: by the peer of its socket, or by its pid file over TCP.
+    async fn pid(&self) -> Result<u32, ServerError> {
+        let closed = |error: std::io::Error| ServerError::Closed(error.to_string());
+        match &self.config.reach {
+            Reach::Socket(path) => {
+                let stream = tokio::time::timeout(DEADLINE, UnixStream::connect(path))
+                    .await
+                    .map_err(|_| ServerError::Silent(DEADLINE))?
+                    .map_err(closed)?;
+                let peer = stream.peer_cred().map_err(closed)?;
+                peer.pid()
+                    .and_then(|pid| u32::try_from(pid).ok())
+                    .ok_or_else(|| ServerError::Closed("no peer".to_owned()))
+            }
+            Reach::Tcp(_, pid_file) => {
+                let text = fs::read_to_string(pid_file).map_err(closed)?;
+                text.trim().parse().map_err(|_| ServerError::Closed(format!("{} holds no pid", pid_file.display())))
+            }
+        }
+    }
+
+    fn watch(&mut self, pid: u32) -> Result<(), ServerError> {
+        let inputs = self.inputs.clone();
+        let (tell, told) = std::sync::mpsc::channel::<ServerRun>();
+        let watch = Watch::start(pid, move || {
+            if let Ok(run) = told.recv() {
+                // A full queue must not lose the one input that everything waits for; this thread may wait.
+                let _ = inputs.blocking_send(Input::Exited(run));
+            }
+        })
+        .map_err(|error| ServerError::Closed(error.to_string()))?;
+        let run = ServerRun { pid, started: watch.start_time() };
+        let _ = tell.send(run);
+        self.run = Some(run);
+        lock(&self.shared).watch = Some(watch);
+        Ok(())
+    }
+
+    async fn read(&mut self) -> Result<Facts, ServerError> {
+        if self.settings_at.is_none_or(|at| at.elapsed() >= SETTINGS_EVERY) {
+            let sql = format!("{}; {}", self.dialect.variables(), self.dialect.counters());
+            let tables = self.session.tables(&sql, DEADLINE).await?;
+            let settings = |at: usize| tables.get(at).map(facts::settings).unwrap_or_default();
+            (self.variables, self.counters) = (settings(0), settings(1));
+            self.settings_at = Some(Instant::now());
+            self.keep_index();
+        }
+        let tables = self.session.tables(&self.dialect.probe(), DEADLINE).await?;
+        let empty = BTreeMap::new();
+        let fast = tables.first().and_then(|table| table.first()).unwrap_or(&empty);
+        let channels = tables.get(1).map(Vec::as_slice).unwrap_or_default();
+        let heartbeats = tables.get(2).and_then(|table| table.first());
+        let channel = channels.first();
+        let mark = channel.map(|channel| facts::arrival_mark(channel, heartbeats)).unwrap_or_default();
+        if mark != self.mark {
+            (self.mark, self.mark_at) = (mark, Instant::now());
+        }
+        let quiet_ms = millis(self.mark_at.elapsed());
+        Ok(Facts {
+            writable: facts::writable(fast).map_err(misread)?,
+            replication: channel.and_then(|channel| facts::replication(channel, quiet_ms)),
+            semi_sync: facts::semi_sync(self.flavour, fast, &self.variables, &self.counters),
+            write_probe: self.write.borrow().clone(),
+            failing_gates: facts::failing_gates(self.flavour, &self.variables),
+            unsupported: facts::unsupported(&self.variables, channels.len()),
+        })
+    }
+
+    /// Remembers where the binlog's index lies, also for a later run of this node.
+    fn keep_index(&self) {
+        let Some(index) = self.variables.get("log_bin_index").filter(|index| !index.is_empty()) else { return };
+        let datadir = self.variables.get("datadir").map(PathBuf::from).unwrap_or_default();
+        let path = datadir.join(index);
+        let mut known = lock(&self.shared);
+        if known.binlog_index.as_ref() != Some(&path) {
+            if let Err(error) = fs::write(&self.notes, path.display().to_string()) {
+                tracing::warn!(file = %self.notes.display(), %error, "the binlog's place cannot be noted");
+            }
+            known.binlog_index = Some(path);
+        }
+    }
+}
+
+fn misread(error: facts::Misread) -> ServerError {
+    ServerError::Broken(error.to_string())
+}
+
+fn millis(length: Duration) -> u64 {
+    u64::try_from(length.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The lock is held for moments only; a holder that panicked has left it consistent.
+pub fn lock(shared: &Shared) -> std::sync::MutexGuard<'_, Known> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}

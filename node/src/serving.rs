@@ -1,0 +1,99 @@
+//! What goes with serving as primary: the VIP, and the write probe.
+
+use std::time::{Duration, Instant};
+
+use tasuki_config::ServerConfig;
+use tasuki_node_core::statements::Dialect;
+use tasuki_schemas::observation::WriteProbe;
+use tokio::sync::watch;
+
+use crate::server::{ServerError, Session, options};
+use crate::vip::Vip;
+
+/// The core's word.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Serving {
+    /// The server serves clients as primary.
+    pub on: bool,
+    /// Tasuki may act: without it neither VIP nor probe table is touched.
+    pub armed: bool,
+}
+
+/// Between two write probes.
+const EVERY: Duration = Duration::from_secs(1);
+/// A write that has not ended by then is told as hung.
+const DEADLINE: Duration = Duration::from_secs(1);
+/// The VIP is looked after this often, so that one stripped by others comes back.
+const SUPERVISE: Duration = Duration::from_secs(2);
+
+/// Moves the VIP with the core's word, and keeps it where it belongs.
+pub async fn move_vip(vip: Vip, mut serving: watch::Receiver<Serving>) {
+    let mut held = false;
+    loop {
+        let word = *serving.borrow_and_update();
+        if word.armed && word.on {
+            match vip.take(!held).await {
+                Ok(()) => held = true,
+                Err(error) => tracing::error!(%error, "the VIP cannot be taken"),
+            }
+        } else if held || word.armed {
+            match vip.release().await {
+                Ok(()) => held = false,
+                Err(error) => tracing::error!(%error, "the VIP cannot be released"),
+            }
+        }
+        tokio::select! {
+            changed = serving.changed() => if changed.is_err() { return },
+            () = tokio::time::sleep(SUPERVISE), if word.on => {}
+        }
+    }
+}
+
+/// Commits into a local table outside the binlog while the server serves: on a hung disk everything else looks well.
+pub async fn probe_writes(
+    config: ServerConfig,
+    dialect: Dialect,
+    mut serving: watch::Receiver<Serving>,
+    shown: watch::Sender<Option<WriteProbe>>,
+) {
+    let mut session = Session::new(options(&config));
+    let mut failing_since: Option<Instant> = None;
+    loop {
+        let word = *serving.borrow_and_update();
+        if !(word.on && word.armed) {
+            shown.send_replace(None);
+            failing_since = None;
+            if serving.changed().await.is_err() {
+                return;
+            }
+            continue;
+        }
+        let began = Instant::now();
+        let written = write(&mut session, dialect).await;
+        let millis = |length: Duration| u64::try_from(length.as_millis()).unwrap_or(u64::MAX);
+        shown.send_replace(Some(match written {
+            Ok(()) => {
+                failing_since = None;
+                WriteProbe::Written { took_ms: millis(began.elapsed()) }
+            }
+            Err(ServerError::Silent(_)) => {
+                let since = *failing_since.get_or_insert(began);
+                WriteProbe::Hung { for_ms: millis(since.elapsed()) }
+            }
+            Err(error) => WriteProbe::Failed { text: error.to_string() },
+        }));
+        tokio::time::sleep(EVERY).await;
+    }
+}
+
+async fn write(session: &mut Session, dialect: Dialect) -> Result<(), ServerError> {
+    const NO_SUCH_DATABASE: u16 = 1049;
+    const NO_SUCH_TABLE: u16 = 1146;
+    match session.run(&dialect.write_probe(), DEADLINE).await {
+        Err(ServerError::Refused { code: NO_SUCH_DATABASE | NO_SUCH_TABLE, .. }) => {
+            session.run(&dialect.make_probe_table(), DEADLINE).await?;
+            session.run(&dialect.write_probe(), DEADLINE).await
+        }
+        other => other,
+    }
+}

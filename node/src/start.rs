@@ -1,0 +1,219 @@
+//! Puts the parts of a node together.
+
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, Mutex as StdMutex};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tasuki_bus::{Arrived, Bus, BusConfig, Peer};
+use tasuki_config::{Cut as CutWish, NodeConfig};
+use tasuki_node_core::statements::Dialect;
+use tasuki_node_core::{Input, Memory, Node, Settings};
+use tasuki_schemas::id::{Boot, Incarnation, ProgramId};
+use tasuki_schemas::message::Role;
+use tasuki_schemas::observation::CutStrength;
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::sync::{Mutex, watch};
+
+use crate::boot;
+use crate::cut::Cut;
+use crate::driver::Driver;
+use crate::execute::Hands;
+use crate::health::{self, Shown};
+use crate::ledger::Ledger;
+use crate::probe::{Known, Prober, Shared};
+use crate::server::{Session, options};
+use crate::serving::{Serving, move_vip, probe_writes};
+use crate::vip::Vip;
+
+/// Inputs that wait for the loop; effects and probes wait when it is full, the bus has a queue of its own.
+const INPUTS: usize = 256;
+/// A warm connection is looked after this often.
+const WARM: Duration = Duration::from_secs(2);
+
+/// Runs a node until it is told to stop.
+///
+/// # Errors
+/// Whatever keeps it from starting, with the fix.
+pub async fn run(config: Arc<NodeConfig>) -> anyhow::Result<()> {
+    let boot = boot::count(&config.state_dir)?;
+    let (ledger, memory) = open_ledger(&config)?;
+    let (bus, arrived) = Bus::start(bus_config(&config, boot)?)?;
+    let (inputs_tx, inputs) = channel(INPUTS);
+    let ledger = ledger_thread(ledger, inputs_tx.clone())?;
+    let (shown, shown_rx) = watch::channel(Shown::default());
+    let (serving, _) = watch::channel(Serving::default());
+    if let Some(address) = config.health {
+        health::serve(address, shown_rx)
+            .await
+            .with_context(|| format!("health = {address}: the port cannot be listened on"))?;
+    }
+    let strength = match config.server.as_ref().map(|server| server.cut) {
+        Some(CutWish::Kernel) => CutStrength::Kernel,
+        Some(CutWish::None) | None => CutStrength::Server,
+    };
+    let settings = Settings {
+        me: config.name.clone(),
+        flavour: config.cluster.flavour,
+        servers: config.cluster.servers.iter().map(|server| (server.name.clone(), server.address)).collect(),
+        cut: strength,
+        heartbeat: config.cluster.policy.heartbeat,
+        position_every: Duration::from_secs(1),
+    };
+    let core = Node::new(settings, memory);
+    let (hands, positions, rounds) = match &config.server {
+        Some(_) => {
+            let (hands, positions, rounds) = beside_server(&config, strength, &inputs_tx, &serving).await?;
+            (Some(hands), Some(positions), Some(rounds))
+        }
+        None => (None, None, None),
+    };
+    let driver = Driver { core, bus, hands, ledger, shown, serving, inputs: inputs_tx, positions, rounds };
+    tracing::info!(node = %config.name, cluster = %config.cluster.name, "the node runs");
+    until_told(driver, arrived, inputs).await
+}
+
+async fn until_told(driver: Driver, arrived: Receiver<Arrived>, inputs: Receiver<Input>) -> anyhow::Result<()> {
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    tokio::select! {
+        () = driver.run(arrived, inputs) => anyhow::bail!("the node's loop ended by itself"),
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+    tracing::info!("the node stops; its server goes on as it is");
+    Ok(())
+}
+
+fn open_ledger(config: &NodeConfig) -> anyhow::Result<(Ledger, Memory)> {
+    let path = config.state_dir.join("ledger");
+    let (mut ledger, stored) = Ledger::open(&path)?;
+    let memory = match stored {
+        Some(stored) => serde_json::from_slice(&stored.payload).with_context(|| {
+            format!("{}: its payload is not understood; was it written by a newer version?", path.display())
+        })?,
+        None => {
+            let mut memory = Memory::new(Incarnation(boot::random().context("no random numbers")?));
+            memory.sequence = 1;
+            ledger.write(1, &serde_json::to_vec(&memory)?)?;
+            memory
+        }
+    };
+    Ok((ledger, memory))
+}
+
+/// Durable writes have a thread of their own: the loop waits for none of them.
+fn ledger_thread(mut ledger: Ledger, inputs: Sender<Input>) -> anyhow::Result<SyncSender<Memory>> {
+    let (memories, written) = sync_channel::<Memory>(64);
+    std::thread::Builder::new().name("ledger".to_owned()).spawn(move || {
+        for memory in written {
+            let bytes = match serde_json::to_vec(&memory) {
+                Ok(bytes) => bytes,
+                Err(error) => return tracing::error!(%error, "the memory has no JSON form"),
+            };
+            if let Err(error) = ledger.write(memory.sequence, &bytes) {
+                // After a failed sync nobody knows what the disk holds: this node must promise nothing more.
+                return tracing::error!(%error, "the ledger cannot be written");
+            }
+            if inputs.blocking_send(Input::Persisted(memory.sequence)).is_err() {
+                return;
+            }
+        }
+    })?;
+    Ok(memories)
+}
+
+fn bus_config(config: &NodeConfig, boot: Boot) -> anyhow::Result<BusConfig> {
+    let cluster = &config.cluster;
+    let nodes = cluster.nodes().map(|(name, mesh, _)| (ProgramId::from(name), Role::Node, Some(mesh)));
+    let coordinators = cluster.coordinators.iter().map(|it| (ProgramId::from(&it.name), Role::Coordinator, None));
+    let me = ProgramId::from(&config.name);
+    let listen = cluster.nodes().find(|(name, ..)| **name == config.name).map(|(_, mesh, _)| mesh);
+    let redis_ca =
+        cluster.redis_ca_file.as_ref().map(std::fs::read).transpose().context("redis.ca_file cannot be read")?;
+    Ok(BusConfig {
+        role: Role::Node,
+        cluster: cluster.name.clone(),
+        digest: cluster.digest.clone(),
+        key: config.key.clone(),
+        boot,
+        keys: cluster.keys(),
+        redis_urls: cluster.redis_urls.clone(),
+        redis_ca,
+        peers: nodes
+            .chain(coordinators)
+            .filter(|(program, ..)| *program != me)
+            .map(|(program, role, address)| Peer { program, role, address })
+            .collect(),
+        listen,
+        me,
+    })
+}
+
+type Beside = (Arc<Hands>, Sender<()>, Sender<()>);
+
+/// Everything that needs a server.
+async fn beside_server(
+    config: &NodeConfig,
+    strength: CutStrength,
+    inputs: &Sender<Input>,
+    serving: &watch::Sender<Serving>,
+) -> anyhow::Result<Beside> {
+    let (Some(server), Some(own)) = (&config.server, config.cluster.server(&config.name)) else {
+        anyhow::bail!("a witness has no server");
+    };
+    let shared: Shared = Arc::new(StdMutex::new(Known::default()));
+    let dialect = Dialect(config.cluster.flavour);
+    let hands = Arc::new(Hands {
+        me: config.name.clone(),
+        config: server.clone(),
+        dialect,
+        user: config.cluster.replication.user.clone(),
+        password: config.cluster.replication.password()?,
+        shared: Arc::clone(&shared),
+        cut: Mutex::new(Cut::new(strength, config.name.as_str(), own.address.port()).await?),
+        inputs: inputs.clone(),
+        warm: Mutex::new(None),
+    });
+    let (write_tx, write_rx) = watch::channel(None);
+    tokio::spawn(probe_writes(server.clone(), dialect, serving.subscribe(), write_tx));
+    if let Some(vip) = &config.cluster.vip {
+        tokio::spawn(move_vip(Vip::new(vip.address.clone(), vip.interface.clone()), serving.subscribe()));
+    }
+    let (rounds, asked) = channel(1);
+    let notes = config.state_dir.join("binlog-index");
+    let prober = Prober::new(server.clone(), dialect.0, shared, inputs.clone(), notes, write_rx);
+    tokio::spawn(prober.run(asked));
+    let (positions, wanted) = channel(1);
+    tokio::spawn(read_positions(Arc::clone(&hands), wanted));
+    tokio::spawn(keep_warm(Arc::clone(&hands)));
+    Ok((hands, positions, rounds))
+}
+
+/// Positions are read on a connection of their own, so that a slow one delays nothing.
+async fn read_positions(hands: Arc<Hands>, mut wanted: Receiver<()>) {
+    let mut session = Session::new(options(&hands.config));
+    while wanted.recv().await.is_some() {
+        let tables = session.tables(&hands.dialect.position(), Duration::from_millis(500)).await;
+        let position = tables.map_err(|error| error.to_string()).and_then(|tables| {
+            crate::facts::position(&hands.me, hands.dialect.0, &tables).map_err(|error| error.to_string())
+        });
+        match position {
+            Ok(position) => {
+                if hands.inputs.send(Input::Positioned(Box::new(position))).await.is_err() {
+                    return;
+                }
+            }
+            Err(reason) => {
+                session.close();
+                tracing::debug!(reason, "the position cannot be read");
+            }
+        }
+    }
+}
+
+async fn keep_warm(hands: Arc<Hands>) {
+    loop {
+        hands.warm_up().await;
+        tokio::time::sleep(WARM).await;
+    }
+}
