@@ -1,162 +1,242 @@
-//! The kernel's rules around one server: a table of its own in nftables.
+//! Cutting the server off in the kernel: from clients, from its source, and from servers outside its group.
+//!
+//! All rules stand in one table of our own, `inet tasuki_<name>`, written once; a cut only changes its sets, in one
+//! transaction, and counts when a listing shows it. The table outlives this program: a node that starts again finds
+//! its fence standing and takes it over. Loopback is always let in, and Unix sockets are never filtered.
+
+mod listing;
+mod rules;
+mod shell;
 
 use std::collections::BTreeSet;
+use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
-use std::process::Stdio;
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use tasuki_schemas::observation::CutStrength;
-use tokio::io::AsyncWriteExt as _;
-use tokio::process::Command;
 use tokio::time::timeout;
 
-/// A change of the rules takes some 15 ms; one that takes longer than this failed.
-const DEADLINE: Duration = Duration::from_millis(500);
+use listing::Listing;
+use rules::Rules;
+use shell::Shell;
 
-/// Why a rule was not set.
+/// A cut takes under 2 ms on an idle host.
+const DEADLINE: Duration = Duration::from_millis(200);
+
+/// Why a cut could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum CutError {
-    /// The program `nft` does not run.
-    #[error("nft cannot be run: {0}; install nftables, or set cut = \"none\" (weaker)")]
-    Missing(std::io::Error),
-    /// The kernel refused.
-    #[error("nft refused: {0}; the node needs CAP_NET_ADMIN, or cut = \"none\" (weaker)")]
-    Refused(String),
-    /// No answer in time.
-    #[error("nft did not answer within {DEADLINE:?}")]
+    /// Kernel rules cannot be used on this host at all.
+    #[error("kernel rules cannot be used: {what}; install nftables and run the node as root, or set cut = \"server\"")]
+    Unavailable {
+        /// The system's or nft's word.
+        what: String,
+    },
+    /// The kernel does not show the rules that were asked for. Repeating the call asks for them again.
+    #[error("the kernel rules were not changed: {what}")]
+    Refused {
+        /// nft's word.
+        what: String,
+    },
+    /// No answer in time; nothing is known. Repeating the call asks for the same rules again.
+    #[error("nft gave no answer within {} ms", DEADLINE.as_millis())]
     Late,
 }
 
-/// The rules of one server. With [`CutStrength::Server`] they are not there, and every call does nothing.
+/// What a cut amounts to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cutting {
+    /// The kernel shows the rules: from now on nothing passes.
+    Verified,
+    /// This node cuts by SQL and SIGKILL only: nothing was done here.
+    Weak,
+}
+
+/// What is cut off now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct State {
+    /// Whether clients are held away from the server's port.
+    pub closed: bool,
+    /// Who is let in nevertheless.
+    pub let_in: BTreeSet<IpAddr>,
+    /// Sources that the server can no longer reach or hear.
+    pub refused_sources: BTreeSet<SocketAddr>,
+    /// Servers that can no longer reach the server's port.
+    pub refused_servers: BTreeSet<IpAddr>,
+}
+
+/// The cuts of one server.
 #[derive(Debug)]
 pub struct Cut {
-    strength: CutStrength,
-    table: String,
-    port: u16,
+    state: State,
+    /// `None` on a node that cuts by SQL only.
+    kernel: Option<Kernel>,
+}
+
+#[derive(Debug)]
+struct Kernel {
+    rules: Rules,
+    prefix: Vec<String>,
+    shell: Option<Shell>,
 }
 
 impl Cut {
-    /// Makes the table, which lets everything pass at first.
+    /// Prepares the table for the server that listens on `server_port`. Rules left by an earlier run stay in force.
+    /// Blocks for some ten milliseconds.
     ///
     /// # Errors
-    /// [`CutError`]
-    pub async fn new(strength: CutStrength, name: &str, port: u16) -> Result<Self, CutError> {
-        let table = format!("tasuki_{}", name.replace('-', "_"));
-        let cut = Self { strength, table, port };
-        let Self { table, port, .. } = &cut;
-        // Out: nothing with content leaves a closed server; RST and empty FIN do, so that waiting clients learn at once.
-        cut.apply(&format!(
-            "add table inet {table}\ndelete table inet {table}\ntable inet {table} {{\n\
-             set source4 {{ type ipv4_addr . inet_service; }}\nset source6 {{ type ipv6_addr . inet_service; }}\n\
-             set outside4 {{ type ipv4_addr; }}\nset outside6 {{ type ipv6_addr; }}\n\
-             chain closed_in {{ }}\nchain closed_out {{ }}\n\
-             chain in {{ type filter hook input priority -10; policy accept; iif lo accept; \
-             tcp dport {port} ip saddr @outside4 reject with tcp reset; tcp dport {port} ip6 saddr @outside6 reject with tcp reset; \
-             tcp dport {port} jump closed_in; }}\n\
-             chain out {{ type filter hook output priority -10; policy accept; oif lo accept; \
-             ip daddr . tcp dport @source4 reject with tcp reset; ip6 daddr . tcp dport @source6 reject with tcp reset; \
-             tcp sport {port} jump closed_out; }}\n}}\n"
-        ))
-        .await?;
-        Ok(cut)
+    /// [`CutError::Unavailable`] if `strength` is kernel and the kernel's rules cannot be used.
+    pub fn new(strength: CutStrength, name: &str, server_port: u16) -> Result<Self, CutError> {
+        Self::with_prefix(strength, name, server_port, &[])
     }
 
-    /// How strong the cut is.
+    /// As [`Cut::new`], with a command before every `nft`, such as `ip netns exec NAME`.
+    ///
+    /// # Errors
+    /// As [`Cut::new`].
+    pub fn with_prefix(strength: CutStrength, name: &str, port: u16, prefix: &[&str]) -> Result<Self, CutError> {
+        match strength {
+            CutStrength::Server => Ok(Self { state: State::default(), kernel: None }),
+            CutStrength::Kernel => {
+                let prefix = prefix.iter().map(|word| (*word).to_owned()).collect();
+                let mut kernel = Kernel { rules: Rules::new(name, port), prefix, shell: None };
+                let state = kernel.take_over()?;
+                Ok(Self { state, kernel: Some(kernel) })
+            }
+        }
+    }
+
+    /// What is cut off, as far as this node asked for it or found it when it started.
     #[must_use]
-    pub const fn strength(&self) -> CutStrength {
-        self.strength
+    pub const fn state(&self) -> &State {
+        &self.state
     }
 
-    /// Closes the server's port to everybody but `let_in`.
+    /// Holds clients away from the server's port, except `let_in`. Connections that stand are silenced; what they
+    /// send is answered by a reset, and the end of the server still reaches them.
     ///
     /// # Errors
-    /// [`CutError`]
-    pub async fn close_clients(&mut self, let_in: &BTreeSet<IpAddr>) -> Result<(), CutError> {
-        let table = &self.table;
-        let mut rules = format!("flush chain inet {table} closed_in\nflush chain inet {table} closed_out\n");
-        for address in let_in {
-            let family = if address.is_ipv4() { "ip" } else { "ip6" };
-            rules += &format!("add rule inet {table} closed_in {family} saddr {address} accept\n");
-            rules += &format!("add rule inet {table} closed_out {family} daddr {address} accept\n");
+    /// [`CutError::Refused`] or [`CutError::Late`].
+    pub async fn close_clients(&mut self, let_in: &BTreeSet<IpAddr>) -> Result<Cutting, CutError> {
+        self.state.closed = true;
+        self.state.let_in = let_in.iter().map(IpAddr::to_canonical).collect();
+        self.assert().await
+    }
+
+    /// Lets clients reach the server's port again.
+    ///
+    /// # Errors
+    /// As [`Cut::close_clients`].
+    pub async fn open_clients(&mut self) -> Result<Cutting, CutError> {
+        self.state.closed = false;
+        self.state.let_in.clear();
+        self.assert().await
+    }
+
+    /// Resets the server's connections to a source and refuses new ones: nothing is received or acknowledged.
+    ///
+    /// # Errors
+    /// As [`Cut::close_clients`].
+    pub async fn refuse_source(&mut self, source: SocketAddr) -> Result<Cutting, CutError> {
+        self.state.refused_sources.insert(canonical(source));
+        self.assert().await
+    }
+
+    /// Lets the server reach a source again.
+    ///
+    /// # Errors
+    /// As [`Cut::close_clients`].
+    pub async fn allow_source(&mut self, source: SocketAddr) -> Result<Cutting, CutError> {
+        self.state.refused_sources.remove(&canonical(source));
+        self.assert().await
+    }
+
+    /// Refuses exactly these servers on the server's port; those refused before and not named are let in.
+    ///
+    /// # Errors
+    /// As [`Cut::close_clients`].
+    pub async fn refuse_servers(&mut self, servers: &BTreeSet<IpAddr>) -> Result<Cutting, CutError> {
+        self.state.refused_servers = servers.iter().map(IpAddr::to_canonical).collect();
+        self.assert().await
+    }
+
+    /// Lets everything through.
+    ///
+    /// # Errors
+    /// As [`Cut::close_clients`].
+    pub async fn clear(&mut self) -> Result<Cutting, CutError> {
+        self.state = State::default();
+        self.assert().await
+    }
+
+    /// Puts the rules in force once more and verifies them. Others may have thrown them away: reloading a firewall
+    /// often flushes every table.
+    ///
+    /// # Errors
+    /// As [`Cut::close_clients`].
+    pub async fn assert(&mut self) -> Result<Cutting, CutError> {
+        let Some(kernel) = &mut self.kernel else { return Ok(Cutting::Weak) };
+        match timeout(DEADLINE, kernel.enforce(&self.state)).await {
+            Ok(outcome) => outcome.map(|()| Cutting::Verified),
+            Err(_elapsed) => Err(CutError::Late),
         }
-        rules += &format!(
-            "add rule inet {table} closed_in reject with tcp reset\n\
-             add rule inet {table} closed_out tcp flags & rst == rst accept\n\
-             add rule inet {table} closed_out tcp flags & fin == fin meta length < 80 accept\n\
-             add rule inet {table} closed_out drop\n"
-        );
-        self.apply(&rules).await
     }
+}
 
-    /// Opens the port again.
-    ///
-    /// # Errors
-    /// [`CutError`]
-    pub async fn open_clients(&mut self) -> Result<(), CutError> {
-        let table = &self.table;
-        self.apply(&format!("flush chain inet {table} closed_in\nflush chain inet {table} closed_out\n")).await
-    }
-
-    /// Resets and refuses the path to a source.
-    ///
-    /// # Errors
-    /// [`CutError`]
-    pub async fn refuse_source(&mut self, source: SocketAddr) -> Result<(), CutError> {
-        self.apply(&format!("add element {}\n", self.source(source))).await
-    }
-
-    /// Opens the path to a source again.
-    ///
-    /// # Errors
-    /// [`CutError`]
-    pub async fn allow_source(&mut self, source: SocketAddr) -> Result<(), CutError> {
-        let element = self.source(source);
-        self.apply(&format!("add element {element}\ndelete element {element}\n")).await
-    }
-
-    fn source(&self, source: SocketAddr) -> String {
-        let set = if source.is_ipv4() { "source4" } else { "source6" };
-        format!("inet {} {set} {{ {} . {} }}", self.table, source.ip(), source.port())
-    }
-
-    /// Refuses exactly these servers at the own port.
-    ///
-    /// # Errors
-    /// [`CutError`]
-    pub async fn refuse_servers(&mut self, servers: &BTreeSet<IpAddr>) -> Result<(), CutError> {
-        let table = &self.table;
-        let mut rules = format!("flush set inet {table} outside4\nflush set inet {table} outside6\n");
-        for address in servers {
-            let set = if address.is_ipv4() { "outside4" } else { "outside6" };
-            rules += &format!("add element inet {table} {set} {{ {address} }}\n");
+impl Kernel {
+    /// Reads what an earlier run left, and writes the table anew with it in one transaction.
+    fn take_over(&mut self) -> Result<State, CutError> {
+        let found = self.run(&["-j", "list", "table", "inet", self.rules.table()], "")?;
+        let state = Listing::parse(&found.stdout).map(|listing| listing.state).unwrap_or_default();
+        let written = self.run(&["-f", "-"], &self.rules.whole(&state))?;
+        if written.status.success() {
+            return Ok(state);
         }
-        self.apply(&rules).await
+        Err(CutError::Unavailable { what: String::from_utf8_lossy(&written.stderr).trim().to_owned() })
     }
 
-    /// One transaction of the kernel: all of it or nothing.
-    async fn apply(&self, rules: &str) -> Result<(), CutError> {
-        if self.strength == CutStrength::Server {
+    fn run(&self, arguments: &[&str], input: &str) -> Result<Output, CutError> {
+        let unavailable = |error: std::io::Error| CutError::Unavailable { what: format!("nft: {error}") };
+        let words: Vec<&str> = self.prefix.iter().map(String::as_str).chain(["nft"]).collect();
+        let (program, before) = words.split_first().unwrap_or((&"nft", &[]));
+        let mut child = Command::new(program)
+            .args(before)
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(unavailable)?;
+        if let Some(mut stdin) = child.stdin.take() {
+            stdin.write_all(input.as_bytes()).map_err(unavailable)?;
+        }
+        child.wait_with_output().map_err(unavailable)
+    }
+
+    /// The shell is taken out while it is used: if this future is dropped, the shell goes with it, and no late
+    /// answer can be taken for another's.
+    async fn enforce(&mut self, state: &State) -> Result<(), CutError> {
+        let mut shell = match self.shell.take() {
+            Some(shell) => shell,
+            None => Shell::start(&self.prefix)?,
+        };
+        let table = self.rules.table();
+        if shell.change(&self.rules.sets(state), table).await?.is_some_and(|listing| self.rules.shown(&listing, state))
+        {
+            self.shell = Some(shell);
             return Ok(());
         }
-        let run = async {
-            let mut child = Command::new("nft")
-                .args(["-f", "-"])
-                .stdin(Stdio::piped())
-                .stdout(Stdio::null())
-                .stderr(Stdio::piped())
-                .kill_on_drop(true)
-                .spawn()
-                .map_err(CutError::Missing)?;
-            if let Some(mut stdin) = child.stdin.take() {
-                stdin.write_all(rules.as_bytes()).await.map_err(CutError::Missing)?;
-            }
-            let output = child.wait_with_output().await.map_err(CutError::Missing)?;
-            if output.status.success() {
-                Ok(())
-            } else {
-                Err(CutError::Refused(String::from_utf8_lossy(&output.stderr).trim().to_owned()))
-            }
-        };
-        timeout(DEADLINE, run).await.map_err(|_| CutError::Late)?
+        let shown = shell.change(&self.rules.whole(state), table).await?;
+        if shown.is_some_and(|listing| self.rules.shown(&listing, state)) {
+            tracing::warn!(table, "kernel rules had been removed by others and were written anew");
+            self.shell = Some(shell);
+            return Ok(());
+        }
+        Err(CutError::Refused { what: shell.complaint().await })
     }
+}
+
+fn canonical(source: SocketAddr) -> SocketAddr {
+    SocketAddr::new(source.ip().to_canonical(), source.port())
 }

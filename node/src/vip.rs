@@ -1,104 +1,177 @@
-//! The address that moves with the primary.
+//! The virtual address that follows the primary.
 
 use std::process::Stdio;
 use std::time::Duration;
 
+use serde_json::Value;
 use tokio::process::Command;
-use tokio::time::timeout;
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
 
-/// `ip` takes some milliseconds; one call that takes longer than this failed.
+/// `ip` takes a few milliseconds.
 const DEADLINE: Duration = Duration::from_millis(500);
+/// When the address is announced, each after the one before: neighbours may miss the first.
+const ANNOUNCEMENTS: [Duration; 3] = [Duration::ZERO, Duration::from_secs(1), Duration::from_secs(2)];
 
-/// Why the address did not move.
+/// Why the address could not be taken, released or looked for.
 #[derive(Debug, thiserror::Error)]
 pub enum VipError {
-    /// The program does not run.
-    #[error("{program} cannot be run: {error}; install iproute2 and iputils-arping")]
-    Missing {
-        /// Which program.
-        program: &'static str,
-        /// The system's word.
-        error: std::io::Error,
+    /// The setting is no address with a prefix length.
+    #[error("{address:?} is no address for an interface: write it as 10.0.0.9/24")]
+    Malformed {
+        /// What is configured.
+        address: String,
     },
-    /// The kernel refused.
-    #[error("ip refused: {0}; the node needs CAP_NET_ADMIN")]
-    Refused(String),
-    /// No answer in time.
-    #[error("ip did not answer within {DEADLINE:?}")]
-    Late,
+    /// `ip` could not be run, or refused.
+    #[error("cannot {action} {address} on {interface}: {what}; the node must be root and the interface must exist")]
+    Refused {
+        /// What was tried.
+        action: &'static str,
+        /// The address.
+        address: String,
+        /// The interface.
+        interface: String,
+        /// The system's or the program's word.
+        what: String,
+    },
 }
 
-/// The address, as the cluster file names it.
-#[derive(Clone, Debug)]
+/// One virtual address on one interface.
+#[derive(Debug)]
 pub struct Vip {
     address: String,
+    ip: std::net::IpAddr,
     interface: String,
+    prefix: Vec<String>,
+    announcing: Option<JoinHandle<()>>,
 }
 
 impl Vip {
-    /// `address` has a prefix length.
-    #[must_use]
-    pub const fn new(address: String, interface: String) -> Self {
-        Self { address, interface }
-    }
-
-    /// Adds the address and announces it; one that is held already is announced only if `anew`.
+    /// Names the address, with its prefix length, and the interface. Changes nothing.
     ///
     /// # Errors
-    /// [`VipError`]
-    pub async fn take(&self, anew: bool) -> Result<(), VipError> {
-        match self.ip(&["addr", "add", &self.address, "dev", &self.interface]).await {
-            Err(VipError::Refused(text)) if text.contains("exists") && !anew => return Ok(()),
-            Err(VipError::Refused(text)) if text.contains("exists") => {}
-            other => other?,
+    /// [`VipError::Malformed`]
+    pub fn new(address: &str, interface: &str) -> Result<Self, VipError> {
+        Self::with_prefix(address, interface, &[])
+    }
+
+    /// As [`Vip::new`], with a command before `ip` and `arping`, such as `ip netns exec NAME`.
+    ///
+    /// # Errors
+    /// [`VipError::Malformed`]
+    pub fn with_prefix(address: &str, interface: &str, prefix: &[&str]) -> Result<Self, VipError> {
+        let malformed = || VipError::Malformed { address: address.to_owned() };
+        let (ip, length) = address.split_once('/').ok_or_else(malformed)?;
+        let ip: std::net::IpAddr = ip.parse().map_err(|_| malformed())?;
+        let longest = if ip.is_ipv4() { 32 } else { 128 };
+        if !length.parse::<u8>().is_ok_and(|length| (1..=longest).contains(&length)) {
+            return Err(malformed());
+        }
+        Ok(Self {
+            address: address.to_owned(),
+            ip,
+            interface: interface.to_owned(),
+            prefix: prefix.iter().map(|word| (*word).to_owned()).collect(),
+            announcing: None,
+        })
+    }
+
+    /// Takes the address and announces it to the neighbours in the background, at once and again after 1 and 3 s.
+    /// Taking an address that is held already announces it again.
+    ///
+    /// # Errors
+    /// [`VipError::Refused`]
+    pub async fn take(&mut self) -> Result<(), VipError> {
+        if !self.held().await? {
+            // Without duplicate address detection, an IPv6 address can be used at once.
+            let detection = if self.ip.is_ipv4() { None } else { Some("nodad") };
+            let words = ["addr", "add", &self.address, "dev", &self.interface];
+            self.ip("take", &words.into_iter().chain(detection).collect::<Vec<_>>()).await?;
         }
         self.announce();
         Ok(())
     }
 
-    /// Removes the address. One that is not held is no error.
+    /// Gives the address up. One that is not held is no error.
     ///
     /// # Errors
-    /// [`VipError`]
-    pub async fn release(&self) -> Result<(), VipError> {
-        match self.ip(&["addr", "del", &self.address, "dev", &self.interface]).await {
-            Err(VipError::Refused(text)) if text.contains("Cannot assign") => Ok(()),
-            other => other,
+    /// [`VipError::Refused`]
+    pub async fn release(&mut self) -> Result<(), VipError> {
+        if let Some(announcing) = self.announcing.take() {
+            announcing.abort();
         }
+        if self.held().await? {
+            self.ip("release", &["addr", "del", &self.address, "dev", &self.interface]).await?;
+        }
+        Ok(())
     }
 
-    async fn ip(&self, arguments: &[&str]) -> Result<(), VipError> {
-        let missing = |error| VipError::Missing { program: "ip", error };
-        let run = Command::new("ip").args(arguments).stdin(Stdio::null()).kill_on_drop(true).output();
-        let output = timeout(DEADLINE, run).await.map_err(|_| VipError::Late)?.map_err(missing)?;
-        if output.status.success() {
-            return Ok(());
-        }
-        Err(VipError::Refused(String::from_utf8_lossy(&output.stderr).trim().to_owned()))
+    /// Whether the interface has the address now.
+    ///
+    /// # Errors
+    /// [`VipError::Refused`]
+    pub async fn held(&self) -> Result<bool, VipError> {
+        let listing = self.ip("look for", &["-j", "addr", "show", "dev", &self.interface]).await?;
+        let listing: Value = serde_json::from_slice(&listing).unwrap_or_default();
+        let interfaces = listing.as_array().map_or(&[][..], Vec::as_slice);
+        let addresses = interfaces.iter().filter_map(|interface| interface.get("addr_info")?.as_array()).flatten();
+        let mut texts = addresses.filter_map(|address| address.get("local")?.as_str());
+        Ok(texts.any(|text| text.parse() == Ok(self.ip)))
     }
 
-    /// Tells the neighbours, at once and again later: one announcement may be lost. `arping` blocks for a second, so
-    /// it runs aside.
-    fn announce(&self) {
-        let (interface, address) =
-            (self.interface.clone(), self.address.split('/').next().unwrap_or_default().to_owned());
-        if address.contains(':') {
+    /// A neighbour that still knows the old place sends there until it hears this. `arping` waits a second for
+    /// answers, so nothing waits for it. IPv6 neighbours look anew by themselves.
+    fn announce(&mut self) {
+        if let Some(announcing) = self.announcing.take() {
+            announcing.abort();
+        }
+        if self.ip.is_ipv6() {
             return;
         }
-        tokio::spawn(async move {
-            for pause in [0, 1, 2] {
-                tokio::time::sleep(Duration::from_secs(pause)).await;
-                let run = Command::new("arping")
-                    .args(["-U", "-c", "1", "-w", "1", "-I", &interface, &address])
-                    .stdin(Stdio::null())
-                    .stdout(Stdio::null())
-                    .stderr(Stdio::null())
-                    .kill_on_drop(true)
-                    .status();
-                if let Ok(Err(error)) = timeout(Duration::from_secs(3), run).await {
-                    tracing::error!(%error, "the address cannot be announced: install iputils-arping");
+        let (prefix, interface, ip) = (self.prefix.clone(), self.interface.clone(), self.ip.to_string());
+        self.announcing = Some(tokio::spawn(async move {
+            for pause in ANNOUNCEMENTS {
+                sleep(pause).await;
+                let arping = ["arping", "-U", "-c", "1", "-w", "1", "-I", &interface, &ip];
+                match command(&prefix, &arping).spawn() {
+                    Ok(mut child) => {
+                        drop(tokio::spawn(async move { timeout(Duration::from_secs(3), child.wait()).await }))
+                    }
+                    Err(error) => tracing::warn!(%error, ip, "address not announced: arping cannot be run"),
                 }
             }
-        });
+        }));
     }
+
+    async fn ip(&self, action: &'static str, words: &[&str]) -> Result<Vec<u8>, VipError> {
+        let refused = |what: String| VipError::Refused {
+            action,
+            address: self.address.clone(),
+            interface: self.interface.clone(),
+            what,
+        };
+        let all: Vec<&str> = ["ip"].into_iter().chain(words.iter().copied()).collect();
+        let running = command(&self.prefix, &all).stdout(Stdio::piped()).stderr(Stdio::piped()).output();
+        match timeout(DEADLINE, running).await {
+            Ok(Ok(output)) if output.status.success() => Ok(output.stdout),
+            Ok(Ok(output)) => Err(refused(String::from_utf8_lossy(&output.stderr).trim().to_owned())),
+            Ok(Err(error)) => Err(refused(error.to_string())),
+            Err(_elapsed) => Err(refused("no answer in time".to_owned())),
+        }
+    }
+}
+
+impl Drop for Vip {
+    fn drop(&mut self) {
+        if let Some(announcing) = self.announcing.take() {
+            announcing.abort();
+        }
+    }
+}
+
+fn command(prefix: &[String], words: &[&str]) -> Command {
+    let mut all = prefix.iter().map(String::as_str).chain(words.iter().copied());
+    let mut command = Command::new(all.next().unwrap_or("ip"));
+    command.args(all).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+    command
 }
