@@ -50,13 +50,13 @@ pub fn count(state_dir: &Path) -> Result<Boot, BootError> {
     writeln!(file, "{start}").and_then(|()| file.sync_all()).map_err(io)?;
     fs::rename(&fresh, &path).map_err(io)?;
     fs::File::open(state_dir).and_then(|directory| directory.sync_all()).map_err(io)?;
-    Ok(Boot { start, random: BootId(random().map_err(BootError::Random)?) })
+    Ok(Boot { start, random: BootId(random()?) })
 }
 
 /// A random number of the system's.
 ///
 /// # Errors
-/// The system's own.
-pub fn random() -> Result<u64, getrandom::Error> {
-    getrandom::u64()
+/// [`BootError::Random`]
+pub fn random() -> Result<u64, BootError> {
+    getrandom::u64().map_err(BootError::Random)
 }

@@ -92,7 +92,7 @@ fn open_ledger(config: &NodeConfig) -> anyhow::Result<(Ledger, Memory)> {
             format!("{}: its payload is not understood; was it written by a newer version?", path.display())
         })?,
         None => {
-            let mut memory = Memory::new(Incarnation(boot::random().context("no random numbers")?));
+            let mut memory = Memory::new(Incarnation(boot::random()?));
             memory.sequence = 1;
             ledger.write(1, &serde_json::to_vec(&memory)?)?;
             memory

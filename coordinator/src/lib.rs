@@ -1,0 +1,7 @@
+//! Tasuki's coordinator: subscribes, decides, commands, and feeds viewers.
+
+pub mod boot;
+pub mod clock;
+pub mod driver;
+pub mod feed;
+pub mod start;

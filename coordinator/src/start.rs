@@ -1,0 +1,139 @@
+//! Puts the parts of a coordinator together: one loop and one core for each cluster.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tasuki_bus::{Arrived, Bus, BusConfig, Peer};
+use tasuki_config::{ClusterFile, CoordinatorConfig, Promotion as Wish};
+use tasuki_coordinator_core::birth::Birth;
+use tasuki_coordinator_core::settings::{Policy, Promotion, Server, Settings};
+use tasuki_coordinator_core::{Coordinator, Input, Output};
+use tasuki_schemas::channel::Channel;
+use tasuki_schemas::id::{Boot, ProgramId};
+use tasuki_schemas::message::{Message, Role};
+use tokio::sync::mpsc::Receiver;
+
+use crate::driver::{Driver, input, publish, send};
+use crate::feed::{Feed, FeedConfig, Tokens};
+use crate::{boot, clock};
+
+/// Runs a coordinator until it is told to stop.
+///
+/// # Errors
+/// Whatever keeps it from starting, with the fix.
+pub async fn run(config: CoordinatorConfig) -> anyhow::Result<()> {
+    let boot = boot::count(&config.state_dir)?;
+    let feed = Feed::start(FeedConfig {
+        listen: config.feed.listen,
+        certificate: config.feed.certificate.clone(),
+        private_key: config.feed.private_key.clone(),
+        tokens: Tokens::new(config.feed.tokens.iter().map(tasuki_config::Secret::expose)),
+    })
+    .await?;
+    let mut drivers = tokio::task::JoinSet::new();
+    for cluster in config.clusters.iter().flatten() {
+        let (bus, arrived) = Bus::start(bus_config(&config, cluster, boot)?)?;
+        let core = Coordinator::new(settings(&config, cluster, boot)?, clock::now());
+        let driver = Driver::new(cluster.name.clone(), config.name.clone(), core, bus, feed.clone());
+        drivers.spawn(driver.run(arrived));
+        tracing::info!(coordinator = %config.name, cluster = %cluster.name, feed = %feed.local_addr(), "the coordinator runs");
+    }
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    tokio::select! {
+        _ = drivers.join_next() => anyhow::bail!("a cluster's loop ended by itself"),
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+    tracing::info!("the coordinator stops; its clusters go on as they are");
+    Ok(())
+}
+
+/// Gives birth to a cluster: an explicit act, once. Returns what the operator should know.
+///
+/// # Errors
+/// Everything that stands in the way, with its fix.
+pub async fn init(config: &CoordinatorConfig, name: &str) -> anyhow::Result<Vec<String>> {
+    let cluster = config.clusters.iter().flatten().find(|cluster| cluster.name.as_str() == name);
+    let cluster = cluster.with_context(|| format!("there is no {name}.toml among the cluster files"))?;
+    let boot = boot::count(&config.state_dir)?;
+    let (bus, mut arrived) = Bus::start(bus_config(config, cluster, boot)?)?;
+    let mut birth = Birth::new(settings(config, cluster, boot)?, clock::now());
+    loop {
+        for output in birth.handle(next(&mut arrived).await, clock::now()) {
+            match output {
+                Output::Send { to, request } => send(&bus, &ProgramId::from(&to), &Message::Request(request)),
+                Output::Beat(beat) => publish(&bus, &Channel::Coordinator, &Message::Heartbeat(beat)),
+                Output::Tell(_) => {}
+            }
+        }
+        match birth.end() {
+            None => {}
+            Some(Err(reasons)) => anyhow::bail!("{name} was not born:\n  {}", reasons.join("\n  ")),
+            Some(Ok(record)) => {
+                let members = record.group().map_or(0, |group| group.members.len());
+                let acks = record.group().map_or(0, |group| group.acks);
+                let born = format!(
+                    "{name} is born: {} is primary, {members} servers in the write group, {acks} acknowledgements required",
+                    record.primary
+                );
+                return Ok(std::iter::once(born).chain(birth.notes().iter().cloned()).collect());
+            }
+        }
+    }
+}
+
+async fn next(arrived: &mut Receiver<Arrived>) -> Input {
+    let woken = tokio::time::timeout(Duration::from_millis(20), arrived.recv()).await;
+    woken.ok().flatten().and_then(input).unwrap_or(Input::Woke)
+}
+
+fn bus_config(config: &CoordinatorConfig, cluster: &ClusterFile, boot: Boot) -> anyhow::Result<BusConfig> {
+    let me = ProgramId::from(&config.name);
+    let nodes = cluster.nodes().map(|(name, mesh, _)| (ProgramId::from(name), Role::Node, Some(mesh)));
+    let coordinators = cluster.coordinators.iter().map(|it| (ProgramId::from(&it.name), Role::Coordinator, None));
+    let redis_ca =
+        cluster.redis_ca_file.as_ref().map(std::fs::read).transpose().context("redis.ca_file cannot be read")?;
+    Ok(BusConfig {
+        role: Role::Coordinator,
+        cluster: cluster.name.clone(),
+        digest: cluster.digest.clone(),
+        key: config.key.clone(),
+        boot,
+        keys: cluster.keys(),
+        redis_urls: cluster.redis_urls.clone(),
+        redis_ca,
+        peers: nodes
+            .chain(coordinators)
+            .filter(|(program, ..)| *program != me)
+            .map(|(program, role, address)| Peer { program, role, address })
+            .collect(),
+        listen: None,
+        me,
+    })
+}
+
+fn settings(config: &CoordinatorConfig, cluster: &ClusterFile, boot: Boot) -> anyhow::Result<Settings> {
+    let servers = cluster.servers.iter().enumerate().map(|(order, server)| {
+        let promotion = match server.promotion {
+            Wish::Prefer => Promotion::Prefer,
+            Wish::Neutral => Promotion::Neutral,
+            Wish::Avoid => Promotion::Avoid,
+            Wish::Never => Promotion::Never,
+        };
+        (server.name.clone(), Server { address: server.address, promotion, order })
+    });
+    let policy =
+        Policy { silence: cluster.policy.silence, tail_patience: cluster.policy.tail_patience, ..Policy::default() };
+    Ok(Settings {
+        me: config.name.clone(),
+        boot: boot.random,
+        cluster: cluster.name.clone(),
+        flavour: cluster.flavour,
+        servers: servers.collect(),
+        witnesses: cluster.witnesses.iter().map(|witness| witness.name.clone()).collect(),
+        coordinators: cluster.coordinators.iter().map(|it| it.name.clone()).collect(),
+        mode: cluster.policy.mode,
+        policy,
+        seed: boot::random()?,
+    })
+}
