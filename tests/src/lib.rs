@@ -1,4 +1,5 @@
 //! What the tests and the demo share: a lab that starts real servers, nodes, coordinators, Redis and HAProxy, breaks
 //! them, and checks what became of every acknowledged write.
 
+pub mod demo;
 pub mod lab;

@@ -13,6 +13,7 @@ use tasuki_schemas::observation::Observation;
 use tasuki_schemas::record::Record;
 
 use super::config::Files;
+use super::events::Listener;
 use super::haproxy::Haproxy;
 use super::health;
 use super::net::Net;
@@ -233,6 +234,15 @@ impl Lab {
             first.init(&cluster.name).await?;
         }
         Ok(())
+    }
+
+    /// Listens to what the coordinators tell about a cluster.
+    ///
+    /// # Errors
+    /// When there is no Redis.
+    pub fn listen(&self, cluster: &Cluster) -> Result<Listener> {
+        let redis = self.redis.first().context("no Redis")?;
+        Listener::begin(&self.net.on(&cluster.client)?, redis.url(), &cluster.name)
     }
 
     /// The network.

@@ -102,6 +102,7 @@ impl Lab {
             redis.push(Redis::begin(&run, &net, host).await?);
         }
         let mut trios = Vec::new();
+        tracing::info!("the database servers start and replicate");
         for (flavour, members) in flavours.iter().zip(&hosts.clusters) {
             trios.push(trio(&run, &net, *flavour, &members.servers, &options.server_options).await?);
         }
@@ -109,6 +110,7 @@ impl Lab {
         let coordinators = plan_coordinators(&net, &hosts)?;
         let urls: Vec<String> = redis.iter().map(Redis::url).collect();
         let files = config::write(&run.sub("etc")?, &plans, &coordinators, &urls)?;
+        tracing::info!("nodes, coordinators and HAProxy start");
         let mut lab = Self::new(run, net, redis, files);
         let guarded = lab.guard(plans, &coordinators, trios, &hosts).await;
         if let Err(error) = guarded {
@@ -136,6 +138,7 @@ impl Lab {
             self.add_cluster(cluster);
         }
         self.give_birth().await?;
+        tracing::info!("waiting until the cluster is guarded");
         for cluster in &mut self.clusters {
             cluster.wait_guarded(ARMED).await?;
         }

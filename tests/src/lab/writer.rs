@@ -117,6 +117,16 @@ impl Writers {
         self.shared.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// The inserts that were answered or given up after a moment.
+    #[must_use]
+    pub fn since(&self, moment: Instant) -> Vec<Attempt> {
+        let log = self.shared.log.lock().unwrap_or_else(PoisonError::into_inner);
+        // The log is in the order of the ends, but for threads that overtake each other: they do so by far less.
+        let enough = moment.checked_sub(CONNECT).unwrap_or(moment);
+        let late: Vec<Attempt> = log.iter().rev().take_while(|attempt| attempt.end >= enough).copied().collect();
+        late.into_iter().rev().filter(|attempt| attempt.end >= moment).collect()
+    }
+
     /// Lets them rest, or go on.
     pub fn pause(&self, paused: bool) {
         self.shared.paused.store(paused, Ordering::SeqCst);

@@ -1,0 +1,51 @@
+# The two commands of a newcomer are `make demo` and `make test`. Each installs what it needs and says what.
+#
+#   make demo [FLAVOUR=mysql] [AUTO=1 [RUNS=20]]    a cluster on loopback whose primary you kill
+#   make test                                       everything that must hold
+#   make test-quick                                 the same without real servers
+#   make build tools fmt clippy doc unit lab        the parts
+
+SHELL := /bin/bash
+.DELETE_ON_ERROR:
+.PHONY: demo test test-quick build tools fmt clippy doc unit lab
+
+FLAVOUR ?= mariadb
+CARGO ?= cargo
+INSTALL := tests/tools/install.sh
+# The newest library wins no test: what Cargo.lock names is built. Every recipe says --workspace, so that one set of
+# features is compiled, once.
+LOCKED := --locked --workspace
+
+export FLAVOUR AUTO RUNS MYSQL_BASEDIR TASUKI_CACHE
+
+demo:
+	@$(INSTALL) base $(filter mysql,$(FLAVOUR))
+	@$(CARGO) build --quiet $(LOCKED) --bins
+	@exec "$$($(CARGO) metadata --locked --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/debug/demo"
+
+test: tools fmt clippy doc build unit lab
+
+test-quick: fmt clippy doc unit
+
+tools:
+	@$(INSTALL) base net mysql
+
+build:
+	$(CARGO) build $(LOCKED) --bins
+
+fmt:
+	$(CARGO) fmt --all --check
+
+clippy:
+	$(CARGO) clippy $(LOCKED) --all-targets -- -D warnings
+
+doc:
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(LOCKED) --no-deps
+
+# Unit tests, stories, contracts, house rules: whatever needs no server.
+unit:
+	$(CARGO) test $(LOCKED) -- --skip lab_
+
+# Real servers on loopback, and in network namespaces where this runs as root. One at a time: they measure.
+lab: build
+	$(CARGO) test $(LOCKED) --test 'lab_*' -- --test-threads=1

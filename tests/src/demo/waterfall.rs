@@ -1,0 +1,52 @@
+//! Where the milliseconds of a failover went, as the coordinators told it.
+
+use std::fmt::Write as _;
+use std::time::{Duration, Instant};
+
+use tasuki_schemas::event::EventBody;
+
+use super::report::milliseconds;
+use crate::lab::events::Heard;
+
+/// The longest bar.
+const WIDTH: u32 = 40;
+
+/// One line per step: when it was heard after the fault, and a bar up to there.
+pub(super) fn draw(events: &[Heard], fault: Instant, gap: Option<Duration>) -> String {
+    let steps: Vec<(f64, String)> = events
+        .iter()
+        .filter_map(|heard| {
+            let after = milliseconds(heard.at.saturating_duration_since(fault));
+            Some((after, step(&heard.event.body)?))
+        })
+        .collect();
+    let longest = steps.iter().map(|(after, _)| *after).fold(1.0, f64::max);
+    let mut text = String::new();
+    for (after, name) in &steps {
+        let bar: String =
+            (0..WIDTH).filter(|cell| f64::from(*cell) / f64::from(WIDTH) < after / longest).map(|_| '▇').collect();
+        writeln!(text, "  {after:>9.1} ms  {bar:<40}  {name}").ok();
+    }
+    match gap {
+        Some(gap) => text += &format!("  {:>9.1} ms  without an acknowledged write\n", milliseconds(gap)),
+        None => text += "  no write was acknowledged since\n",
+    }
+    text
+}
+
+fn step(body: &EventBody) -> Option<String> {
+    match body {
+        EventBody::Diagnosis { sentence, .. } => Some(format!("diagnosis: {sentence}")),
+        EventBody::Stage { stage, candidate, .. } => {
+            let stage = format!("{stage:?}").to_lowercase();
+            Some(candidate.as_ref().map_or_else(|| stage.clone(), |candidate| format!("{stage} {candidate}")))
+        }
+        EventBody::Hold { reasons } => Some(format!("holds: {}", reasons.join("; "))),
+        EventBody::Repair { node, sentence } => Some(format!("{node}: {sentence}")),
+        EventBody::Decided { .. }
+        | EventBody::WouldHave { .. }
+        | EventBody::Leader { .. }
+        | EventBody::Health { .. }
+        | EventBody::Position { .. } => None,
+    }
+}
