@@ -27,20 +27,22 @@ const DEADLINE: Duration = Duration::from_secs(1);
 const SUPERVISE: Duration = Duration::from_secs(2);
 
 /// Moves the VIP with the core's word, and keeps it where it belongs.
-pub async fn move_vip(vip: Vip, mut serving: watch::Receiver<Serving>) {
+pub async fn move_vip(mut vip: Vip, mut serving: watch::Receiver<Serving>) {
     let mut held = false;
     loop {
         let word = *serving.borrow_and_update();
-        if word.armed && word.on {
-            match vip.take(!held).await {
-                Ok(()) => held = true,
-                Err(error) => tracing::error!(%error, "the VIP cannot be taken"),
-            }
-        } else if held || word.armed {
-            match vip.release().await {
-                Ok(()) => held = false,
-                Err(error) => tracing::error!(%error, "the VIP cannot be released"),
-            }
+        let wanted = word.armed && word.on;
+        let moved = match (wanted, vip.held().await) {
+            (true, Ok(true)) if held => Ok(()),
+            (true, _) => vip.take().await,
+            (false, Ok(false)) => Ok(()),
+            // Before the record says that Tasuki acts, an address is left where it is.
+            (false, _) if held || word.armed => vip.release().await,
+            (false, _) => Ok(()),
+        };
+        match moved {
+            Ok(()) => held = wanted,
+            Err(error) => tracing::error!(%error, "the VIP cannot be moved"),
         }
         tokio::select! {
             changed = serving.changed() => if changed.is_err() { return },

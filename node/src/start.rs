@@ -63,7 +63,7 @@ pub async fn run(config: Arc<NodeConfig>) -> anyhow::Result<()> {
     let core = Node::new(settings, memory);
     let (hands, positions, rounds) = match &config.server {
         Some(_) => {
-            let (hands, positions, rounds) = beside_server(&config, strength, &inputs_tx, &serving).await?;
+            let (hands, positions, rounds) = beside_server(&config, strength, &inputs_tx, &serving)?;
             (Some(hands), Some(positions), Some(rounds))
         }
         None => (None, None, None),
@@ -152,7 +152,7 @@ fn bus_config(config: &NodeConfig, boot: Boot) -> anyhow::Result<BusConfig> {
 type Beside = (Arc<Hands>, Sender<()>, Sender<()>);
 
 /// Everything that needs a server.
-async fn beside_server(
+fn beside_server(
     config: &NodeConfig,
     strength: CutStrength,
     inputs: &Sender<Input>,
@@ -170,14 +170,14 @@ async fn beside_server(
         user: config.cluster.replication.user.clone(),
         password: config.cluster.replication.password()?,
         shared: Arc::clone(&shared),
-        cut: Mutex::new(Cut::new(strength, config.name.as_str(), own.address.port()).await?),
+        cut: Mutex::new(Cut::new(strength, config.name.as_str(), own.address.port())?),
         inputs: inputs.clone(),
         warm: Mutex::new(None),
     });
     let (write_tx, write_rx) = watch::channel(None);
     tokio::spawn(probe_writes(server.clone(), dialect, serving.subscribe(), write_tx));
     if let Some(vip) = &config.cluster.vip {
-        tokio::spawn(move_vip(Vip::new(vip.address.clone(), vip.interface.clone()), serving.subscribe()));
+        tokio::spawn(move_vip(Vip::new(&vip.address, &vip.interface)?, serving.subscribe()));
     }
     let (rounds, asked) = channel(1);
     let notes = config.state_dir.join("binlog-index");
