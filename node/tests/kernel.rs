@@ -275,7 +275,20 @@ async fn the_virtual_address_moves_and_is_announced() {
     let _listener = listen(&lab.a);
     connect(&lab.b, address).unwrap();
     // A neighbour that knows the address at a wrong place hears the announcement.
-    run(&["ip", "-n", &lab.b, "neigh", "replace", "10.9.0.9", "lladdr", "02:00:00:00:00:01", "dev", "eth0"]);
+    run(&[
+        "ip",
+        "-n",
+        &lab.b,
+        "neigh",
+        "replace",
+        "10.9.0.9",
+        "lladdr",
+        "02:00:00:00:00:01",
+        "nud",
+        "reachable",
+        "dev",
+        "eth0",
+    ]);
     first.take().await.unwrap();
     let begun = Instant::now();
     connect(&lab.b, address).unwrap();
