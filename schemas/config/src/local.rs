@@ -44,6 +44,8 @@ pub struct ServerConfig {
     pub password: Secret,
     /// How to cut it off.
     pub cut: Cut,
+    /// The operator's word that the server's own options start it read-only and not replicating.
+    pub boots_closed: bool,
 }
 
 /// A node.
@@ -232,7 +234,13 @@ fn server(reader: &mut Reader<'_>, raw: Spanned<raw::LocalServer>) -> Option<Ser
             None
         }
     };
-    Some(ServerConfig { reach: reach?, user: raw.user, password: password?, cut: raw.cut })
+    Some(ServerConfig {
+        reach: reach?,
+        user: raw.user,
+        password: password?,
+        cut: raw.cut,
+        boots_closed: raw.boots_closed,
+    })
 }
 
 fn feed(reader: &mut Reader<'_>, raw: raw::Feed) -> Option<FeedConfig> {

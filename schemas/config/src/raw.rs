@@ -70,6 +70,8 @@ pub(crate) struct LocalServer {
     pub(crate) user: String,
     pub(crate) password_file: Option<Spanned<PathBuf>>,
     pub(crate) cut: crate::local::Cut,
+    #[serde(default)]
+    pub(crate) boots_closed: bool,
 }
 
 #[derive(Deserialize)]

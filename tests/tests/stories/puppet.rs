@@ -156,8 +156,10 @@ impl Puppet {
     fn obey(&mut self, answers: &mut Answers, number: u64, order: &Order, ports: &BTreeMap<NodeId, u16>) {
         let Some(server) = &mut self.server else { return };
         let done = |server: &Server| {
-            let holdings =
-                Holdings { executed: server.executed.clone(), received: Received::Known { set: server.received.clone() } };
+            let holdings = Holdings {
+                executed: server.executed.clone(),
+                received: Received::Known { set: server.received.clone() },
+            };
             Reported { number, outcome: Outcome::Done { holdings: Some(holdings), took_ms: 1 } }
         };
         match order {

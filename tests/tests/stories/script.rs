@@ -57,7 +57,8 @@ fn millis(text: &str) -> u64 {
 
 impl Story {
     pub fn parse(text: &str) -> Self {
-        let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
+        let lines: Vec<&str> =
+            text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
         let names: Vec<NodeId> = (1..=3).map(|number| format!("db{number}").parse().unwrap()).collect();
         let servers = names.iter().enumerate().map(|(order, name)| {
             let address = format!("10.0.0.1:{}", port(order)).parse().unwrap();
@@ -216,8 +217,11 @@ impl Story {
 
     fn tick(&mut self, now_ms: u64) {
         let now = Moment::from_nanos(now_ms * 1_000_000);
-        let ports: BTreeMap<NodeId, u16> =
-            self.puppets.values().filter_map(|puppet| Some((puppet.name.clone(), puppet.server.as_ref()?.port))).collect();
+        let ports: BTreeMap<NodeId, u16> = self
+            .puppets
+            .values()
+            .filter_map(|puppet| Some((puppet.name.clone(), puppet.server.as_ref()?.port)))
+            .collect();
         for (to, request) in std::mem::take(&mut self.inbox) {
             let puppet = self.puppets.get_mut(&to).unwrap();
             if puppet.reachable {
