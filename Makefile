@@ -16,11 +16,9 @@ INSTALL := tests/tools/install.sh
 # features is compiled, once.
 LOCKED := --locked --workspace
 
-export FLAVOUR AUTO RUNS MYSQL_BASEDIR TASUKI_CACHE
-
 demo:
-	@$(INSTALL) base $(filter mysql,$(FLAVOUR))
-	@$(CARGO) build --quiet $(LOCKED) --bins
+	@$(INSTALL) base $(filter mysql,$(FLAVOUR)) >&2
+	@$(CARGO) build $(LOCKED) --bins
 	@exec "$$($(CARGO) metadata --locked --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/debug/demo"
 
 test: tools fmt clippy doc build unit lab

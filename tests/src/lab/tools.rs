@@ -14,13 +14,14 @@ const FURTHER_FOLDERS: [&str; 4] = ["/usr/local/sbin", "/usr/sbin", "/sbin", "/u
 /// # Errors
 /// When neither `TASUKI_CACHE`, `XDG_CACHE_HOME` nor `HOME` is set.
 pub fn cache() -> Result<PathBuf> {
-    if let Some(cache) = env::var_os("TASUKI_CACHE") {
+    let set = |name: &str| env::var_os(name).filter(|text| !text.is_empty());
+    if let Some(cache) = set("TASUKI_CACHE") {
         return Ok(cache.into());
     }
-    if let Some(cache) = env::var_os("XDG_CACHE_HOME") {
+    if let Some(cache) = set("XDG_CACHE_HOME") {
         return Ok(Path::new(&cache).join("tasuki"));
     }
-    let home = env::var_os("HOME").context("HOME is not set: set TASUKI_CACHE to a folder for downloads")?;
+    let home = set("HOME").context("HOME is not set: set TASUKI_CACHE to a folder for downloads")?;
     Ok(Path::new(&home).join(".cache/tasuki"))
 }
 
