@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex as StdMutex};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use mysql_async::OptsBuilder;
 use tasuki_bus::{Arrived, Bus, BusConfig, Peer};
 use tasuki_config::{Cut as CutWish, NodeConfig};
 use tasuki_node_core::statements::Dialect;
@@ -181,7 +182,11 @@ fn beside_server(
     }
     let (rounds, asked) = channel(1);
     let notes = config.state_dir.join("binlog-index");
-    let prober = Prober::new(server.clone(), dialect.0, shared, inputs.clone(), notes, write_rx);
+    let login = OptsBuilder::from_opts(options(server))
+        .user(Some(hands.user.clone()))
+        .pass(Some(hands.password.expose().to_owned()))
+        .into();
+    let prober = Prober::new(server.clone(), dialect.0, login, shared, inputs.clone(), notes, write_rx);
     tokio::spawn(prober.run(asked));
     let (positions, wanted) = channel(1);
     tokio::spawn(read_positions(Arc::clone(&hands), wanted));

@@ -164,10 +164,8 @@ impl Leading {
             self.care.insert(node.clone(), care);
             match finding {
                 Finding::Well | Finding::Wait => {}
-                Finding::AskPositions => {
-                    for asked in [node, &primary] {
-                        outbox.ask(asked, Topic::Report, Request::Report, Duration::from_millis(300), now);
-                    }
+                Finding::AskPosition(asked) => {
+                    outbox.ask(&asked, Topic::Report, Request::Report, Duration::from_millis(100), now);
                 }
                 Finding::Follow => {
                     let order = Order::Follow { record: Box::new(self.record.clone()) };

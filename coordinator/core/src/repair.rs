@@ -23,6 +23,8 @@ pub struct Care {
     holds_all_at: Option<Moment>,
     within_at: Option<Moment>,
     extras: Option<String>,
+    /// Extras seen once. Only when the next comparison shows the same are they believed.
+    suspected: Option<(String, Moment)>,
     told: Option<String>,
 }
 
@@ -33,8 +35,9 @@ pub enum Finding {
     Well,
     /// Nothing yet.
     Wait,
-    /// Fresh positions: the server's first, then the primary's.
-    AskPositions,
+    /// A fresh position of this server or of the primary, whichever is older: read in turn, each is compared with the
+    /// other's earlier one.
+    AskPosition(NodeId),
     /// To follow the primary.
     Follow,
     /// A place in the write group.
@@ -68,7 +71,7 @@ impl Care {
                 let from_primary = facts.replication.as_ref().is_some_and(|own| Some(&own.source) == source.as_ref());
                 self.look_at_stray(view, record, node, from_primary, &reason, now)
             }
-            None => self.look_at_follower(settings, record, node, facts, now),
+            None => self.look_at_follower(settings, view, record, node, facts, now),
         }
     }
 
@@ -93,11 +96,16 @@ impl Care {
             match primary.executed.contains(set) {
                 Ok(true) => {
                     self.within_at = Some(now);
-                    self.extras = None;
+                    (self.extras, self.suspected) = (None, None);
                 }
                 Ok(false) => {
                     self.within_at = None;
-                    self.extras = set.subtract(&primary.executed).ok().map(|extras| extras.to_string());
+                    let extras = set.subtract(&primary.executed).map(|extras| extras.to_string()).unwrap_or_default();
+                    match &self.suspected {
+                        Some((suspected, at)) if *suspected == extras && *at < own_at => self.extras = Some(extras),
+                        Some((suspected, _)) if *suspected == extras => {}
+                        Some(_) | None => self.suspected = Some((extras, primary_at)),
+                    }
                 }
                 Err(_) => self.within_at = None,
             }
@@ -137,12 +145,13 @@ impl Care {
         if unread && from_primary && executed_within(view, record, node) {
             return self.tell_or(format!("set to follow {} again, since {reason}", record.primary), Finding::Follow);
         }
-        Finding::AskPositions
+        ask_older(view, record, node)
     }
 
     fn look_at_follower(
         &mut self,
         settings: &Settings,
+        view: &View,
         record: &Record,
         node: &NodeId,
         facts: &Facts,
@@ -172,7 +181,7 @@ impl Care {
             return self
                 .tell_or(format!("caught up with {}; it joins the write group", record.primary), Finding::Widen);
         }
-        Finding::AskPositions
+        ask_older(view, record, node)
     }
 
     fn tell(&mut self, sentence: String) -> Finding {
@@ -194,4 +203,11 @@ fn executed_within(view: &View, record: &Record, node: &NodeId) -> bool {
     view.position(node)
         .zip(view.position(&record.primary))
         .is_some_and(|((own, _), (primary, _))| primary.executed.contains(&own.executed) == Ok(true))
+}
+
+/// Whose position is older: it is asked for next.
+fn ask_older(view: &View, record: &Record, node: &NodeId) -> Finding {
+    let own = view.position(node).map(|(_, at)| at);
+    let primary = view.position(&record.primary).map(|(_, at)| at);
+    Finding::AskPosition(if primary <= own { record.primary.clone() } else { node.clone() })
 }

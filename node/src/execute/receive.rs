@@ -1,17 +1,19 @@
 //! Stop receiving, so that the received set can be believed: from the cut on this server acknowledges nothing.
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tasuki_schemas::answer::Holdings;
 use tasuki_schemas::observation::Thread;
 
-use super::steps::{Failed, holdings, until_receiver};
+use super::steps::{Failed, SOON, arrivals, holdings, until_receiver};
 use super::{Hands, SLOW};
 use crate::server::Session;
 
-/// A dead source's socket is read to its end within this: the receiver then tries to reconnect.
+/// A dead source's socket is read to its end within this.
 const DRAIN: Duration = Duration::from_millis(30);
+/// So many looks in a row without an arrival: what the source had sent was read.
+const AT_REST: u32 = 4;
 
 pub(super) async fn stop(
     hands: &Hands,
@@ -20,8 +22,7 @@ pub(super) async fn stop(
     drain: bool,
 ) -> Result<Holdings, Failed> {
     if drain {
-        // What the source had sent is still in the socket; stopping in the middle of it would leave half a transaction.
-        until_receiver(hands, session, DRAIN, |state| state != Thread::Running).await?;
+        drain_socket(hands, session).await?;
     } else if let Some(source) = source {
         // Without the reset MariaDB's STOP waits two seconds for a silent source.
         hands.cut.lock().await.refuse_source(source).await?;
@@ -31,4 +32,21 @@ pub(super) async fn stop(
         return Err(Failed::Other("the receiver does not stop".to_owned()));
     }
     holdings(hands, session).await
+}
+
+/// What the source had sent is still in the socket; stopping in the middle of it would leave half a transaction. The end
+/// of the stream comes only after a large server's memory was given back, so that arrivals come to rest is enough.
+async fn drain_socket(hands: &Hands, session: &mut Session) -> Result<(), Failed> {
+    let began = Instant::now();
+    let (mut last, mut rest) = (String::new(), 0);
+    while rest < AT_REST && began.elapsed() < DRAIN {
+        let (state, mark) = arrivals(hands, session).await?;
+        if state != Thread::Running {
+            return Ok(());
+        }
+        rest = if mark == last { rest + 1 } else { 0 };
+        last = mark;
+        tokio::time::sleep(SOON).await;
+    }
+    Ok(())
 }

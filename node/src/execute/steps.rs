@@ -43,6 +43,14 @@ pub(crate) async fn channel(hands: &Hands, session: &mut Session) -> Result<Opti
     Ok(row.and_then(|row| facts::replication(row, 0)))
 }
 
+/// The receiver's state, and a mark that changes with every arrival.
+pub(crate) async fn arrivals(hands: &Hands, session: &mut Session) -> Result<(Thread, String), Failed> {
+    let tables = session.tables(&hands.dialect.probe(), QUICK).await?;
+    let Some(row) = tables.get(1).and_then(|table| table.first()) else { return Ok((Thread::Stopped, String::new())) };
+    let state = facts::replication(row, 0).map_or(Thread::Stopped, |channel| channel.receiver);
+    Ok((state, facts::arrival_mark(row, None)))
+}
+
 /// Waits until the receiver is in one of the wanted states.
 pub(crate) async fn until_receiver(
     hands: &Hands,
