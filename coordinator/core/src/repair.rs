@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tasuki_schemas::gtid::GtidSet;
 use tasuki_schemas::id::NodeId;
 use tasuki_schemas::moment::Moment;
 use tasuki_schemas::observation::{Connection, Facts, Received, Thread};
@@ -13,6 +14,8 @@ use crate::view::View;
 
 /// A server must be seen astray for so long before it is touched: facts are read at intervals.
 const DEBOUNCE: Duration = Duration::from_millis(700);
+/// A server has caught up if it holds what the primary held so long ago.
+const MARK: Duration = Duration::from_secs(2);
 /// How long a comparison of two positions is good for.
 const GOOD_FOR: Duration = Duration::from_secs(4);
 
@@ -21,6 +24,8 @@ const GOOD_FOR: Duration = Duration::from_secs(4);
 pub struct Care {
     astray_since: Option<Moment>,
     holds_all_at: Option<Moment>,
+    /// What the primary had a moment ago: a replica that is always a little behind still holds this soon.
+    mark: Option<(GtidSet, Moment)>,
     within_at: Option<Moment>,
     extras: Option<String>,
     /// Extras seen once. Only when the next comparison shows the same are they believed.
@@ -88,11 +93,17 @@ impl Care {
             return;
         };
         let Received::Known { set } = &own.received else { return };
-        if primary_at < own_at {
-            if set.contains(&primary.executed) == Ok(true) {
-                self.holds_all_at = Some(now);
-            }
-        } else if self.astray_since.is_none_or(|since| since < own_at) {
+        if self.mark.as_ref().is_none_or(|(_, at)| now.since(*at) > MARK) {
+            self.mark = Some((primary.executed.clone(), primary_at));
+        }
+        if let Some((mark, at)) = &self.mark
+            && *at < own_at
+            && set.contains(mark) == Ok(true)
+        {
+            self.holds_all_at = Some(now);
+            self.mark = None;
+        }
+        if own_at < primary_at && self.astray_since.is_none_or(|since| since < own_at) {
             match primary.executed.contains(set) {
                 Ok(true) => {
                     self.within_at = Some(now);
