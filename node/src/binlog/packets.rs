@@ -92,9 +92,9 @@ impl Packets {
                 return Err("it is a part of an XA transaction, which MariaDB ties to one session".to_owned());
             }
             (Gtid::Mariadb { domain, server, sequence }, Flavour::Mariadb) => {
-                self.push(format!(
-                    "SET @@session.gtid_domain_id={domain},@@session.server_id={server},@@session.gtid_seq_no={sequence}"
-                ));
+                // The number is checked against the domain and the server in force before its own statement.
+                self.push(format!("SET @@session.gtid_domain_id={domain},@@session.server_id={server}"));
+                self.push(format!("SET @@session.gtid_seq_no={sequence}"));
             }
             (Gtid::Mysql { .. } | Gtid::Mariadb { .. }, flavour) => {
                 return Err(format!("its GTID is not of the flavour {flavour}"));
@@ -128,7 +128,11 @@ impl Packets {
                 while !rest.is_empty() {
                     let size = rest.get(9..).and_then(le32).and_then(|size| usize::try_from(size).ok()).unwrap_or(0);
                     let (inner, after) = rest.split_at_checked(size.max(1)).ok_or("a compressed event is torn")?;
-                    self.take(&parse(inner, false)?)?;
+                    let inner = parse(inner, false)?;
+                    if inner.kind == kind::PAYLOAD {
+                        return Err("a compressed event holds another".to_owned());
+                    }
+                    self.take(&inner)?;
                     rest = after;
                 }
                 Ok(())
@@ -291,4 +295,74 @@ fn xid(body: &[u8]) -> Option<String> {
     let branch = rest.get(..usize::try_from(branch).ok()?)?;
     let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     Some(format!("X'{}',X'{}',{format}", hex(global), hex(branch)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::event::HEADER;
+    use super::*;
+
+    /// An event without checksum, in base64.
+    fn event(kind: u8, body: &[u8]) -> String {
+        let mut bytes = vec![0; HEADER];
+        bytes[4] = kind;
+        bytes[5] = 1;
+        bytes[9..13].copy_from_slice(&u32::try_from(HEADER + body.len()).unwrap().to_le_bytes());
+        bytes.extend(body);
+        STANDARD.encode(bytes)
+    }
+
+    fn rows(size: usize, last: u8) -> String {
+        event(23, &[&[0; 6][..], &[last, 0], &vec![7; size]].concat())
+    }
+
+    fn transaction(events: Vec<String>) -> Transaction {
+        let gtid = event(kind::MARIADB_GTID, &[5, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0]);
+        let format = STANDARD.encode([0; 60]);
+        Transaction { gtid: "3-1-5".to_owned(), format, events: [vec![gtid], events].concat() }
+    }
+
+    fn texts(packets: Vec<Vec<u8>>) -> Vec<String> {
+        packets.into_iter().map(|packet| String::from_utf8(packet).unwrap()).collect()
+    }
+
+    #[test]
+    fn a_large_statement_is_split_and_every_piece_has_its_tables_and_an_end() {
+        let events =
+            vec![event(kind::TABLE_MAP, &[9; 30]), rows(3 << 20, 0), rows(3 << 20, 1), event(kind::XID, &[0; 8])];
+        let sent = texts(packets(Flavour::Mariadb, &transaction(events), 16 << 20).unwrap());
+        assert_eq!(sent.len(), 3, "two pieces and COMMIT");
+        assert!(sent[0].starts_with(
+            "SET @@session.gtid_domain_id=3,@@session.server_id=1;SET @@session.gtid_seq_no=5;SET @@timestamp=0;\
+             BEGIN;BINLOG '"
+        ));
+        for piece in &sent[..2] {
+            let base64 = piece.rsplit_once("BINLOG '").unwrap().1.strip_suffix('\'').unwrap();
+            let bytes = STANDARD.decode(base64).unwrap();
+            assert_eq!((bytes[4], bytes[HEADER + 30 + 4]), (kind::TABLE_MAP, 23));
+            assert_eq!(row_flags(&bytes[HEADER + 30..]), STATEMENT_END);
+        }
+        assert_eq!(sent[2], "COMMIT");
+    }
+
+    #[test]
+    fn a_row_that_fits_in_no_packet_is_refused_and_names_the_setting() {
+        let events = vec![event(kind::TABLE_MAP, &[9; 30]), rows(1 << 20, 1), event(kind::XID, &[0; 8])];
+        let error = packets(Flavour::Mariadb, &transaction(events), 1 << 20).unwrap_err();
+        assert!(error.contains("max_allowed_packet"), "{error}");
+    }
+
+    #[test]
+    fn events_that_are_cut_or_belong_to_another_transaction_are_refused() {
+        let whole = transaction(vec![event(kind::XID, &[0; 8])]);
+        let refused = |transaction: &Transaction| packets(Flavour::Mariadb, transaction, 1 << 20).unwrap_err();
+        assert!(packets(Flavour::Mariadb, &whole, 1 << 20).is_ok());
+        assert!(refused(&Transaction { gtid: "3-1-6".to_owned(), ..whole.clone() }).contains("name"));
+        assert!(refused(&Transaction { events: whole.events[..1].to_vec(), ..whole.clone() }).contains("no end"));
+        assert!(refused(&Transaction { events: Vec::new(), ..whole.clone() }).contains("no event"));
+        assert!(refused(&Transaction { format: String::new(), ..whole.clone() }).contains("format"));
+        assert!(packets(Flavour::Mysql, &whole, 1 << 20).unwrap_err().contains("flavour"));
+        let payload = transaction(vec![event(kind::PAYLOAD, &[2, 3, 0xfc, 255, 0, 0, 1, 2, 3])]);
+        assert!(refused(&payload).contains("frame"));
+    }
 }

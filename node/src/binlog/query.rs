@@ -74,7 +74,7 @@ impl<'a> Session<'a> {
             18 => self.assign("default_collation_for_utf8mb4", 2)?,
             19 => self.assign("sql_require_primary_key", 1)?,
             20 => self.assign("default_table_encryption", 1)?,
-            21 => self.assign("binlog_ddl_skip_rewrite", 1)?,
+            21 => self.assign("enable_cascade_triggers", 1)?,
             // Catalogs, table maps, lengths, the invoker, the databases touched and DDL's own numbers change no result.
             2 => {
                 self.text()?;

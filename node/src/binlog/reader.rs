@@ -149,3 +149,94 @@ fn after_statement(shape: Shape, text: &[u8], mariadb: bool) -> Shape {
         Shape::Open => Shape::Open,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::PathBuf;
+
+    use super::super::event::HEADER;
+    use super::*;
+
+    fn event(kind: u8, flags: u16, body: &[u8]) -> Vec<u8> {
+        let size = u32::try_from(HEADER + body.len() + 4).unwrap();
+        let mut bytes = vec![0, 0, 0, 0, kind, 1, 0, 0, 0];
+        bytes.extend(size.to_le_bytes());
+        bytes.extend([0; 4]);
+        bytes.extend(flags.to_le_bytes());
+        bytes.extend(body);
+        bytes.extend(crc32fast::hash(&bytes).to_le_bytes());
+        bytes
+    }
+
+    fn gtid(sequence: u8, flags: u8) -> Vec<u8> {
+        event(kind::MARIADB_GTID, 0, &[sequence, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, flags, 0, 0, 0, 0, 0, 0])
+    }
+
+    fn statement(text: &str) -> Vec<u8> {
+        event(kind::QUERY, 0, &[&[0; 14], text.as_bytes()].concat())
+    }
+
+    /// A file with a head and these events, read to its end.
+    fn read(name: &str, events: &[Vec<u8>]) -> Result<Vec<String>, BinlogError> {
+        let path: PathBuf = std::env::temp_dir().join(format!("tasuki-reader-{name}-{}", std::process::id()));
+        let mut content = b"\xfebin".to_vec();
+        content.extend(event(kind::FORMAT_DESCRIPTION, 0, &[&[4; 80][..], &[1]].concat()));
+        content.extend(events.concat());
+        fs::write(&path, content).unwrap();
+        let transactions = || {
+            let mut reader = Reader::open(&path, Flavour::Mariadb)?;
+            let mut names = Vec::new();
+            while let Some(whole) = reader.next(|_| false)? {
+                names.push(whole.gtid.to_string());
+            }
+            Ok(names)
+        };
+        let result = transactions();
+        fs::remove_file(&path).unwrap();
+        result
+    }
+
+    fn list() -> Vec<u8> {
+        event(kind::MARIADB_GTID_LIST, 0, &[0; 4])
+    }
+
+    #[test]
+    fn a_transaction_counts_from_its_end_on() {
+        let events = [list(), gtid(1, 1), statement("DROP TABLE t"), gtid(2, 0), statement("SAVEPOINT s")];
+        assert_eq!(read("open", &events).unwrap(), ["0-1-1"]);
+        let ended = [&events[..], &[statement("COMMIT")]].concat();
+        assert_eq!(read("ended", &ended).unwrap(), ["0-1-1", "0-1-2"]);
+    }
+
+    #[test]
+    fn an_unknown_event_is_refused_at_its_place_unless_it_may_be_ignored() {
+        let unknown = |flags| [list(), event(200, flags, &[]), gtid(1, 1), statement("DROP TABLE t")];
+        assert_eq!(read("ignorable", &unknown(0x80)).unwrap(), ["0-1-1"]);
+        let error = read("unknown", &unknown(0)).unwrap_err().to_string();
+        assert!(error.contains("tasuki-reader-unknown") && error.contains("at 135: event 200"), "{error}");
+        let inside = [list(), gtid(1, 0), event(200, 0, &[])];
+        assert!(matches!(read("inside", &inside), Err(BinlogError::Unsupported { .. })));
+    }
+
+    #[test]
+    fn an_encrypted_file_and_one_without_gtids_are_refused() {
+        let encrypted = [event(kind::MARIADB_START_ENCRYPTION, 0, &[1; 17])];
+        assert!(matches!(read("encrypted", &encrypted), Err(BinlogError::Encrypted { .. })));
+        let other = [event(kind::PREVIOUS_GTIDS, 0, &[0; 8])];
+        assert!(matches!(read("other", &other), Err(BinlogError::Unsupported { .. })));
+        let path = std::env::temp_dir().join(format!("tasuki-reader-magic-{}", std::process::id()));
+        fs::write(&path, b"\xfdbin and more").unwrap();
+        let error = Reader::open(&path, Flavour::Mysql).unwrap_err();
+        fs::remove_file(&path).unwrap();
+        assert!(matches!(error, BinlogError::Encrypted { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_transaction_without_an_end_before_the_next_is_damage() {
+        let events = [list(), gtid(1, 0), gtid(2, 1), statement("DROP TABLE t")];
+        assert!(matches!(read("unended", &events), Err(BinlogError::Damaged { .. })));
+        let headless = [event(kind::MARIADB_GTID_LIST, 0, &[255, 255, 255, 255])];
+        assert!(matches!(read("headless", &headless), Err(BinlogError::Unsupported { .. })));
+    }
+}

@@ -10,16 +10,16 @@ use mysql_async::{Conn, OptsBuilder, Row, Value};
 use tasuki_schemas::gtid::{Flavour, GtidSet};
 
 /// A folder that goes away with the test.
-pub struct Folder(PathBuf);
+pub(crate) struct Folder(PathBuf);
 
 impl Folder {
-    pub fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let path = std::env::temp_dir().join(format!("tasuki-{name}-{}", std::process::id()));
         fs::create_dir_all(&path).unwrap();
         Self(path)
     }
 
-    pub fn join(&self, name: &str) -> PathBuf {
+    pub(crate) fn join(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
 }
@@ -31,7 +31,7 @@ impl Drop for Folder {
 }
 
 /// A running server.
-pub struct Server {
+pub(crate) struct Server {
     folder: PathBuf,
     flavour: Flavour,
     process: Child,
@@ -84,7 +84,7 @@ fn common(flavour: Flavour, data: &Path) -> Command {
 }
 
 /// Makes the files from which every server of the test begins.
-pub fn template(flavour: Flavour, data: &Path) {
+pub(crate) fn template(flavour: Flavour, data: &Path) {
     let mut command = match flavour {
         Flavour::Mariadb => {
             let mut command = Command::new("mariadb-install-db");
@@ -112,7 +112,7 @@ pub fn template(flavour: Flavour, data: &Path) {
 }
 
 impl Server {
-    pub async fn start(flavour: Flavour, template: &Path, folder: PathBuf, id: u32, options: &[&str]) -> Self {
+    pub(crate) async fn start(flavour: Flavour, template: &Path, folder: PathBuf, id: u32, options: &[&str]) -> Self {
         let copied = Command::new("cp").arg("-a").arg(template).arg(&folder).status().unwrap();
         assert!(copied.success());
         let mut command = common(flavour, &folder);
@@ -154,20 +154,20 @@ impl Server {
         tokio::time::timeout(Duration::from_secs(2), Conn::new(options)).await.ok()?.ok()
     }
 
-    pub async fn connect(&self) -> Conn {
+    pub(crate) async fn connect(&self) -> Conn {
         self.try_connect().await.expect("the server takes connections")
     }
 
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.process.id()
     }
 
-    pub fn index(&self) -> PathBuf {
+    pub(crate) fn index(&self) -> PathBuf {
         self.folder.join("bin.index")
     }
 
     /// All it executed, as it says itself.
-    pub async fn executed(&self) -> GtidSet {
+    pub(crate) async fn executed(&self) -> GtidSet {
         let query = match self.flavour {
             Flavour::Mariadb => "SELECT @@gtid_binlog_state",
             Flavour::Mysql => "SELECT @@gtid_executed",
@@ -177,7 +177,7 @@ impl Server {
     }
 
     /// The checksum of every table of a database, by name.
-    pub async fn checksums(&self, database: &str) -> Vec<(String, String)> {
+    pub(crate) async fn checksums(&self, database: &str) -> Vec<(String, String)> {
         let mut conn = self.connect().await;
         let tables: Vec<String> = conn
             .query(format!(
@@ -199,7 +199,7 @@ impl Server {
     }
 
     /// kill -9
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
     }
