@@ -4,6 +4,7 @@
 //! test itself is killed. Every wait has a deadline and says what it waited for.
 
 pub mod config;
+pub mod drill;
 pub mod events;
 pub mod haproxy;
 pub mod health;

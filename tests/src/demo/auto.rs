@@ -3,20 +3,15 @@
 use std::io::Write as _;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use serde::Serialize;
 use tokio::time::sleep;
 
 use super::report::{Run, Summary, milliseconds};
 use super::scene::{Scene, say};
 use super::settings::Settings;
-use crate::lab::history;
-use crate::lab::waiting::until;
+use crate::lab::{drill, history};
 
-/// The longest wait for another primary, and for writing to go on.
-const RECOVERY: Duration = Duration::from_secs(30);
-/// The longest wait for the old primary to follow again.
-const REJOIN: Duration = Duration::from_secs(60);
 /// Writes that each run acknowledges at least.
 const LEAST_ACKNOWLEDGED: u64 = 501;
 /// Acknowledgements a second that are needed before and after, for the figures to mean something.
@@ -83,7 +78,7 @@ async fn one(scene: &mut Scene, settings: Settings) -> Result<Run> {
         }
     }
     tell_rates(scene, begun, fault);
-    match bring_back(scene, &old).await {
+    match drill::brought_back(scene.cluster_mut()?, &old).await {
         Ok(()) => run.rejoined = true,
         Err(error) => say(&format!("{old} did not come back: {error:#}")),
     }
@@ -96,20 +91,10 @@ async fn one(scene: &mut Scene, settings: Settings) -> Result<Run> {
 
 /// Waits until the writers write to another server, and have written enough.
 async fn recover(scene: &Scene, old: &str, fault: Instant, before: u64) -> Result<String> {
-    let new = scene.cluster()?.wait_primary_other_than(old, RECOVERY).await?;
-    until("an acknowledged write", RECOVERY, async || {
-        let log = scene.writers.since(fault);
-        ensure!(log.iter().any(|attempt| attempt.acknowledged && attempt.start > fault), "none since the fault");
-        Ok(())
-    })
-    .await?;
+    let new = drill::taken_over(scene.cluster()?, &scene.writers, old, fault).await?;
     sleep(AFTER).await;
-    until("enough acknowledged writes", RECOVERY, async || {
-        let acknowledged = scene.writers.acknowledged() - before;
-        ensure!(acknowledged >= LEAST_ACKNOWLEDGED, "{acknowledged} of {LEAST_ACKNOWLEDGED}");
-        Ok(())
-    })
-    .await?;
+    let acknowledged = scene.writers.acknowledged() - before;
+    drill::acknowledged(&scene.writers, LEAST_ACKNOWLEDGED.saturating_sub(acknowledged)).await?;
     Ok(new)
 }
 
@@ -123,13 +108,6 @@ fn tell_rates(scene: &Scene, begun: Instant, fault: Instant) {
             "WARNING: fewer than {LEAST_RATE:.0} a second: this machine is too busy for the figures to mean much"
         ));
     }
-}
-
-async fn bring_back(scene: &mut Scene, old: &str) -> Result<()> {
-    let server = scene.cluster_mut()?.server_mut(old)?;
-    server.start()?;
-    server.ready().await?;
-    scene.cluster()?.wait_whole(REJOIN).await.map(|_| ())
 }
 
 /// Compares what was acknowledged from the id `first` on with the table on the primary.

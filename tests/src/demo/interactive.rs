@@ -118,7 +118,7 @@ impl Picture {
         let primary = cluster.primary().await.unwrap_or_default();
         let mut text = String::new();
         for server in &cluster.servers {
-            writeln!(text, "  {:<5} {}", server.name(), line(server, &primary).await)?;
+            writeln!(text, "  {:<5} {}", server.name(), line(server, &primary, &cluster.servers).await)?;
         }
         let now = Instant::now();
         let second = now.checked_sub(Duration::from_secs(1)).unwrap_or(now);
@@ -148,26 +148,30 @@ impl Picture {
 }
 
 /// A server's role and position in one line.
-async fn line(server: &Server, primary: &str) -> String {
+async fn line(server: &Server, primary: &str, all: &[Server]) -> String {
     let question = match server.flavour() {
-        Flavour::Mariadb => "SELECT CONCAT(@@read_only, ' ', @@gtid_binlog_pos)",
-        Flavour::Mysql => "SELECT CONCAT(@@read_only, ' ', REPLACE(@@gtid_executed, '\\n', ''))",
+        Flavour::Mariadb => "SELECT CONCAT(IF(@@read_only, 'read-only', 'writable'), ' ', @@gtid_binlog_pos)",
+        Flavour::Mysql => {
+            "SELECT CONCAT(IF(@@read_only, 'read-only', 'writable'), ' ', REPLACE(@@gtid_executed, '\\n', ''))"
+        }
     };
     let Ok(Ok(answer)) = timeout(PICTURE, server.sql().value(question)).await else { return "down".to_owned() };
-    let (read_only, position) = answer.split_once(' ').unwrap_or(("", ""));
+    let (open, position) = answer.split_once(' ').unwrap_or(("", ""));
     let role = match timeout(PICTURE, wire::channel(server)).await {
         _ if server.name() == primary => "PRIMARY".to_owned(),
-        Ok(Ok(Some(channel))) if channel.runs => format!("replica of {}", channel.source),
+        Ok(Ok(Some(channel))) if channel.runs => {
+            let source = all.iter().find(|source| source.address().to_string() == channel.source);
+            format!("replica of {}", source.map_or("a stranger", Server::name))
+        }
         Ok(_) | Err(_) => "not replicating".to_owned(),
     };
-    let open = if read_only == "0" { "writable " } else { "read-only" };
-    format!("{role:<30} {open}  {}", shorten(position))
+    format!("{role:<16} {open:<9}  {}", shorten(position))
 }
 
-/// MySQL's sets are long: the ends of UUIDs tell them apart.
+/// MySQL's sets are long: the first digits of UUIDs tell them apart.
 fn shorten(position: &str) -> String {
     let parts = position.split(',').map(|part| match part.split_once(':') {
-        Some((uuid, rest)) => format!("…{}:{rest}", uuid.get(uuid.len().saturating_sub(4)..).unwrap_or(uuid)),
+        Some((uuid, rest)) => format!("{}…:{rest}", uuid.get(..4).unwrap_or(uuid)),
         None => part.to_owned(),
     });
     parts.collect::<Vec<_>>().join(" ")

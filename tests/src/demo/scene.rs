@@ -10,13 +10,11 @@ use super::waterfall;
 use crate::lab::events::Listener;
 use crate::lab::net::Kind;
 use crate::lab::writer::Writers;
-use crate::lab::{Cluster, Lab, Options, history};
+use crate::lab::{Cluster, Lab, Options, drill};
 
 /// Writers, and the acknowledgements a second that they aim at together.
 const WRITERS: u32 = 8;
 const RATE: u32 = 500;
-/// An acknowledgement before a fault is looked for in this time.
-const BEFORE: Duration = Duration::from_secs(10);
 
 /// Everything that runs.
 pub(super) struct Scene {
@@ -58,10 +56,9 @@ impl Scene {
         waterfall::draw(&self.listener.since(fault), fault, gap)
     }
 
-    /// The longest silence of the writers around a fault, among those that began within a second of it.
+    /// The longest silence of the writers around a fault.
     pub(super) fn gap(&self, fault: Instant) -> Option<Duration> {
-        let before = fault.checked_sub(BEFORE).unwrap_or(fault);
-        history::gap(&self.writers.since(before), fault, fault + Duration::from_secs(1))
+        drill::gap(&self.writers, fault).ok()
     }
 }
 

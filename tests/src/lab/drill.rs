@@ -1,0 +1,94 @@
+//! The steps of a drill: something was broken; does writing go on, is everything there, is the cluster whole again?
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+
+use super::cluster::Cluster;
+use super::history;
+use super::waiting::until;
+use super::writer::{Attempt, Writers};
+
+/// The longest wait for writing to go on; what is too long for a test is told by the gap.
+const RECOVERY: Duration = Duration::from_secs(30);
+/// The longest wait for a cluster to be whole again.
+const WHOLE: Duration = Duration::from_secs(60);
+/// The last acknowledgement before a fault is looked for in this time.
+const BEFORE: Duration = Duration::from_secs(10);
+/// A gap that a fault makes begins within this time.
+const AFTER: Duration = Duration::from_secs(1);
+
+/// Lets the writers write so many more.
+///
+/// # Errors
+/// When they do not within the time that recovery may take.
+pub async fn acknowledged(writers: &Writers, more: u64) -> Result<()> {
+    let goal = writers.acknowledged() + more;
+    until("acknowledged writes", RECOVERY, async || {
+        let found = writers.acknowledged();
+        ensure!(found >= goal, "{} are missing", goal - found);
+        Ok(())
+    })
+    .await
+}
+
+/// Waits until another server than `old` is the primary and writes that began after the fault are acknowledged.
+/// Returns its name.
+///
+/// # Errors
+/// When that takes longer than half a minute.
+pub async fn taken_over(cluster: &Cluster, writers: &Writers, old: &str, fault: Instant) -> Result<String> {
+    let new = cluster.wait_primary_other_than(old, RECOVERY).await?;
+    until("an acknowledged write", RECOVERY, async || {
+        let fresh = |attempt: &Attempt| attempt.acknowledged && attempt.start > fault;
+        ensure!(writers.since(fault).iter().any(fresh), "none since the fault");
+        Ok(())
+    })
+    .await?;
+    Ok(new)
+}
+
+/// The longest silence of the writers around a fault.
+///
+/// # Errors
+/// When nothing was acknowledged since.
+pub fn gap(writers: &Writers, fault: Instant) -> Result<Duration> {
+    let log = writers.since(fault.checked_sub(BEFORE).unwrap_or(fault));
+    history::gap(&log, fault, fault + AFTER).context("no write was acknowledged since the fault")
+}
+
+/// Starts a server that had ended, and waits until the cluster is whole. Until then, nobody may write to that server.
+///
+/// # Errors
+/// When it was writable at any look, or does not follow in time.
+pub async fn brought_back(cluster: &mut Cluster, name: &str) -> Result<()> {
+    let server = cluster.server_mut(name)?;
+    server.start()?;
+    server.ready().await?;
+    let cluster = &*cluster;
+    let returned = cluster.server(name)?.sql();
+    let mut opened = false;
+    let mut whole = std::pin::pin!(cluster.wait_whole(WHOLE));
+    let primary = loop {
+        tokio::select! {
+            ended = &mut whole => break ended?,
+            closed = returned.value("SELECT @@read_only = 1") => opened |= closed? != "1",
+        }
+    };
+    ensure!(primary != name, "{name} became the primary again");
+    ensure!(!opened, "{name} was writable while it came back");
+    Ok(())
+}
+
+/// Every write that was acknowledged to any of these writers is on the primary, and no write is there twice.
+///
+/// # Errors
+/// Names what is lost or doubled.
+pub async fn all_there(cluster: &Cluster, writers: &[&Writers]) -> Result<usize> {
+    let log: Vec<Attempt> = writers.iter().flat_map(|writers| writers.log()).collect();
+    let primary = cluster.primary().await?;
+    let found = history::check(&cluster.server(&primary)?.sql(), &log, 0).await?;
+    ensure!(found.lost.is_empty(), "acknowledged, but not on {primary}: {:?}", found.lost);
+    ensure!(found.doubled.is_empty(), "more than once on {primary}: {:?}", found.doubled);
+    Ok(found.acknowledged)
+}

@@ -1,0 +1,68 @@
+//! Primaries die by kill -9, and writing goes on: nothing lost, nothing doubled, the old primary back as a replica.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stderr, reason = "helpers of tests are tests")]
+
+use std::time::{Duration, Instant};
+
+use tasuki_schemas::gtid::Flavour;
+use tasuki_tests::lab::net::Kind;
+use tasuki_tests::lab::writer::Writers;
+use tasuki_tests::lab::{Cluster, Lab, Options, drill};
+
+/// No gap is longer, on a machine as small as two cores.
+const fn longest_gap(flavour: Flavour) -> Duration {
+    match flavour {
+        Flavour::Mariadb => Duration::from_millis(800),
+        Flavour::Mysql => Duration::from_millis(1500),
+    }
+}
+
+async fn kill_primary(cluster: &mut Cluster) -> (String, Instant) {
+    let old = cluster.primary().await.unwrap();
+    let fault = cluster.server_mut(&old).unwrap().kill9().unwrap();
+    (old, fault)
+}
+
+async fn heal(cluster: &mut Cluster, writers: &Writers, old: &str, fault: Instant) {
+    let new = drill::taken_over(cluster, writers, old, fault).await.unwrap();
+    drill::acknowledged(writers, 200).await.unwrap();
+    let gap = drill::gap(writers, fault).unwrap();
+    drill::brought_back(cluster, old).await.unwrap();
+    drill::all_there(cluster, &[writers]).await.unwrap();
+    eprintln!("{}: {old} to {new}, {gap:?} without an acknowledgement", cluster.flavour);
+    assert!(gap < longest_gap(cluster.flavour), "{gap:?} without an acknowledgement");
+}
+
+async fn twice(flavour: Flavour) {
+    let mut lab = Lab::start(Kind::Loopback, &[flavour], &Options::default()).await.unwrap();
+    let cluster = &mut lab.clusters[0];
+    let writers = cluster.write(8, 400).unwrap();
+    // The second time, the server that came back is one of those that must hold everything.
+    for _ in 0..2 {
+        drill::acknowledged(&writers, 200).await.unwrap();
+        let (old, fault) = kill_primary(cluster).await;
+        heal(cluster, &writers, &old, fault).await;
+    }
+}
+
+#[tokio::test]
+async fn lab_a_killed_mariadb_primary_is_replaced_and_comes_back_as_a_replica() {
+    twice(Flavour::Mariadb).await;
+}
+
+#[tokio::test]
+async fn lab_a_killed_mysql_primary_is_replaced_and_comes_back_as_a_replica() {
+    twice(Flavour::Mysql).await;
+}
+
+#[tokio::test]
+async fn lab_two_clusters_under_one_pair_lose_their_primaries_in_the_same_second() {
+    let flavours = [Flavour::Mariadb, Flavour::Mysql];
+    let mut lab = Lab::start(Kind::Loopback, &flavours, &Options::default()).await.unwrap();
+    let [one, other] = &mut lab.clusters[..] else { panic!("two clusters") };
+    let (first, second) = (one.write(8, 250).unwrap(), other.write(8, 250).unwrap());
+    drill::acknowledged(&first, 150).await.unwrap();
+    drill::acknowledged(&second, 150).await.unwrap();
+    let (old_one, fault_one) = kill_primary(one).await;
+    let (old_other, fault_other) = kill_primary(other).await;
+    tokio::join!(heal(one, &first, &old_one, fault_one), heal(other, &second, &old_other, fault_other));
+}
