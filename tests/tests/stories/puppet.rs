@@ -15,39 +15,39 @@ use tasuki_schemas::record::{Accepted, Record};
 
 /// A server as a story sets it.
 #[derive(Clone, Debug)]
-pub struct Server {
-    pub id: u32,
-    pub port: u16,
-    pub running: bool,
-    pub writable: bool,
-    pub follows: Option<u16>,
-    pub quiet_ms: u64,
-    pub executed: GtidSet,
-    pub received: GtidSet,
-    pub semi_sync: bool,
-    pub refuses: Option<String>,
+pub(crate) struct Server {
+    pub(crate) id: u32,
+    pub(crate) port: u16,
+    pub(crate) running: bool,
+    pub(crate) writable: bool,
+    pub(crate) follows: Option<u16>,
+    pub(crate) quiet_ms: u64,
+    pub(crate) executed: GtidSet,
+    pub(crate) received: GtidSet,
+    pub(crate) semi_sync: bool,
+    pub(crate) refuses: Option<String>,
 }
 
 /// A node with its server; a witness has none.
 #[derive(Clone, Debug)]
-pub struct Puppet {
-    pub name: NodeId,
-    pub server: Option<Server>,
+pub(crate) struct Puppet {
+    pub(crate) name: NodeId,
+    pub(crate) server: Option<Server>,
     /// False while the host is lost: neither heard nor hearing.
-    pub reachable: bool,
+    pub(crate) reachable: bool,
     /// What this node sees when it looks at the primary itself.
-    pub primary_greets: bool,
+    pub(crate) primary_greets: bool,
     incarnation: Incarnation,
     sequence: u64,
     promised: Option<Ballot>,
     failover: Option<Ballot>,
-    pub accepted: Option<Accepted>,
+    pub(crate) accepted: Option<Accepted>,
     heard: BTreeMap<CoordinatorId, Nonce>,
     answers: BTreeMap<CoordinatorId, Answers>,
 }
 
 impl Puppet {
-    pub fn new(name: NodeId, number: u32, server: Option<Server>) -> Self {
+    pub(crate) fn new(name: NodeId, number: u32, server: Option<Server>) -> Self {
         Self {
             name,
             server,
@@ -63,15 +63,15 @@ impl Puppet {
         }
     }
 
-    pub fn incarnation(&self) -> Incarnation {
+    pub(crate) fn incarnation(&self) -> Incarnation {
         self.incarnation
     }
 
-    pub fn hear(&mut self, coordinator: &CoordinatorId, nonce: Nonce) {
+    pub(crate) fn hear(&mut self, coordinator: &CoordinatorId, nonce: Nonce) {
         self.heard.insert(coordinator.clone(), nonce);
     }
 
-    pub fn take(&mut self, from: &CoordinatorId, request: &Request, ports: &BTreeMap<NodeId, u16>) {
+    pub(crate) fn take(&mut self, from: &CoordinatorId, request: &Request, ports: &BTreeMap<NodeId, u16>) {
         let mut answers = self.answers.remove(from).unwrap_or(Answers::none());
         match request {
             Request::Report => {}
@@ -148,7 +148,7 @@ impl Puppet {
         });
     }
 
-    pub fn accept(&mut self, ballot: &Ballot, record: &Record) {
+    pub(crate) fn accept(&mut self, ballot: &Ballot, record: &Record) {
         self.accepted = Some(Accepted { ballot: ballot.clone(), record: record.clone() });
         self.failover = None;
     }
@@ -183,7 +183,7 @@ impl Puppet {
         answers.outcomes.insert(order.name(), done(server));
     }
 
-    pub fn observation(&self) -> Observation {
+    pub(crate) fn observation(&self) -> Observation {
         Observation {
             node: self.name.clone(),
             heard: self.heard.clone(),
@@ -199,7 +199,7 @@ impl Puppet {
         }
     }
 
-    pub fn position(&self) -> Option<Position> {
+    pub(crate) fn position(&self) -> Option<Position> {
         let server = self.server.as_ref().filter(|server| server.running)?;
         Some(Position {
             node: self.name.clone(),

@@ -27,7 +27,7 @@ use crate::puppet::{Puppet, Server};
 const STEP_MS: u64 = 1;
 const BEAT_MS: u64 = 200;
 
-pub struct Story {
+pub(crate) struct Story {
     settings: Settings,
     core: Coordinator,
     puppets: BTreeMap<NodeId, Puppet>,
@@ -56,7 +56,7 @@ fn millis(text: &str) -> u64 {
 }
 
 impl Story {
-    pub fn parse(text: &str) -> Self {
+    pub(crate) fn parse(text: &str) -> Self {
         let lines: Vec<&str> =
             text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
         let names: Vec<NodeId> = (1..=3).map(|number| format!("db{number}").parse().unwrap()).collect();
@@ -170,7 +170,7 @@ impl Story {
     }
 
     /// Runs to the end and returns what was told and ordered.
-    pub fn run(mut self) -> String {
+    pub(crate) fn run(mut self) -> String {
         let mut acts = std::mem::take(&mut self.acts);
         acts.reverse();
         for now_ms in (0..self.until_ms).step_by(usize::try_from(STEP_MS).unwrap()) {
@@ -230,7 +230,7 @@ impl Story {
             }
         }
         let mut inputs = vec![Input::Woke];
-        let beat = now_ms % BEAT_MS == 0;
+        let beat = now_ms.is_multiple_of(BEAT_MS);
         let changed = std::mem::take(&mut self.changed);
         for puppet in self.puppets.values().filter(|puppet| puppet.reachable) {
             self.sequence += 1;

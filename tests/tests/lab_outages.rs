@@ -1,0 +1,191 @@
+//! More than the primary fails: its host, its sidecar, the leading coordinator, Redis. And what must not be touched.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stderr, reason = "helpers of tests are tests")]
+
+use std::time::{Duration, Instant};
+
+use tasuki_schemas::event::EventBody;
+use tasuki_schemas::gtid::Flavour;
+use tasuki_tests::lab::net::Kind;
+use tasuki_tests::lab::server::Server;
+use tasuki_tests::lab::waiting::until;
+use tasuki_tests::lab::writer::{Attempt, Writers};
+use tasuki_tests::lab::{Cluster, Lab, Options, drill, history};
+
+/// The longest gap after a crash, on a machine as small as two cores.
+const fn crash_limit(flavour: Flavour) -> Duration {
+    match flavour {
+        Flavour::Mariadb => Duration::from_millis(800),
+        Flavour::Mysql => Duration::from_millis(1500),
+    }
+}
+
+/// Waits for acknowledged writes that began after the fault; they must come within the limit.
+async fn recovered(writers: &Writers, fault: Instant, limit: Duration) {
+    until("acknowledged writes after the fault", limit + Duration::from_secs(20), async || {
+        let after = writers.since(fault).iter().filter(|it| it.acknowledged && it.start > fault).count();
+        anyhow::ensure!(after >= 100, "{after} of 100");
+        Ok(())
+    })
+    .await
+    .unwrap();
+    let before = fault.checked_sub(Duration::from_secs(5)).unwrap();
+    let gap = history::gap(&writers.since(before), fault, Instant::now()).unwrap();
+    eprintln!("gap {:.0} ms, limit {} ms", gap.as_secs_f64() * 1e3, limit.as_millis());
+    assert!(gap <= limit, "{gap:?} without an acknowledged write");
+}
+
+async fn nothing_lost(cluster: &Cluster, log: &[Attempt]) {
+    let primary = cluster.primary().await.unwrap();
+    let found = history::check(&cluster.server(&primary).unwrap().sql(), log, 0).await.unwrap();
+    assert!(found.lost.is_empty() && found.doubled.is_empty(), "lost {:?}, doubled {:?}", found.lost, found.doubled);
+    assert!(found.acknowledged > 200, "{} acknowledged", found.acknowledged);
+}
+
+async fn lose_host(flavour: Flavour, sidecar_frozen: bool) {
+    let options = Options { vip: true, ..Options::default() };
+    let lab = Lab::start(Kind::Namespaces, &[flavour], &options).await.unwrap();
+    let cluster = &lab.clusters[0];
+    let writers = cluster.write(8, 300).unwrap();
+    let old = cluster.primary().await.unwrap();
+    let locals = cluster.write_on(&old, 2, 50).unwrap();
+    drill::acknowledged(&writers, 200).await.unwrap();
+    let sidecar = cluster.nodes.iter().find(|node| node.name() == old).unwrap();
+    if sidecar_frozen {
+        sidecar.freeze().unwrap();
+    }
+    let fault = Instant::now();
+    lab.net().namespaces().unwrap().unplug(&old).unwrap();
+    recovered(&writers, fault, Duration::from_millis(2500)).await;
+    let fresh = |it: &&Attempt| it.acknowledged && it.start > fault;
+    let opened = writers.since(fault).iter().filter(fresh).map(|it| it.end).min().unwrap();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let late = locals.since(opened).iter().filter(|it| it.acknowledged).count();
+    assert_eq!(late, 0, "the old primary acknowledged after the new one had");
+    let mut log = writers.log();
+    log.extend(locals.log());
+    nothing_lost(cluster, &log).await;
+    // The host comes back with writes that nobody acknowledged: its server is closed, and never serves again.
+    lab.net().namespaces().unwrap().plug(&old).unwrap();
+    if sidecar_frozen {
+        sidecar.thaw().unwrap();
+    }
+    let before = locals.acknowledged();
+    until("the old primary to be closed", Duration::from_secs(20), async || {
+        let observation = cluster.observation(&old).await?;
+        let record = observation.ledger.accepted.map(|accepted| accepted.record);
+        anyhow::ensure!(record.is_some_and(|record| record.primary.as_str() != old), "{old} knows no newer record");
+        anyhow::ensure!(!observation.server.is_some_and(|server| server.serving), "{old} still serves");
+        Ok(())
+    })
+    .await
+    .unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(locals.acknowledged(), before, "the old primary took a write after it came back");
+    assert_ne!(cluster.primary().await.unwrap(), old);
+}
+
+#[tokio::test]
+async fn lab_a_lost_mariadb_host_is_replaced_and_acknowledges_nothing_afterwards() {
+    lose_host(Flavour::Mariadb, false).await;
+}
+
+#[tokio::test]
+async fn lab_a_lost_mysql_host_is_replaced_and_acknowledges_nothing_afterwards() {
+    lose_host(Flavour::Mysql, false).await;
+}
+
+#[tokio::test]
+async fn lab_a_lost_host_is_replaced_although_its_sidecar_is_stopped() {
+    lose_host(Flavour::Mariadb, true).await;
+    lose_host(Flavour::Mysql, true).await;
+}
+
+#[tokio::test]
+async fn lab_the_other_coordinator_finishes_what_a_killed_leader_began() {
+    for (flavour, pause_ms) in [(Flavour::Mariadb, 0), (Flavour::Mariadb, 12), (Flavour::Mysql, 25)] {
+        let mut lab = Lab::start(Kind::Loopback, &[flavour], &Options::default()).await.unwrap();
+        let writers = lab.clusters[0].write(8, 400).unwrap();
+        drill::acknowledged(&writers, 200).await.unwrap();
+        let old = lab.clusters[0].primary().await.unwrap();
+        let fault = lab.clusters[0].server_mut(&old).unwrap().kill9().unwrap();
+        tokio::time::sleep(Duration::from_millis(pause_ms)).await;
+        lab.coordinators[0].kill9().unwrap();
+        recovered(&writers, fault, crash_limit(flavour) + Duration::from_millis(1500)).await;
+        drill::brought_back(&mut lab.clusters[0], &old).await.unwrap();
+        nothing_lost(&lab.clusters[0], &writers.log()).await;
+    }
+}
+
+#[tokio::test]
+async fn lab_without_redis_writing_goes_on_and_a_crash_is_still_healed() {
+    for flavour in [Flavour::Mariadb, Flavour::Mysql] {
+        let mut lab = Lab::start(Kind::Loopback, &[flavour], &Options::default()).await.unwrap();
+        let writers = lab.clusters[0].write(8, 400).unwrap();
+        drill::acknowledged(&writers, 200).await.unwrap();
+        let quiet = Instant::now();
+        lab.redis[0].kill9();
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        let gap = history::gap(&writers.since(quiet), quiet, Instant::now()).unwrap();
+        assert!(gap < Duration::from_millis(800), "{gap:?} without a write because Redis was gone");
+        let old = lab.clusters[0].primary().await.unwrap();
+        let fault = lab.clusters[0].server_mut(&old).unwrap().kill9().unwrap();
+        recovered(&writers, fault, crash_limit(flavour) + Duration::from_secs(1)).await;
+        lab.redis[0].start().await.unwrap();
+        drill::brought_back(&mut lab.clusters[0], &old).await.unwrap();
+        nothing_lost(&lab.clusters[0], &writers.log()).await;
+    }
+}
+
+#[tokio::test]
+async fn lab_of_three_redis_servers_any_two_may_die_in_turn() {
+    let options = Options { redis: 3, ..Options::default() };
+    let mut lab = Lab::start(Kind::Loopback, &[Flavour::Mariadb], &options).await.unwrap();
+    let writers = lab.clusters[0].write(8, 400).unwrap();
+    drill::acknowledged(&writers, 200).await.unwrap();
+    for dead in [0, 1] {
+        lab.redis[dead].kill9();
+        let old = lab.clusters[0].primary().await.unwrap();
+        let fault = lab.clusters[0].server_mut(&old).unwrap().kill9().unwrap();
+        recovered(&writers, fault, crash_limit(Flavour::Mariadb)).await;
+        drill::brought_back(&mut lab.clusters[0], &old).await.unwrap();
+    }
+    nothing_lost(&lab.clusters[0], &writers.log()).await;
+}
+
+#[tokio::test]
+async fn lab_an_observed_cluster_is_told_about_and_never_touched() {
+    for flavour in [Flavour::Mariadb, Flavour::Mysql] {
+        let options = Options {
+            mode: "observe".into(),
+            server_options: vec!["--general-log=1".into(), "--general-log-file=general.log".into()],
+            ..Options::default()
+        };
+        let mut lab = Lab::start(Kind::Loopback, &[flavour], &options).await.unwrap();
+        let listener = lab.listen(&lab.clusters[0]).unwrap();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let marks: Vec<usize> = lab.clusters[0].servers.iter().map(|server| general_log(server).len()).collect();
+        let old = lab.clusters[0].primary().await.unwrap();
+        let fault = lab.clusters[0].server_mut(&old).unwrap().kill9().unwrap();
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        let sentence =
+            |body: EventBody| if let EventBody::WouldHave { sentence, .. } = body { Some(sentence) } else { None };
+        let told: Vec<String> =
+            listener.since(fault).into_iter().filter_map(|heard| sentence(heard.event.body)).collect();
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told[0].starts_with("would have failed over to db"), "{told:?}");
+        for (server, mark) in lab.clusters[0].servers.iter().zip(marks) {
+            let log = general_log(server);
+            let since = &log[mark.min(log.len())..];
+            for word in ["SET GLOBAL", "STOP ", "START ", "CHANGE ", "RESET ", "KILL ", "INSERT", "REPLACE", "CREATE"] {
+                let found = since.lines().find(|line| line.contains("Query") && line.contains(word));
+                assert_eq!(found, None, "{} was touched", server.name());
+            }
+        }
+        assert_eq!(lab.clusters[0].record("db2").await.unwrap().primary.as_str(), old);
+    }
+}
+
+fn general_log(server: &Server) -> String {
+    let path = server.folder().join("data").join("general.log");
+    String::from_utf8_lossy(&std::fs::read(&path).unwrap()).into_owned()
+}
