@@ -1,6 +1,6 @@
 //! Who becomes the primary, and why each other server lost. Sets are compared; no server is asked.
 
-use tasuki_schemas::gtid::GtidSet;
+use tasuki_schemas::gtid::{Comparison, GtidSet};
 use tasuki_schemas::id::NodeId;
 
 use crate::settings::Promotion;
@@ -33,10 +33,26 @@ pub struct Election {
     pub reasons: Vec<String>,
 }
 
-/// Preference, best first: the incumbent, the operator's wish, the goal held, the goal applied, more held, file order.
-fn rank(contender: &Contender<'_>, goal: &GtidSet) -> (bool, Promotion, bool, bool, usize) {
+/// Preference, best first: the incumbent, the operator's wish, the goal held, no other of `all` holding all of it and
+/// more, the goal applied, file order.
+fn rank(
+    contender: &Contender<'_>,
+    all: &[&Contender<'_>],
+    goal: &GtidSet,
+) -> (bool, Promotion, bool, bool, bool, usize) {
     let holds = |set: Option<&GtidSet>| set.is_some_and(|set| set.contains(goal) == Ok(true));
-    (!contender.incumbent, contender.promotion, !holds(contender.received), !holds(contender.executed), contender.order)
+    let has_more = |other: &&Contender<'_>| match (other.received, contender.received) {
+        (Some(theirs), Some(own)) => theirs.compare(own) == Comparison::Superset,
+        (Some(_) | None, None) | (None, Some(_)) => false,
+    };
+    (
+        !contender.incumbent,
+        contender.promotion,
+        !holds(contender.received),
+        all.iter().any(has_more),
+        !holds(contender.executed),
+        contender.order,
+    )
 }
 
 /// Holds the election.
@@ -51,15 +67,15 @@ pub fn elect(contenders: &[Contender<'_>], goal: &GtidSet) -> Election {
         }
         contender.received.is_none().then(|| "what it holds is not known".to_owned())
     };
-    let winner =
-        contenders.iter().filter(|contender| barred(contender).is_none()).min_by_key(|contender| rank(contender, goal));
+    let eligible: Vec<&Contender<'_>> = contenders.iter().filter(|contender| barred(contender).is_none()).collect();
+    let winner = eligible.iter().min_by_key(|contender| rank(contender, &eligible, goal));
     let reasons = contenders
         .iter()
         .map(|contender| match (barred(contender), winner) {
             (Some(reason), _) => format!("{} cannot win: {reason}", contender.node),
             (None, Some(winner)) if winner.node == contender.node => format!("{} wins", contender.node),
             (None, Some(winner)) => {
-                format!("{} lost to {}: {}", contender.node, winner.node, why(contender, winner, goal))
+                format!("{} lost to {}: {}", contender.node, winner.node, why(contender, winner, &eligible, goal))
             }
             (None, None) => format!("{} did not win", contender.node),
         })
@@ -67,15 +83,15 @@ pub fn elect(contenders: &[Contender<'_>], goal: &GtidSet) -> Election {
     Election { winner: winner.map(|winner| winner.node.clone()), reasons }
 }
 
-fn why(loser: &Contender<'_>, winner: &Contender<'_>, goal: &GtidSet) -> &'static str {
-    let (lost, won) = (rank(loser, goal), rank(winner, goal));
+fn why(loser: &Contender<'_>, winner: &Contender<'_>, all: &[&Contender<'_>], goal: &GtidSet) -> &'static str {
+    let (lost, won) = (rank(loser, all, goal), rank(winner, all, goal));
     if lost.0 != won.0 {
         "the old primary is alive and holds everything"
     } else if lost.1 != won.1 {
         "the cluster file prefers the winner"
-    } else if lost.2 != won.2 {
+    } else if (lost.2, lost.3) != (won.2, won.3) {
         "it would have to fetch what the winner holds"
-    } else if lost.3 != won.3 {
+    } else if lost.4 != won.4 {
         "it has more left to apply"
     } else {
         "it comes later in the cluster file"

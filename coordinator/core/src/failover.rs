@@ -41,7 +41,7 @@ pub struct Attempt {
 #[derive(Clone, Debug)]
 enum Stage {
     Recruiting { proved: Option<Moment> },
-    CatchingUp { plan: Plan, number: u64 },
+    CatchingUp { plan: Box<Plan>, number: u64 },
     Promoting { record: Record, goal: GtidSet },
 }
 
@@ -221,7 +221,7 @@ impl Attempt {
     fn next_of(&self, plan: Plan) -> Step {
         let (winner, reasons) = (plan.winner.clone(), plan.reasons.clone());
         if plan.donor.is_some() {
-            return Step::Enter(Box::new(Stage::CatchingUp { plan, number: 1 }), winner, reasons);
+            return Step::Enter(Box::new(Stage::CatchingUp { plan: Box::new(plan), number: 1 }), winner, reasons);
         }
         let goal = plan.goal.clone();
         Step::Enter(Box::new(Stage::Promoting { record: plan.record(self.ballot()), goal }), winner, reasons)
@@ -231,8 +231,8 @@ impl Attempt {
         let Stage::CatchingUp { plan, number } = &self.stage else {
             return Step::Wait;
         };
-        let Some((from, how)) = plan.donor.clone() else {
-            return self.next_of(plan.clone());
+        let Some((from, how, goal)) = plan.donor.clone() else {
+            return self.next_of(Plan::clone(plan));
         };
         let reported = view
             .answers(&plan.winner, self.ballot())
@@ -249,7 +249,7 @@ impl Attempt {
                             let stage = Stage::CatchingUp { plan, number: number + 1 };
                             return Step::Enter(Box::new(stage), winner, Vec::new());
                         }
-                        self.next_of(plan)
+                        self.next_of(*plan)
                     }
                     Some(false) | None => Step::Again { without_tail: true },
                 }
@@ -259,7 +259,7 @@ impl Attempt {
                 if how == CatchUpHow::Tail && plan.tail_optional && now.since(self.entered) > tail_limit(settings) {
                     return Step::Again { without_tail: true };
                 }
-                let order = Order::CatchUp { goal: plan.goal.clone(), from, how };
+                let order = Order::CatchUp { goal, from, how };
                 let request = Request::Order { ballot: self.ballot().clone(), number: *number, order: Box::new(order) };
                 outbox.ask(&plan.winner, Topic::Order, request, settings.policy.repeat, now);
                 Step::Wait

@@ -27,8 +27,9 @@ pub struct Plan {
     pub reasons: Vec<String>,
     /// What it must hold.
     pub goal: GtidSet,
-    /// From whom it gets what it lacks next; `None` once it holds the goal.
-    pub donor: Option<(NodeId, CatchUpHow)>,
+    /// From whom it gets what it lacks next, and everything of the goal which that one has: nobody can be asked to
+    /// deliver more. `None` once it holds the goal.
+    pub donor: Option<(NodeId, CatchUpHow, GtidSet)>,
     /// Donors that remain after that one.
     later: Vec<(NodeId, CatchUpHow, GtidSet)>,
     /// The tail was never acknowledged: the proof holds without it.
@@ -208,7 +209,7 @@ impl Plan {
         while !self.later.is_empty() {
             let (node, how, set) = self.later.remove(0);
             if received.contains(&set) == Ok(false) {
-                self.donor = Some((node, how));
+                self.donor = Some((node, how, set));
                 return true;
             }
         }
