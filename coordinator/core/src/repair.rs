@@ -15,7 +15,7 @@ use crate::view::View;
 /// A server must be seen astray for so long before it is touched: facts are read at intervals.
 const DEBOUNCE: Duration = Duration::from_millis(700);
 /// A server has caught up if it holds what the primary held so long ago.
-const MARK: Duration = Duration::from_secs(2);
+const MARK: Duration = Duration::from_millis(500);
 /// How long a comparison of two positions is good for.
 const GOOD_FOR: Duration = Duration::from_secs(4);
 

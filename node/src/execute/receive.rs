@@ -13,7 +13,7 @@ use crate::server::Session;
 /// A dead source's socket is read to its end within this.
 const DRAIN: Duration = Duration::from_millis(30);
 /// So many looks in a row without an arrival: what the source had sent was read.
-const AT_REST: u32 = 4;
+const AT_REST: u32 = 3;
 
 pub(super) async fn stop(
     hands: &Hands,
