@@ -11,11 +11,11 @@ use tasuki_tests::lab::waiting::until;
 use tasuki_tests::lab::writer::{Attempt, Writers};
 use tasuki_tests::lab::{Cluster, Lab, Options, drill, history};
 
-/// The longest gap after a crash, on a machine as small as two cores.
+/// The longest gap after a crash. A test asks for correctness on a machine that may be busy; the demo measures.
 const fn crash_limit(flavour: Flavour) -> Duration {
     match flavour {
-        Flavour::Mariadb => Duration::from_millis(800),
-        Flavour::Mysql => Duration::from_millis(1500),
+        Flavour::Mariadb => Duration::from_millis(1500),
+        Flavour::Mysql => Duration::from_millis(2500),
     }
 }
 

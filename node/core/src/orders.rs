@@ -7,6 +7,7 @@ use std::time::Duration;
 use tasuki_schemas::answer::{Answers, Outcome, Refusal, Reported};
 use tasuki_schemas::ballot::Ballot;
 use tasuki_schemas::command::{CatchUpHow, Delivery, Fetch, Order, OrderName};
+use tasuki_schemas::gtid::GtidSet;
 use tasuki_schemas::id::{CoordinatorId, NodeId, ProgramId};
 use tasuki_schemas::message::Message;
 use tasuki_schemas::moment::Moment;
@@ -157,8 +158,8 @@ impl Node {
             && *sequence <= self.durable
         {
             let order = order.clone();
-            self.report(&act, Outcome::Running { step: "begun".to_owned() });
             act.state = self.begin_act(&act, *order);
+            self.report(&act, Outcome::Running { step: "begun".to_owned() });
         }
         let mut asking = None;
         if let State::Fetching { from, fetch, asked } = &mut act.state
@@ -176,9 +177,7 @@ impl Node {
     fn begin_act(&mut self, act: &Act, order: Order) -> State {
         let effect = match order {
             Order::CatchUp { from, how: CatchUpHow::Tail, .. } => {
-                let have = self
-                    .promised_holdings(&act.from)
-                    .unwrap_or_else(|| tasuki_schemas::gtid::GtidSet::empty(self.settings.flavour));
+                let have = self.promised_holdings(&act.from).unwrap_or_else(|| GtidSet::empty(self.settings.flavour));
                 return State::Fetching { from, fetch: Fetch { ballot: act.ballot.clone(), have }, asked: None };
             }
             Order::CatchUp { goal, from, how: CatchUpHow::Replicate } => {
@@ -210,8 +209,15 @@ impl Node {
         self.settings.servers.iter().filter(|(node, _)| !member(node)).map(|(_, address)| *address).collect()
     }
 
-    fn promised_holdings(&self, from: &CoordinatorId) -> Option<tasuki_schemas::gtid::GtidSet> {
-        self.answers.get(from)?.promise.as_ref()?.holdings.as_ref()?.received.known().cloned()
+    /// What this server holds as far as the coordinator was told: after an earlier catch-up, or at the promise.
+    fn told_holdings(&self, from: &CoordinatorId) -> Option<GtidSet> {
+        let answers = self.answers.get(from)?;
+        let caught_up = match answers.outcomes.get(&OrderName::CatchUp).map(|reported| &reported.outcome) {
+            Some(Outcome::Done { holdings, .. }) => holdings.as_ref(),
+            Some(Outcome::Running { .. } | Outcome::Failed { .. }) | None => None,
+        };
+        let promised = answers.promise.as_ref().and_then(|promise| promise.holdings.as_ref());
+        caught_up.or(promised)?.received.known().cloned()
     }
 
     pub(crate) fn delivered(&mut self, delivery: Delivery) {
