@@ -177,7 +177,7 @@ impl Node {
     fn begin_act(&mut self, act: &Act, order: Order) -> State {
         let effect = match order {
             Order::CatchUp { from, how: CatchUpHow::Tail, .. } => {
-                let have = self.promised_holdings(&act.from).unwrap_or_else(|| GtidSet::empty(self.settings.flavour));
+                let have = self.told_holdings(&act.from).unwrap_or_else(|| GtidSet::empty(self.settings.flavour));
                 return State::Fetching { from, fetch: Fetch { ballot: act.ballot.clone(), have }, asked: None };
             }
             Order::CatchUp { goal, from, how: CatchUpHow::Replicate } => {
