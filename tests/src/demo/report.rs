@@ -39,7 +39,7 @@ pub struct Summary {
     pub runs: usize,
     /// The shortest gap.
     pub gap_ms_min: Option<f64>,
-    /// Half of the gaps are not longer.
+    /// The middle gap, or the mean of the two in the middle.
     pub gap_ms_median: Option<f64>,
     /// 99 of 100 gaps are not longer.
     pub gap_ms_p99: Option<f64>,
@@ -60,13 +60,18 @@ impl Summary {
         Self {
             runs: runs.len(),
             gap_ms_min: gaps.first().copied(),
-            gap_ms_median: percentile(&gaps, 50),
+            gap_ms_median: median(&gaps),
             gap_ms_p99: percentile(&gaps, 99),
             lost_acked: lost_in_all.max(runs.iter().map(|run| run.lost_acked).sum()),
             doubled: doubled_in_all.max(runs.iter().map(|run| run.doubled).sum()),
             rejoined: runs.iter().all(|run| run.rejoined),
         }
     }
+}
+
+fn median(sorted: &[f64]) -> Option<f64> {
+    let (lower, upper) = (sorted.get(sorted.len().saturating_sub(1) / 2)?, sorted.get(sorted.len() / 2)?);
+    Some((lower.midpoint(*upper) * 100.0).round() / 100.0)
 }
 
 /// The smallest value that at least `percent` of the sorted values do not exceed.
@@ -106,13 +111,14 @@ mod tests {
     }
 
     #[test]
-    fn percentiles_are_gaps_that_happened() {
+    fn the_summary_has_the_least_the_middle_and_the_almost_worst_gap() {
         let runs: Vec<Run> = (1..=20).rev().map(|gap| run(f64::from(gap))).collect();
         let summary = Summary::of(&runs, 0, 0);
         assert_eq!(
             (summary.gap_ms_min, summary.gap_ms_median, summary.gap_ms_p99),
-            (Some(1.0), Some(10.0), Some(20.0))
+            (Some(1.0), Some(10.5), Some(20.0))
         );
+        assert_eq!(Summary::of(&runs[..3], 0, 0).gap_ms_median, Some(19.0));
         assert_eq!(Summary::of(&[], 0, 0).gap_ms_median, None);
     }
 

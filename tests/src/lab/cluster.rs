@@ -22,7 +22,7 @@ use super::programs::Program;
 use super::redis::Redis;
 use super::run::Run;
 use super::server::Server;
-use super::waiting::until;
+use super::waiting::{until, until_slowly};
 use super::wire::{channel, semi_sync_replicas};
 use super::writer::{Ids, Target, Writers};
 
@@ -166,7 +166,7 @@ impl Cluster {
     /// When the deadline passes first; the text says what was still missing.
     pub async fn wait_whole(&self, deadline: Duration) -> Result<String> {
         let what = format!("the cluster {} to be whole", self.name);
-        until(&what, deadline, async || self.look_whole().await).await
+        until_slowly(&what, deadline, async || self.look_whole().await).await
     }
 
     async fn look_whole(&self) -> Result<String> {

@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::cluster::Cluster;
 use super::history;
+use super::sql::Sql;
 use super::waiting::until;
 use super::writer::{Attempt, Writers};
 
@@ -13,6 +14,8 @@ use super::writer::{Attempt, Writers};
 const RECOVERY: Duration = Duration::from_secs(30);
 /// The longest wait for a cluster to be whole again.
 const WHOLE: Duration = Duration::from_secs(60);
+/// Between two looks at a server that came back.
+const LOOK: Duration = Duration::from_millis(30);
 /// The last acknowledgement before a fault is looked for in this time.
 const BEFORE: Duration = Duration::from_secs(10);
 /// A gap that a fault makes begins within this time.
@@ -72,12 +75,18 @@ pub async fn brought_back(cluster: &mut Cluster, name: &str) -> Result<()> {
     let primary = loop {
         tokio::select! {
             ended = &mut whole => break ended?,
-            closed = returned.value("SELECT @@read_only = 1") => opened |= closed? != "1",
+            closed = looked_at(&returned) => opened |= closed? != "1",
         }
     };
     ensure!(primary != name, "{name} became the primary again");
     ensure!(!opened, "{name} was writable while it came back");
     Ok(())
+}
+
+/// Whether a server is closed; not asked so often that the asking makes it slow.
+async fn looked_at(server: &Sql) -> Result<String> {
+    tokio::time::sleep(LOOK).await;
+    server.value("SELECT @@read_only = 1").await
 }
 
 /// Every write that was acknowledged to any of these writers is on the primary, and no write is there twice.
