@@ -3,14 +3,18 @@
 use std::time::Duration;
 
 use tasuki_bus::{Arrived, Bus};
+use tasuki_coordinator_core::birth::Birth;
+use tasuki_coordinator_core::settings::Settings;
 use tasuki_coordinator_core::{Coordinator, Input, Output};
 use tasuki_schemas::channel::Channel;
+use tasuki_schemas::envelope::Opened;
 use tasuki_schemas::event::{Event, EventBody};
 use tasuki_schemas::id::{ClusterName, CoordinatorId, ProgramId};
 use tasuki_schemas::message::Message;
 use tokio::sync::mpsc::Receiver;
 
 use crate::clock;
+use crate::control::{BirthRequest, Reply};
 use crate::feed::Feed;
 
 /// Viewers get a whole new snapshot at most this often; events go out at once.
@@ -42,17 +46,28 @@ pub struct Driver {
     bus: Bus,
     feed: Feed,
     number: u64,
+    settings: Settings,
+    birth: Option<(Birth, BirthRequest)>,
 }
 
 impl Driver {
     /// A driver whose core has heard nothing yet.
     #[must_use]
-    pub const fn new(cluster: ClusterName, me: CoordinatorId, core: Coordinator, bus: Bus, feed: Feed) -> Self {
-        Self { cluster, me, core, bus, feed, number: 0 }
+    pub fn new(settings: Settings, bus: Bus, feed: Feed) -> Self {
+        Self {
+            cluster: settings.cluster.clone(),
+            me: settings.me.clone(),
+            core: Coordinator::new(settings.clone(), clock::now()),
+            bus,
+            feed,
+            number: 0,
+            settings,
+            birth: None,
+        }
     }
 
     /// Runs until the bus ends.
-    pub async fn run(mut self, mut arrived: Receiver<Arrived>) {
+    pub async fn run(mut self, mut arrived: Receiver<Arrived>, mut births: Receiver<BirthRequest>) {
         let mut shown = clock::now();
         loop {
             let now = clock::now();
@@ -60,13 +75,25 @@ impl Driver {
             let input = tokio::select! {
                 biased;
                 next = arrived.recv() => match next {
+                    Some(Arrived::Message(Opened { message: Message::Event(event), .. })) => {
+                        self.relay(&event);
+                        continue;
+                    }
                     Some(next) => input(next),
                     None => return,
                 },
+                Some(asked) = births.recv() => {
+                    self.birth = Some((Birth::new(self.settings.clone(), clock::now()), asked));
+                    continue;
+                }
                 () = tokio::time::sleep(patience) => Some(Input::Woke),
             };
             let Some(input) = input else { continue };
             let now = clock::now();
+            if let Some((birth, asked)) = self.birth.take() {
+                self.bear(birth, asked, input);
+                continue;
+            }
             let mut news = false;
             for output in self.core.handle(input, now) {
                 news |= self.perform(output);
@@ -77,6 +104,36 @@ impl Driver {
                 snapshot.number = self.number;
                 self.feed.set_snapshot(&snapshot);
             }
+        }
+    }
+
+    /// One step of a birth. Until the cluster is born its core has nothing to do.
+    fn bear(&mut self, mut birth: Birth, asked: BirthRequest, input: Input) {
+        for output in birth.handle(input, clock::now()) {
+            self.perform(output);
+        }
+        match end_of(&birth) {
+            // The asker may have left; the record is decided all the same.
+            Some(reply) => drop(asked.send(reply)),
+            None => self.birth = Some((birth, asked)),
+        }
+    }
+
+    /// Viewers here see what another coordinator does. What it merely sees, this one sees itself.
+    fn relay(&self, event: &Event) {
+        let done = match event.body {
+            EventBody::Stage { .. }
+            | EventBody::Hold { .. }
+            | EventBody::WouldHave { .. }
+            | EventBody::Repair { .. }
+            | EventBody::Decided { .. } => true,
+            EventBody::Diagnosis { .. }
+            | EventBody::Leader { .. }
+            | EventBody::Health { .. }
+            | EventBody::Position { .. } => false,
+        };
+        if done && event.coordinator != self.me {
+            self.feed.publish(event);
         }
     }
 
@@ -132,4 +189,20 @@ pub fn publish(bus: &Bus, channel: &Channel, message: &Message) {
 fn log(event: &Event) {
     let body = serde_json::to_string(&event.body).unwrap_or_else(|error| error.to_string());
     tracing::info!(cluster = %event.cluster, number = event.number, event = event.body.name(), body, "event");
+}
+
+/// What the operator is told at the end of a birth.
+#[must_use]
+pub fn end_of(birth: &Birth) -> Option<Reply> {
+    Some(match birth.end()? {
+        Err(reasons) => Err(reasons.join("\n")),
+        Ok(record) => {
+            let (members, acks) = record.group().map_or((0, 0), |group| (group.members.len(), group.acks));
+            let born = format!(
+                "born: {} is primary, {members} servers in the write group, {acks} acknowledgements required",
+                record.primary
+            );
+            Ok(std::iter::once(born).chain(birth.notes().iter().cloned()).collect())
+        }
+    })
 }

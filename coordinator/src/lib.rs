@@ -2,6 +2,7 @@
 
 pub mod boot;
 pub mod clock;
+pub mod control;
 pub mod driver;
 pub mod feed;
 pub mod start;

@@ -1,5 +1,6 @@
 //! Puts the parts of a coordinator together: one loop and one core for each cluster.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -7,15 +8,15 @@ use tasuki_bus::{Arrived, Bus, BusConfig, Peer};
 use tasuki_config::{ClusterFile, CoordinatorConfig, Promotion as Wish};
 use tasuki_coordinator_core::birth::Birth;
 use tasuki_coordinator_core::settings::{Policy, Promotion, Server, Settings};
-use tasuki_coordinator_core::{Coordinator, Input, Output};
+use tasuki_coordinator_core::{Input, Output};
 use tasuki_schemas::channel::Channel;
 use tasuki_schemas::id::{Boot, ProgramId};
 use tasuki_schemas::message::{Message, Role};
-use tokio::sync::mpsc::Receiver;
+use tokio::sync::mpsc::{Receiver, channel};
 
-use crate::driver::{Driver, input, publish, send};
+use crate::driver::{Driver, end_of, input, publish, send};
 use crate::feed::{Feed, FeedConfig, Tokens};
-use crate::{boot, clock};
+use crate::{boot, clock, control};
 
 /// Runs a coordinator until it is told to stop.
 ///
@@ -30,14 +31,19 @@ pub async fn run(config: CoordinatorConfig) -> anyhow::Result<()> {
         tokens: Tokens::new(config.feed.tokens.iter().map(tasuki_config::Secret::expose)),
     })
     .await?;
+    let control = control::listen(&config.state_dir).await;
+    let control = control.with_context(|| control::path(&config.state_dir).display().to_string())?;
+    let mut requests = BTreeMap::new();
     let mut drivers = tokio::task::JoinSet::new();
     for cluster in config.clusters.iter().flatten() {
         let (bus, arrived) = Bus::start(bus_config(&config, cluster, boot)?)?;
-        let core = Coordinator::new(settings(&config, cluster, boot)?, clock::now());
-        let driver = Driver::new(cluster.name.clone(), config.name.clone(), core, bus, feed.clone());
-        drivers.spawn(driver.run(arrived));
+        let driver = Driver::new(settings(&config, cluster, boot)?, bus, feed.clone());
+        let (births_tx, births) = channel(1);
+        requests.insert(cluster.name.to_string(), births_tx);
+        drivers.spawn(driver.run(arrived, births));
         tracing::info!(coordinator = %config.name, cluster = %cluster.name, feed = %feed.local_addr(), "the coordinator runs");
     }
+    tokio::spawn(control::serve(control, requests));
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     tokio::select! {
         _ = drivers.join_next() => anyhow::bail!("a cluster's loop ended by itself"),
@@ -48,11 +54,14 @@ pub async fn run(config: CoordinatorConfig) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Gives birth to a cluster: an explicit act, once. Returns what the operator should know.
+/// Gives birth to a cluster: an explicit act, once, by the running coordinator if there is one. Returns what the operator should know.
 ///
 /// # Errors
 /// Everything that stands in the way, with its fix.
 pub async fn init(config: &CoordinatorConfig, name: &str) -> anyhow::Result<Vec<String>> {
+    if let Some(reply) = control::ask_for_birth(&config.state_dir, name).await? {
+        return reply.map_err(|reasons| anyhow::anyhow!("{name} was not born:\n{reasons}"));
+    }
     let cluster = config.clusters.iter().flatten().find(|cluster| cluster.name.as_str() == name);
     let cluster = cluster.with_context(|| format!("there is no {name}.toml among the cluster files"))?;
     let boot = boot::count(&config.state_dir)?;
@@ -66,18 +75,8 @@ pub async fn init(config: &CoordinatorConfig, name: &str) -> anyhow::Result<Vec<
                 Output::Tell(_) => {}
             }
         }
-        match birth.end() {
-            None => {}
-            Some(Err(reasons)) => anyhow::bail!("{name} was not born:\n  {}", reasons.join("\n  ")),
-            Some(Ok(record)) => {
-                let members = record.group().map_or(0, |group| group.members.len());
-                let acks = record.group().map_or(0, |group| group.acks);
-                let born = format!(
-                    "{name} is born: {} is primary, {members} servers in the write group, {acks} acknowledgements required",
-                    record.primary
-                );
-                return Ok(std::iter::once(born).chain(birth.notes().iter().cloned()).collect());
-            }
+        if let Some(reply) = end_of(&birth) {
+            return reply.map_err(|reasons| anyhow::anyhow!("{name} was not born:\n{reasons}"));
         }
     }
 }

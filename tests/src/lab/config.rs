@@ -95,6 +95,16 @@ impl Files {
         self.folder.join("feed.crt")
     }
 
+    /// Where a coordinator's feed listens, as its file says.
+    ///
+    /// # Errors
+    /// When the file does not say so.
+    pub fn feed(&self, coordinator: &str) -> Result<SocketAddr> {
+        let text = fs::read_to_string(self.local(coordinator))?;
+        let listen = text.lines().find_map(|line| line.strip_prefix("listen = ")).context("no feed")?;
+        Ok(listen.trim_matches('"').parse()?)
+    }
+
     fn key(&self, program: &str) -> PathBuf {
         self.folder.join(format!("{program}.key"))
     }
