@@ -25,7 +25,7 @@ as_root() {
     fi
 }
 
-apt_options=(-o DPkg::Lock::Timeout=300 -o Acquire::Retries=2 -o Acquire::http::Timeout=20 -o Acquire::https::Timeout=20)
+apt_options=(--no-upgrade -o DPkg::Lock::Timeout=300 -o Acquire::Retries=2 -o Acquire::http::Timeout=20 -o Acquire::https::Timeout=20)
 
 # Installs packages: with the lists as they are, and once more with fresh ones.
 apt_install() {
@@ -34,7 +34,7 @@ apt_install() {
     local log=$work/apt.log
     if as_root timeout -k 10 300 apt-get install -y -q --no-install-recommends "${apt_options[@]}" "$@" >"$log" 2>&1; then return; fi
     say "the package lists are missing or old, updating them"
-    as_root timeout -k 10 120 apt-get update -q "${apt_options[@]}" >>"$log" 2>&1 || true
+    as_root timeout -k 10 120 apt-get update -q "${apt_options[@]:1}" >>"$log" 2>&1 || true
     as_root timeout -k 10 300 apt-get install -y -q --no-install-recommends "${apt_options[@]}" "$@" >>"$log" 2>&1 && return
     tail -n 20 "$log" >&2
     die "apt-get could not install: $* ; see above, repair apt (network, sources, a broken package) and repeat"

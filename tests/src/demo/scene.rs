@@ -53,7 +53,7 @@ impl Scene {
     /// The waterfall of what followed a fault.
     pub(super) fn waterfall(&self, fault: Instant) -> String {
         let gap = self.gap(fault);
-        waterfall::draw(&self.listener.since(fault), fault, gap)
+        waterfall::draw(&self.listener.since(fault), &self.writers.since(fault), fault, gap)
     }
 
     /// The longest silence of the writers around a fault.

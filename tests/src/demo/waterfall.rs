@@ -7,12 +7,13 @@ use tasuki_schemas::event::EventBody;
 
 use super::report::milliseconds;
 use crate::lab::events::Heard;
+use crate::lab::writer::Attempt;
 
 /// The longest bar.
 const WIDTH: u32 = 40;
 
 /// One line per step: when it was heard after the fault, and a bar up to there.
-pub(super) fn draw(events: &[Heard], fault: Instant, gap: Option<Duration>) -> String {
+pub(super) fn draw(events: &[Heard], log: &[Attempt], fault: Instant, gap: Option<Duration>) -> String {
     let steps: Vec<(f64, String)> = events
         .iter()
         .filter_map(|heard| {
@@ -26,6 +27,12 @@ pub(super) fn draw(events: &[Heard], fault: Instant, gap: Option<Duration>) -> S
         let bar: String =
             (0..WIDTH).filter(|cell| f64::from(*cell) / f64::from(WIDTH) < after / longest).map(|_| '▇').collect();
         writeln!(text, "  {after:>9.1} ms  {bar:<40}  {name}").ok();
+    }
+    let fresh = log.iter().filter(|attempt| attempt.acknowledged && attempt.start > fault);
+    if let Some(first) = fresh.min_by_key(|attempt| attempt.end) {
+        // Sent long before its answer, it waited in the server; sent late, its client had not come through.
+        let [sent, answered] = [first.start, first.end].map(|moment| milliseconds(moment.duration_since(fault)));
+        text += &format!("  {answered:>9.1} ms  first acknowledged write, sent at {sent:.1} ms\n");
     }
     match gap {
         Some(gap) => text += &format!("  {:>9.1} ms  without an acknowledged write\n", milliseconds(gap)),
