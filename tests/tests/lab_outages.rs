@@ -55,8 +55,10 @@ async fn lose_host(flavour: Flavour, sidecar_frozen: bool) {
     }
     let fault = Instant::now();
     lab.net().namespaces().unwrap().unplug(&old).unwrap();
+    let isolated = Instant::now();
     recovered(&writers, fault, Duration::from_millis(2500)).await;
-    let fresh = |it: &&Attempt| it.acknowledged && it.start > fault;
+    // Until the link is down, writes go to the old primary.
+    let fresh = |it: &&Attempt| it.acknowledged && it.start > isolated;
     let opened = writers.since(fault).iter().filter(fresh).map(|it| it.end).min().unwrap();
     tokio::time::sleep(Duration::from_secs(2)).await;
     let late = locals.since(opened).iter().filter(|it| it.acknowledged).count();
