@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tasuki_bus::{Arrived, Bus};
+use tasuki_bus::{Arrived, Bus, clock};
 use tasuki_coordinator_core::birth::Birth;
 use tasuki_coordinator_core::settings::Settings;
 use tasuki_coordinator_core::{Coordinator, Input, Output};
@@ -13,7 +13,6 @@ use tasuki_schemas::id::{ClusterName, CoordinatorId, ProgramId};
 use tasuki_schemas::message::Message;
 use tokio::sync::mpsc::Receiver;
 
-use crate::clock;
 use crate::control::{BirthRequest, Reply};
 use crate::feed::Feed;
 

@@ -1,7 +1,5 @@
 //! Tasuki's coordinator: subscribes, decides, commands, and feeds viewers.
 
-pub mod boot;
-pub mod clock;
 pub mod control;
 pub mod driver;
 pub mod feed;

@@ -4,19 +4,19 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use tasuki_bus::{Arrived, Bus, BusConfig, Peer};
+use tasuki_bus::{Arrived, Bus, boot, clock};
 use tasuki_config::{ClusterFile, CoordinatorConfig, Promotion as Wish};
 use tasuki_coordinator_core::birth::Birth;
 use tasuki_coordinator_core::settings::{Policy, Promotion, Server, Settings};
 use tasuki_coordinator_core::{Input, Output};
 use tasuki_schemas::channel::Channel;
 use tasuki_schemas::id::{Boot, ProgramId};
-use tasuki_schemas::message::{Message, Role};
+use tasuki_schemas::message::Message;
 use tokio::sync::mpsc::{Receiver, channel};
 
+use crate::control;
 use crate::driver::{Driver, end_of, input, publish, send};
 use crate::feed::{Feed, FeedConfig, Tokens};
-use crate::{boot, clock, control};
 
 /// Runs a coordinator until it is told to stop.
 ///
@@ -36,7 +36,7 @@ pub async fn run(config: CoordinatorConfig) -> anyhow::Result<()> {
     let mut requests = BTreeMap::new();
     let mut drivers = tokio::task::JoinSet::new();
     for cluster in config.clusters.iter().flatten() {
-        let (bus, arrived) = Bus::start(bus_config(&config, cluster, boot)?)?;
+        let (bus, arrived) = Bus::start(cluster.coordinator_bus(&config.name, &config.key, boot)?)?;
         let driver = Driver::new(settings(&config, cluster, boot)?, bus, feed.clone());
         let (births_tx, births) = channel(1);
         requests.insert(cluster.name.to_string(), births_tx);
@@ -65,7 +65,7 @@ pub async fn init(config: &CoordinatorConfig, name: &str) -> anyhow::Result<Vec<
     let cluster = config.clusters.iter().flatten().find(|cluster| cluster.name.as_str() == name);
     let cluster = cluster.with_context(|| format!("there is no {name}.toml among the cluster files"))?;
     let boot = boot::count(&config.state_dir)?;
-    let (bus, mut arrived) = Bus::start(bus_config(config, cluster, boot)?)?;
+    let (bus, mut arrived) = Bus::start(cluster.coordinator_bus(&config.name, &config.key, boot)?)?;
     let mut birth = Birth::new(settings(config, cluster, boot)?, clock::now());
     loop {
         for output in birth.handle(next(&mut arrived).await, clock::now()) {
@@ -84,31 +84,6 @@ pub async fn init(config: &CoordinatorConfig, name: &str) -> anyhow::Result<Vec<
 async fn next(arrived: &mut Receiver<Arrived>) -> Input {
     let woken = tokio::time::timeout(Duration::from_millis(20), arrived.recv()).await;
     woken.ok().flatten().and_then(input).unwrap_or(Input::Woke)
-}
-
-fn bus_config(config: &CoordinatorConfig, cluster: &ClusterFile, boot: Boot) -> anyhow::Result<BusConfig> {
-    let me = ProgramId::from(&config.name);
-    let nodes = cluster.nodes().map(|(name, mesh, _)| (ProgramId::from(name), Role::Node, Some(mesh)));
-    let coordinators = cluster.coordinators.iter().map(|it| (ProgramId::from(&it.name), Role::Coordinator, None));
-    let redis_ca =
-        cluster.redis_ca_file.as_ref().map(std::fs::read).transpose().context("redis.ca_file cannot be read")?;
-    Ok(BusConfig {
-        role: Role::Coordinator,
-        cluster: cluster.name.clone(),
-        digest: cluster.digest.clone(),
-        key: config.key.clone(),
-        boot,
-        keys: cluster.keys(),
-        redis_urls: cluster.redis_urls.clone(),
-        redis_ca,
-        peers: nodes
-            .chain(coordinators)
-            .filter(|(program, ..)| *program != me)
-            .map(|(program, role, address)| Peer { program, role, address })
-            .collect(),
-        listen: None,
-        me,
-    })
 }
 
 fn settings(config: &CoordinatorConfig, cluster: &ClusterFile, boot: Boot) -> anyhow::Result<Settings> {

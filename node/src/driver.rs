@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tasuki_bus::{Arrived, Bus};
+use tasuki_bus::{Arrived, Bus, clock};
 use tasuki_node_core::{EffectId, Input, Memory, Node, Output};
 use tasuki_schemas::channel::Channel;
 use tasuki_schemas::id::{CoordinatorId, NodeId};
@@ -13,7 +13,6 @@ use tokio::sync::mpsc::{Receiver, Sender};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::clock;
 use crate::execute::{Hands, deliver, execute};
 use crate::health::Shown;
 use crate::probe::lock;

@@ -1,8 +1,6 @@
 //! The Tasuki sidecar beside every database server: what the program is made of.
 
 pub mod binlog;
-pub mod boot;
-pub mod clock;
 pub mod cut;
 pub mod dial;
 pub mod driver;

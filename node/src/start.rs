@@ -6,17 +6,15 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use mysql_async::OptsBuilder;
-use tasuki_bus::{Arrived, Bus, BusConfig, Peer};
+use tasuki_bus::{Arrived, Bus, boot};
 use tasuki_config::{Cut as CutWish, NodeConfig};
 use tasuki_node_core::statements::Dialect;
 use tasuki_node_core::{Input, Memory, Node, Settings};
-use tasuki_schemas::id::{Boot, Incarnation, ProgramId};
-use tasuki_schemas::message::Role;
+use tasuki_schemas::id::Incarnation;
 use tasuki_schemas::observation::CutStrength;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::sync::{Mutex, watch};
 
-use crate::boot;
 use crate::cut::Cut;
 use crate::driver::Driver;
 use crate::execute::Hands;
@@ -39,7 +37,7 @@ const WARM: Duration = Duration::from_secs(2);
 pub async fn run(config: Arc<NodeConfig>) -> anyhow::Result<()> {
     let boot = boot::count(&config.state_dir)?;
     let (ledger, memory) = open_ledger(&config)?;
-    let (bus, arrived) = Bus::start(bus_config(&config, boot)?)?;
+    let (bus, arrived) = Bus::start(config.cluster.node_bus(&config.name, &config.key, boot)?)?;
     let (inputs_tx, inputs) = channel(INPUTS);
     let ledger = ledger_thread(ledger, inputs_tx.clone())?;
     let (shown, shown_rx) = watch::channel(Shown::default());
@@ -121,33 +119,6 @@ fn ledger_thread(mut ledger: Ledger, inputs: Sender<Input>) -> anyhow::Result<Sy
         }
     })?;
     Ok(memories)
-}
-
-fn bus_config(config: &NodeConfig, boot: Boot) -> anyhow::Result<BusConfig> {
-    let cluster = &config.cluster;
-    let nodes = cluster.nodes().map(|(name, mesh, _)| (ProgramId::from(name), Role::Node, Some(mesh)));
-    let coordinators = cluster.coordinators.iter().map(|it| (ProgramId::from(&it.name), Role::Coordinator, None));
-    let me = ProgramId::from(&config.name);
-    let listen = cluster.nodes().find(|(name, ..)| **name == config.name).map(|(_, mesh, _)| mesh);
-    let redis_ca =
-        cluster.redis_ca_file.as_ref().map(std::fs::read).transpose().context("redis.ca_file cannot be read")?;
-    Ok(BusConfig {
-        role: Role::Node,
-        cluster: cluster.name.clone(),
-        digest: cluster.digest.clone(),
-        key: config.key.clone(),
-        boot,
-        keys: cluster.keys(),
-        redis_urls: cluster.redis_urls.clone(),
-        redis_ca,
-        peers: nodes
-            .chain(coordinators)
-            .filter(|(program, ..)| *program != me)
-            .map(|(program, role, address)| Peer { program, role, address })
-            .collect(),
-        listen,
-        me,
-    })
 }
 
 type Beside = (Arc<Hands>, Sender<()>, Sender<()>);

@@ -20,7 +20,9 @@
 //! # }
 //! ```
 
+pub mod boot;
 mod bus;
+pub mod clock;
 mod config;
 mod counters;
 mod inbox;

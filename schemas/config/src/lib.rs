@@ -3,6 +3,7 @@
 //! Every finding is reported at once, each with its file, line and fix. [`ClusterFile`] is byte-identical on all
 //! machines of a cluster; [`NodeConfig`] and [`CoordinatorConfig`] hold only what is local.
 
+mod bus;
 mod cluster;
 mod findings;
 mod local;
