@@ -1,6 +1,7 @@
 //! More than the primary fails: its host, its sidecar, the leading coordinator, Redis. And what must not be touched.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stderr, reason = "helpers of tests are tests")]
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use tasuki_schemas::event::EventBody;
@@ -8,7 +9,7 @@ use tasuki_schemas::gtid::Flavour;
 use tasuki_tests::lab::net::Kind;
 use tasuki_tests::lab::server::Server;
 use tasuki_tests::lab::waiting::until;
-use tasuki_tests::lab::writer::{Attempt, Writers};
+use tasuki_tests::lab::writer::{Attempt, Target, Writers};
 use tasuki_tests::lab::{Cluster, Lab, Options, drill, history};
 
 /// The longest gap after a crash. A test asks for correctness on a machine that may be busy; the demo measures.
@@ -48,6 +49,9 @@ async fn lose_host(flavour: Flavour, sidecar_frozen: bool) {
     let writers = cluster.write(8, 300).unwrap();
     let old = cluster.primary().await.unwrap();
     let locals = cluster.write_on(&old, 2, 50).unwrap();
+    let port = cluster.server(&old).unwrap().address().port();
+    let vip = Target::Tcp(SocketAddr::from(([10, 77, 0, 100], port)));
+    let by_vip = Writers::begin(&lab.net().on("cl1").unwrap(), &vip, &cluster.ids, 2, 40);
     drill::acknowledged(&writers, 200).await.unwrap();
     let sidecar = cluster.nodes.iter().find(|node| node.name() == old).unwrap();
     if sidecar_frozen {
@@ -63,8 +67,15 @@ async fn lose_host(flavour: Flavour, sidecar_frozen: bool) {
     tokio::time::sleep(Duration::from_secs(2)).await;
     let late = locals.since(opened).iter().filter(|it| it.acknowledged).count();
     assert_eq!(late, 0, "the old primary acknowledged after the new one had");
+    until("a write through the VIP", Duration::from_secs(8), async || {
+        anyhow::ensure!(by_vip.since(opened).iter().any(|it| it.acknowledged && it.start > opened), "none");
+        Ok(())
+    })
+    .await
+    .unwrap();
     let mut log = writers.log();
     log.extend(locals.log());
+    log.extend(by_vip.log());
     nothing_lost(cluster, &log).await;
     // The host comes back with writes that nobody acknowledged: its server is closed, and never serves again.
     lab.net().namespaces().unwrap().plug(&old).unwrap();

@@ -27,6 +27,8 @@ pub(super) async fn follow(
         let error = channel(hands, session).await?.map(|channel| channel.error).unwrap_or_default();
         return Err(Failed::Other(format!("the receiver does not connect to {source}: {error}")));
     }
+    // A server that was fenced may be read again, now that it is closed to writes and follows.
+    hands.cut.lock().await.open_clients().await?;
     holdings(hands, session).await
 }
 

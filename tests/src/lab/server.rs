@@ -197,7 +197,11 @@ impl Server {
             format!("--pid-file={}", own("pid")),
             format!("--tmpdir={}", own("data")),
             format!("--port={}", self.address.port()),
-            format!("--bind-address={}", self.address.ip()),
+            // A host of its own answers on its VIP as well; on loopback others listen beside it.
+            format!(
+                "--bind-address={}",
+                if self.address.ip().is_loopback() { self.address.ip().to_string() } else { "0.0.0.0".into() }
+            ),
             format!("--report-host={}", self.address.ip()),
             format!("--server-id={}", self.server_id),
         ]);
