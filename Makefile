@@ -3,11 +3,12 @@
 #   make demo [FLAVOUR=mysql] [AUTO=1 [RUNS=20]]    a cluster on loopback whose primary you kill
 #   make test                                       everything that must hold
 #   make test-quick                                 the same without real servers
+#   make bench                                      footprint and gap from a release build
 #   make build tools fmt clippy doc unit lab        the parts
 
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: demo test test-quick build tools fmt clippy doc unit lab
+.PHONY: bench demo test test-quick build tools fmt clippy doc unit lab
 
 FLAVOUR ?= mariadb
 CARGO ?= cargo
@@ -20,6 +21,11 @@ demo:
 	@$(INSTALL) base $(filter mysql,$(FLAVOUR)) >&2
 	@$(CARGO) build $(LOCKED) --bins
 	@exec "$$($(CARGO) metadata --locked --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/debug/demo"
+
+# Footprint and gap from a release build; compare only figures of one run.
+bench: tools
+	$(CARGO) build $(LOCKED) --release --bins
+	@exec "$$($(CARGO) metadata --locked --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/release/bench"
 
 test: tools fmt clippy doc build unit lab
 
