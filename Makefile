@@ -32,7 +32,7 @@ test: tools fmt clippy doc build unit lab
 test-quick: fmt clippy doc unit
 
 tools:
-	@$(INSTALL) base net mysql
+	@$(INSTALL) base net mysql feed
 
 build:
 	$(CARGO) build $(LOCKED) --bins

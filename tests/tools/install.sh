@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
 # Installs what the demo and the lab need and says what; does nothing when all is there.
 #
-#   install.sh [base] [net] [mysql]
+#   install.sh [base] [net] [mysql] [feed]
 #
 # base   compiler, MariaDB server, Redis, HAProxy           (demo, lab on loopback)
 # net    namespaces, kernel rules, address announcements    (lab in namespaces)
 # mysql  a MySQL 9.x server, unpacked into the cache, unless MYSQL_BASEDIR names one (any 8.0 or newer tree)
+#
+# feed   node and npm                                       (stock Socket.IO clients)
 #
 # Only packages without services are installed, so nothing starts on this machine. TASUKI_CACHE moves the cache.
 set -euo pipefail
@@ -60,6 +62,11 @@ install_net() {
     want ip iproute2
     want arping iputils-arping
     want nft nftables
+}
+
+install_feed() {
+    want node nodejs
+    want npm npm
 }
 
 # Debian's haproxy package brings a service. Only its program is wanted, so it is unpacked into the cache.
@@ -163,8 +170,9 @@ for part in "$@"; do
     case $part in
         base) install_base ;;
         net) install_net ;;
+        feed) install_feed ;;
         mysql) ;;
-        *) die "unknown part '$part'; parts are: base net mysql" ;;
+        *) die "unknown part '$part'; parts are: base net mysql feed" ;;
     esac
 done
 if [ ${#missing[@]} -gt 0 ]; then apt_install "${missing[@]}"; fi
