@@ -1,0 +1,137 @@
+//! The wire vocabulary: its JSON Schemas are fresh, and one sample of everything decodes for ever.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests are tests")]
+
+#[path = "contract/samples.rs"]
+mod samples;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use schemars::schema_for;
+use serde_json::Value;
+use tasuki_schemas::event::{Event, Snapshot};
+use tasuki_schemas::message::Message;
+use tasuki_schemas::record::Record;
+
+fn folder(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("schemas").join(name)
+}
+
+fn updating() -> bool {
+    std::env::var_os("UPDATE").is_some()
+}
+
+fn schemas() -> Vec<(&'static str, Value)> {
+    vec![
+        ("message", serde_json::to_value(schema_for!(Message)).unwrap()),
+        ("event", serde_json::to_value(schema_for!(Event)).unwrap()),
+        ("snapshot", serde_json::to_value(schema_for!(Snapshot)).unwrap()),
+        ("record", serde_json::to_value(schema_for!(Record)).unwrap()),
+    ]
+}
+
+#[test]
+fn the_generated_schemas_are_fresh() {
+    for (name, schema) in schemas() {
+        let path = folder("generated").join(format!("{name}.json"));
+        let text = serde_json::to_string_pretty(&schema).unwrap() + "\n";
+        if updating() {
+            fs::create_dir_all(folder("generated")).unwrap();
+            fs::write(&path, &text).unwrap();
+        }
+        let kept = fs::read_to_string(&path).unwrap_or_default();
+        assert_eq!(kept, text, "{} is stale: UPDATE=1 writes it", path.display());
+    }
+}
+
+/// A golden file is written once, and never again: `UPDATE=1` adds missing ones only.
+#[test]
+fn every_sample_has_a_golden_file_that_it_still_equals() {
+    fs::create_dir_all(folder("golden/v1")).unwrap();
+    for (name, sample) in samples::all() {
+        let path = folder("golden/v1").join(format!("{name}.json"));
+        if updating() && !path.exists() {
+            fs::write(&path, serde_json::to_string_pretty(&sample).unwrap() + "\n").unwrap();
+        }
+        let golden = fs::read_to_string(&path).unwrap_or_else(|_| panic!("{} is missing", path.display()));
+        let golden: Value = serde_json::from_str(&golden).unwrap();
+        assert_eq!(golden, sample, "{name} is written differently now: readers of version 1 would not understand it");
+    }
+}
+
+#[test]
+fn every_golden_file_decodes_and_says_the_same() {
+    let mut seen = 0;
+    for entry in fs::read_dir(folder("golden/v1")).unwrap() {
+        let path = entry.unwrap().path();
+        let golden: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        let again = match name {
+            "record" => serde_json::to_value(serde_json::from_value::<Record>(golden.clone()).unwrap()),
+            "snapshot" => serde_json::to_value(serde_json::from_value::<Snapshot>(golden.clone()).unwrap()),
+            _ => serde_json::to_value(serde_json::from_value::<Message>(golden.clone()).unwrap()),
+        };
+        assert_eq!(again.unwrap(), golden, "{}", path.display());
+        seen += 1;
+    }
+    assert!(seen >= 40, "{seen} golden files");
+}
+
+#[test]
+fn readers_ignore_fields_that_they_do_not_know() {
+    let mut echo = serde_json::json!({ "type": "echo", "nonce": "0000000000000005" });
+    echo["of_a_later_version"] = Value::from(7);
+    assert!(serde_json::from_value::<Message>(echo).is_ok());
+}
+
+/// Every variant that the schema knows by a tag occurs in some golden file.
+#[test]
+fn no_variant_is_without_a_sample() {
+    let mut wanted = BTreeSet::new();
+    for (_, schema) in schemas() {
+        tags_of_schema(&schema, &mut wanted);
+    }
+    let mut found = BTreeSet::new();
+    for sample in samples::all().values() {
+        tags_of_sample(sample, &mut found);
+    }
+    // `state` and `why` are tags of several types, so that a sample of one would pass for another's.
+    let shared = |tag: &str| tag.starts_with("state=") || tag.starts_with("why=");
+    let missing: Vec<&String> = wanted.difference(&found).filter(|tag| !shared(tag)).collect();
+    assert!(wanted.len() > 30, "{wanted:?}");
+    assert!(missing.is_empty(), "no sample of {missing:?}");
+}
+
+/// `tag=value` of every tagged variant: `{"properties": {"type": {"const": "echo"}}}`.
+fn tags_of_schema(schema: &Value, tags: &mut BTreeSet<String>) {
+    match schema {
+        Value::Object(map) => {
+            if let Some(properties) = map.get("properties").and_then(Value::as_object) {
+                for (tag, property) in properties {
+                    if let Some(value) = property.get("const").and_then(Value::as_str) {
+                        tags.insert(format!("{tag}={value}"));
+                    }
+                }
+            }
+            map.values().for_each(|value| tags_of_schema(value, tags));
+        }
+        Value::Array(list) => list.iter().for_each(|value| tags_of_schema(value, tags)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+fn tags_of_sample(sample: &Value, tags: &mut BTreeSet<String>) {
+    match sample {
+        Value::Object(map) => {
+            for (tag, value) in map {
+                if let Some(text) = value.as_str() {
+                    tags.insert(format!("{tag}={text}"));
+                }
+                tags_of_sample(value, tags);
+            }
+        }
+        Value::Array(list) => list.iter().for_each(|value| tags_of_sample(value, tags)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}

@@ -1,0 +1,294 @@
+//! One sample of each message, event and diagnosis: what the golden files were made from.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+use tasuki_schemas::answer::{Answers, Duty, Holdings, Look, Outcome, ProbeAnswer, Promise, Refusal, Reported};
+use tasuki_schemas::ballot::{Ballot, Epoch};
+use tasuki_schemas::command::{CatchUpHow, Delivery, Fetch, Heartbeat, Kind, Order, OrderName, Request, Transaction};
+use tasuki_schemas::event::{Diagnosis, Event, EventBody, Snapshot, StageName};
+use tasuki_schemas::gtid::{Flavour, GtidSet, Origin};
+use tasuki_schemas::id::{BootId, Incarnation, NodeId, Nonce};
+use tasuki_schemas::message::Message;
+use tasuki_schemas::observation::{
+    BinlogCoordinates, Connection, CutStrength, Endpoint, Facts, FailingGate, Identity, LedgerView, Observation,
+    Position, Process, Received, Replication, SemiSync, ServerView, Thread, WriteProbe,
+};
+use tasuki_schemas::record::{Accepted, Mode, Record, Reign, WriteGroup};
+
+fn node(name: &str) -> NodeId {
+    name.parse().unwrap()
+}
+
+fn nodes(names: &[&str]) -> BTreeSet<NodeId> {
+    names.iter().map(|name| node(name)).collect()
+}
+
+fn ballot(counter: u64) -> Ballot {
+    Ballot { counter, coordinator: "co1".parse().unwrap(), boot: BootId(0x0123_4567_89ab_cdef) }
+}
+
+fn mariadb(text: &str) -> GtidSet {
+    GtidSet::parse(Flavour::Mariadb, text).unwrap()
+}
+
+fn mysql() -> GtidSet {
+    GtidSet::parse(Flavour::Mysql, "3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5:7:blue:1-3").unwrap()
+}
+
+pub(crate) fn record() -> Record {
+    Record {
+        epoch: Epoch(ballot(3)),
+        primary: node("db2"),
+        opened: false,
+        groups: vec![
+            WriteGroup { primary: node("db1"), members: nodes(&["db1", "db2", "db3"]), acks: 1 },
+            WriteGroup { primary: node("db2"), members: nodes(&["db2", "db3"]), acks: 1 },
+        ],
+        reigns: vec![
+            Reign { epoch: Epoch(ballot(1)), node: node("db1"), origin: Origin::Mariadb(1), set_before: mariadb("") },
+            Reign {
+                epoch: Epoch(ballot(3)),
+                node: node("db2"),
+                origin: Origin::Mariadb(2),
+                set_before: mariadb("0-1-102"),
+            },
+        ],
+        voters: [("db1", 1), ("db2", 2), ("db3", 3)].map(|(name, number)| (node(name), Incarnation(number))).into(),
+        mode: Mode::Armed,
+    }
+}
+
+fn holdings() -> Holdings {
+    Holdings { executed: mariadb("0-1-100"), received: Received::Known { set: mariadb("0-1-102") } }
+}
+
+fn answers() -> Answers {
+    let reported = |outcome| Reported { number: 4, outcome };
+    Answers {
+        ballot: Some(ballot(3)),
+        probe: Some(ProbeAnswer { nonce: Nonce(5), look: Look::NoGreeting }),
+        promise: Some(Promise {
+            kind: Kind::Failover,
+            incarnation: Incarnation(2),
+            sequence: 17,
+            accepted: Some(Accepted { ballot: ballot(1), record: record() }),
+            duty: Duty::ReceiverStopped,
+            holdings: Some(holdings()),
+        }),
+        accepted: true,
+        outcomes: BTreeMap::from([
+            (OrderName::CatchUp, reported(Outcome::Failed { reason: "no answer".to_owned() })),
+            (OrderName::Promote, reported(Outcome::Done { holdings: Some(holdings()), took_ms: 9 })),
+            (OrderName::Barrier, reported(Outcome::Running { step: "barrier row".to_owned() })),
+            (OrderName::Follow, reported(Outcome::Done { holdings: None, took_ms: 1 })),
+            (OrderName::JoinGroup, reported(Outcome::Running { step: "begun".to_owned() })),
+        ]),
+        refusal: Some(Refusal::Promised { promised: ballot(4) }),
+    }
+}
+
+fn facts() -> Facts {
+    Facts {
+        writable: false,
+        replication: Some(Replication {
+            source: Endpoint { host: "10.0.0.1".to_owned(), port: 3306 },
+            receiver: Thread::Connecting,
+            applier: Thread::Running,
+            quiet_ms: 850,
+            error: "error reconnecting".to_owned(),
+            filtered: false,
+        }),
+        semi_sync: SemiSync { source_enabled: false, replica_enabled: true, wait_count: 1, clients: 0, waiting: 0 },
+        write_probe: Some(WriteProbe::Hung { for_ms: 1200 }),
+        failing_gates: vec![FailingGate {
+            setting: "sync_relay_log".to_owned(),
+            found: "10000".to_owned(),
+            fix: "sync_relay_log = 1".to_owned(),
+        }],
+        unsupported: Some("it is a Galera node".to_owned()),
+    }
+}
+
+fn observation(process: Process, connection: Connection) -> Observation {
+    Observation {
+        node: node("db2"),
+        heard: BTreeMap::from([("co1".parse().unwrap(), Nonce(0xfeed))]),
+        ledger: LedgerView {
+            incarnation: Incarnation(2),
+            sequence: 17,
+            promised: Some(ballot(3)),
+            failover: Some(ballot(3)),
+            accepted: Some(Accepted { ballot: ballot(1), record: record() }),
+        },
+        server: Some(ServerView {
+            process,
+            connection,
+            identity: Some(Identity {
+                flavour: Flavour::Mariadb,
+                version: "10.11.19-MariaDB-log".to_owned(),
+                origin: Origin::Mariadb(2),
+                server_id: 2,
+            }),
+            facts: Some(facts()),
+            facts_age_ms: 40,
+            cut: CutStrength::Kernel,
+            fenced: true,
+            serving: false,
+        }),
+        answers: BTreeMap::from([("co1".parse().unwrap(), answers())]),
+    }
+}
+
+fn position() -> Position {
+    Position {
+        node: node("db2"),
+        binlog: Some(BinlogCoordinates { file: "bin.000003".to_owned(), position: 4711 }),
+        executed: mysql(),
+        received: Received::Unknown { reason: "the server restarted".to_owned() },
+    }
+}
+
+pub(crate) fn diagnoses() -> Vec<Diagnosis> {
+    let (primary, other) = (node("db1"), node("db2"));
+    let heard = nodes(&["db2", "db3"]);
+    vec![
+        Diagnosis::Unborn,
+        Diagnosis::CoordinatorBlind { heard: heard.clone() },
+        Diagnosis::Healthy,
+        Diagnosis::PrimaryCrashed { primary: primary.clone() },
+        Diagnosis::PrimaryClosed { primary: primary.clone() },
+        Diagnosis::PrimaryHung { primary: primary.clone(), for_ms: 3000 },
+        Diagnosis::PrimaryHostLost { primary: primary.clone(), lost_by: heard.clone() },
+        Diagnosis::PrimaryUnseen { primary: primary.clone(), still_heard_by: heard.clone() },
+        Diagnosis::PrimaryRefusing { primary: primary.clone(), text: "Too many connections".to_owned() },
+        Diagnosis::ReplicationOnlyPartition { primary: primary.clone(), lost_by: heard.clone() },
+        Diagnosis::SidecarLost { primary },
+        Diagnosis::AttemptUnfinished { ballot: ballot(3) },
+        Diagnosis::TwoPrimaries { writable: heard.clone() },
+        Diagnosis::GroupTooSmall { members: heard, acks: 1 },
+        Diagnosis::Unsupported { node: other.clone(), reason: "it is a Galera node".to_owned() },
+        Diagnosis::ReplicaStray { node: other.clone(), reason: "it follows nobody".to_owned() },
+        Diagnosis::ErrantTransactions { node: other, extras: "0-2-7".to_owned() },
+    ]
+}
+
+fn events() -> Vec<EventBody> {
+    let mut events: Vec<EventBody> = diagnoses()
+        .into_iter()
+        .map(|diagnosis| EventBody::Diagnosis { diagnosis, sentence: "A sentence for operators.".to_owned() })
+        .collect();
+    for stage in [
+        StageName::Recruiting,
+        StageName::CatchingUp,
+        StageName::Promoting,
+        StageName::Opened,
+        StageName::Finished,
+        StageName::Undone,
+    ] {
+        let (ballot, old, candidate) = (ballot(3), node("db1"), Some(node("db2")));
+        events.push(EventBody::Stage {
+            ballot,
+            stage,
+            old,
+            candidate,
+            after_ms: 12.5,
+            reasons: vec!["db2 wins".to_owned()],
+        });
+    }
+    events.extend([
+        EventBody::Hold { reasons: vec!["no majority".to_owned()] },
+        EventBody::WouldHave { diagnosis: Diagnosis::Healthy, sentence: "would have failed over to db2".to_owned() },
+        EventBody::Repair { node: node("db1"), sentence: "set to follow db2".to_owned() },
+        EventBody::Decided { ballot: ballot(3), record: Box::new(record()) },
+        EventBody::Leader { leader: Some("co1".parse().unwrap()) },
+        EventBody::Health { observation: Box::new(observation(Process::Exited, Connection::Closed)) },
+        EventBody::Position { position: position() },
+    ]);
+    events
+}
+
+fn requests() -> Vec<Request> {
+    let record = || Box::new(record());
+    let order = |order| Request::Order { ballot: ballot(3), number: 4, order: Box::new(order) };
+    let catch_up = |how| order(Order::CatchUp { goal: mariadb("0-1-102"), from: node("db1"), how });
+    let evidence = Some(Diagnosis::PrimaryCrashed { primary: node("db1") });
+    vec![
+        Request::Probe { nonce: Nonce(5), primary: node("db1") },
+        Request::Prepare { ballot: ballot(3), kind: Kind::Failover, evidence },
+        Request::Prepare { ballot: ballot(4), kind: Kind::Vote, evidence: None },
+        Request::Accept { ballot: ballot(3), record: record() },
+        catch_up(CatchUpHow::Replicate),
+        catch_up(CatchUpHow::Tail),
+        order(Order::Promote { record: record(), goal: mysql() }),
+        order(Order::Follow { record: record() }),
+        order(Order::JoinGroup { record: record() }),
+        Request::Report,
+    ]
+}
+
+fn snapshot() -> Snapshot {
+    Snapshot {
+        cluster: "main".parse().unwrap(),
+        coordinator: "co1".parse().unwrap(),
+        number: 41,
+        leader: Some("co1".parse().unwrap()),
+        epoch: Some(Epoch(ballot(3))),
+        record: Some(record()),
+        diagnosis: Diagnosis::Healthy,
+        sentence: "The primary serves and its replicas follow.".to_owned(),
+        holds: vec!["no majority".to_owned()],
+        nodes: BTreeMap::from([(node("db2"), observation(Process::Unknown, Connection::Answering))]),
+        positions: BTreeMap::from([(node("db2"), position())]),
+        quarantine: BTreeMap::from([(node("db1"), "0-1-103".to_owned())]),
+        stage: Some(StageName::Promoting),
+        goal: Some(mariadb("0-1-102")),
+    }
+}
+
+/// All samples by name; the messages among them are what envelopes carry.
+pub(crate) fn all() -> BTreeMap<String, Value> {
+    let transaction =
+        Transaction { gtid: "0-1-102".to_owned(), format: "AAAA".to_owned(), events: vec!["BBBB".to_owned()] };
+    let refused = Connection::Refused { code: 1040, text: "Too many connections".to_owned() };
+    let mut messages = vec![
+        ("observation".to_owned(), Message::Observation(Box::new(observation(Process::Running { pid: 77 }, refused)))),
+        (
+            "observation_silent".to_owned(),
+            Message::Observation(Box::new(observation(Process::Exited, Connection::Silent { for_ms: 900 }))),
+        ),
+        ("position".to_owned(), Message::Position(Box::new(position()))),
+        (
+            "heartbeat".to_owned(),
+            Message::Heartbeat(Heartbeat {
+                coordinator: "co1".parse().unwrap(),
+                nonce: Nonce(5),
+                leading: Some(ballot(3)),
+            }),
+        ),
+        ("fetch".to_owned(), Message::Fetch(Fetch { ballot: ballot(3), have: mysql() })),
+        (
+            "delivery".to_owned(),
+            Message::Delivery(Delivery {
+                ballot: ballot(3),
+                transactions: vec![transaction],
+                complete: false,
+                note: "the rest does not fit".to_owned(),
+            }),
+        ),
+        ("echo".to_owned(), Message::Echo { nonce: Nonce(5) }),
+    ];
+    messages.extend(
+        requests().into_iter().enumerate().map(|(at, request)| (format!("request_{at:02}"), Message::Request(request))),
+    );
+    messages.extend(events().into_iter().enumerate().map(|(at, body)| {
+        let (cluster, coordinator) = ("main".parse().unwrap(), "co1".parse().unwrap());
+        let event = Event { cluster, coordinator, number: 42, at_ms: 1_790_000_000_000, body };
+        (format!("event_{at:02}"), Message::Event(Box::new(event)))
+    }));
+    let mut samples: BTreeMap<String, Value> =
+        messages.into_iter().map(|(name, message)| (name, serde_json::to_value(message).unwrap())).collect();
+    samples.insert("record".to_owned(), serde_json::to_value(record()).unwrap());
+    samples.insert("snapshot".to_owned(), serde_json::to_value(snapshot()).unwrap());
+    samples
+}
