@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use super::{Gtid, InvalidGtidSet};
+use super::{Gtid, InvalidGtidSet, single};
 
 /// A stream of transactions: a replication domain and the server that wrote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,13 +27,14 @@ impl GtidSet {
     /// [`InvalidGtidSet`] names the part that is wrong.
     pub fn parse(text: &str) -> Result<Self, InvalidGtidSet> {
         let mut set = Self::default();
-        for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
-            match part.parse::<Gtid>() {
-                Ok(Gtid::Mariadb { domain, server, sequence }) => set.insert(domain, server, sequence),
-                Ok(Gtid::Mysql { .. }) | Err(_) => {
-                    return Err(InvalidGtidSet::new(part, "domain-server-sequence is expected"));
-                }
-            }
+        if text.trim().is_empty() {
+            return Ok(set);
+        }
+        // Between commas nothing may lack: a text that was cut off would pass for a shorter history.
+        for part in text.split(',').map(str::trim) {
+            let (domain, server, sequence) =
+                single::triple(part).ok_or_else(|| InvalidGtidSet::new(part, "domain-server-sequence is expected"))?;
+            set.insert(domain, server, sequence);
         }
         Ok(set)
     }
@@ -57,8 +58,12 @@ impl GtidSet {
         self.0.iter().map(|(stream, last)| (*stream, *last))
     }
 
-    /// Adds a transaction and, as a set is defined, all earlier ones of its stream.
+    /// Adds a transaction and, as a set is defined, all earlier ones of its stream. Sequence 0 adds nothing: an
+    /// operator may set a position to `0-1-0`, and the server prints it, but it stands before the first transaction.
     pub fn insert(&mut self, domain: u32, server: u32, sequence: u64) {
+        if sequence == 0 {
+            return;
+        }
         let last = self.0.entry(Stream { domain, server }).or_default();
         *last = (*last).max(sequence);
     }
@@ -94,7 +99,7 @@ impl GtidSet {
     #[must_use]
     pub fn contains_gtid(&self, gtid: &Gtid) -> bool {
         let Gtid::Mariadb { domain, server, sequence } = gtid else { return false };
-        *sequence <= self.last(Stream { domain: *domain, server: *server })
+        (1..=self.last(Stream { domain: *domain, server: *server })).contains(sequence)
     }
 
     /// Whether there is a stream that the other side does not know at all.
@@ -112,8 +117,8 @@ impl GtidSet {
     /// Of each stream the first and last sequence that the other lacks.
     #[must_use]
     pub fn subtract(&self, other: &Self) -> Vec<(Stream, u64, u64)> {
-        let lacking = self.iter().map(|(stream, last)| (stream, other.last(stream) + 1, last));
-        lacking.filter(|(_, first, last)| first <= last).collect()
+        let further = self.iter().filter(|(stream, last)| other.last(*stream) < *last);
+        further.map(|(stream, last)| (stream, other.last(stream) + 1, last)).collect()
     }
 }
 
@@ -124,5 +129,86 @@ impl fmt::Display for GtidSet {
             write!(f, "{comma}{}-{}-{last}", stream.domain, stream.server)?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(text: &str) -> GtidSet {
+        GtidSet::parse(text).unwrap()
+    }
+
+    #[test]
+    fn empty_text_is_the_empty_set() {
+        assert!(set("").is_empty() && set(" \n").is_empty());
+    }
+
+    #[test]
+    fn a_state_is_printed_by_domain_and_server() {
+        assert_eq!(set("1-1-3, 0-2-7,\n0-1-5").to_string(), "0-1-5,0-2-7,1-1-3");
+    }
+
+    #[test]
+    fn of_a_stream_named_twice_the_larger_sequence_counts() {
+        assert_eq!(set("0-1-5,0-1-9,0-1-7").to_string(), "0-1-9");
+    }
+
+    #[test]
+    fn a_received_position_extends_the_binlog_state() {
+        let state = set("0-1-5,0-2-7");
+        assert_eq!(state.merge_position("0-2-9").unwrap().to_string(), "0-1-5,0-2-9");
+        assert_eq!(state.merge_position("0-2-6").unwrap(), state);
+        assert_eq!(state.merge_position("").unwrap(), state);
+        assert!(state.merge_position("0-2").is_err());
+    }
+
+    #[test]
+    fn sequence_zero_is_no_transaction() {
+        assert!(set("0-1-0").is_empty());
+        let zero = Gtid::Mariadb { domain: 0, server: 1, sequence: 0 };
+        assert!(!set("0-1-5").contains_gtid(&zero) && !set("").contains_gtid(&zero));
+        assert!("0-1-0".parse::<Gtid>().is_err());
+    }
+
+    #[test]
+    fn the_largest_sequence_is_like_any_other() {
+        let most = set("0-1-18446744073709551615");
+        assert!(most.subtract(&most).is_empty());
+        assert_eq!(most.subtract(&set("0-1-5")), [(Stream { domain: 0, server: 1 }, 6, u64::MAX)]);
+        assert!(set("0-1-5").subtract(&most).is_empty());
+    }
+
+    #[test]
+    fn what_is_no_state_is_refused_with_the_offending_text() {
+        let uuid = "3e11fa47-71ca-11e1-9e33-c80aa9429562:1";
+        let wrong = [
+            "0",
+            "0-1",
+            "0-1-",
+            "0-1-5-6",
+            "-1-1-5",
+            "0--1-5",
+            "0-1-x",
+            "0 - 1 - 5",
+            "+0-1-5",
+            "4294967296-1-5",
+            "0-4294967296-5",
+            "0-1-18446744073709551616",
+            "0-1-5\0",
+            uuid,
+        ];
+        for text in wrong {
+            let said = GtidSet::parse(&format!("0-1-5,{text}")).unwrap_err().to_string();
+            assert!(said.contains(&format!("{text:?}")) && said.contains("expected"), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_state_that_was_cut_off_is_refused() {
+        for text in ["0-1-5,", ",0-1-5", "0-1-5,,0-2-7", ","] {
+            assert!(GtidSet::parse(text).is_err(), "{text:?}");
+        }
     }
 }

@@ -38,7 +38,8 @@ pub(super) fn tag(text: &str) -> Option<String> {
     (begins && legal && lower.len() <= 32).then_some(lower)
 }
 
-fn number(text: &str) -> Option<u64> {
+/// Reads a number of a transaction, or refuses it: digits alone, from 1 to [`LARGEST`].
+pub(super) fn number(text: &str) -> Option<u64> {
     let digits = !text.is_empty() && text.chars().all(|c| c.is_ascii_digit());
     digits.then(|| text.parse().ok()).flatten().filter(|number| (1..=LARGEST).contains(number))
 }
@@ -174,5 +175,88 @@ impl fmt::Display for GtidSet {
             last = Some(&source.uuid);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const UUID: &str = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
+
+    fn set(rest: &str) -> GtidSet {
+        GtidSet::parse(&format!("{UUID}{rest}")).unwrap()
+    }
+
+    #[test]
+    fn empty_text_is_the_empty_set() {
+        for text in ["", " \n", ","] {
+            assert_eq!(GtidSet::parse(text).unwrap(), GtidSet::default(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn intervals_are_merged_and_sorted() {
+        assert_eq!(set(":9-12:7:1-5:6").to_string(), format!("{UUID}:1-7:9-12"));
+        assert_eq!(set(":1-5:3-9:5").to_string(), format!("{UUID}:1-9"));
+    }
+
+    #[test]
+    fn capitals_blanks_and_line_breaks_do_not_matter() {
+        let loose = format!(" {} : 1 - 3 : TAG_A : 4 ,\n\n{UUID}:4 ", UUID.to_uppercase());
+        assert_eq!(GtidSet::parse(&loose).unwrap().to_string(), format!("{UUID}:1-4:tag_a:4"));
+    }
+
+    #[test]
+    fn a_tag_governs_the_intervals_after_it() {
+        let tagged = set(":1-3:tag_a:1-2:_b:5");
+        assert_eq!(tagged.to_string(), format!("{UUID}:1-3:_b:5:tag_a:1-2"));
+        assert_eq!(tagged, set(&format!(":_b:5,{UUID}:tag_a:1-2,{UUID}:1-3")));
+        assert!(!tagged.contains(&set(":5")));
+    }
+
+    #[test]
+    fn an_interval_that_runs_backwards_is_empty() {
+        assert_eq!(set(":5-1"), GtidSet::default());
+    }
+
+    #[test]
+    fn numbers_end_at_the_largest() {
+        let all = set(":1-9223372036854775806");
+        assert!(all.contains(&set(":9223372036854775806")));
+        assert_eq!(all.subtract(&set(":2-9223372036854775806")), set(":1"));
+        assert!(all.subtract(&all).is_empty());
+    }
+
+    #[test]
+    fn what_is_no_set_is_refused_with_the_offending_text() {
+        let long_tag = format!("{UUID}:{}:1", "a".repeat(33));
+        let wrong = [
+            "3e11fa47:1",
+            "3e11fa47-71ca-11e1-9e33-c80aa942956g:1",
+            "3e11fa4771ca-11e1-9e33-c80aa9429562-:1",
+            "0-1-5",
+            &long_tag,
+        ];
+        let tails = [
+            "",
+            ":",
+            ":1:",
+            ":0",
+            ":-1",
+            ":1-",
+            ":1-2-3",
+            ":+1",
+            ":tag",
+            ":1:tag",
+            ":7tag:1",
+            ":1\0",
+            ":9223372036854775807",
+        ];
+        let tails = tails.map(|tail| format!("{UUID}{tail}"));
+        for text in wrong.into_iter().chain(tails.iter().map(String::as_str)) {
+            let said = GtidSet::parse(&format!("{UUID}:1,{text}")).unwrap_err().to_string();
+            assert!(said.contains(&format!("{text:?}")) && said.contains("expected"), "{said}");
+        }
     }
 }

@@ -19,7 +19,7 @@ pub enum Gtid {
         uuid: String,
         /// The tag, if any.
         tag: Option<String>,
-        /// From 1 on.
+        /// From 1 to 2^63 − 2.
         number: u64,
     },
     /// MariaDB
@@ -49,11 +49,16 @@ fn plain<T: FromStr>(text: &str) -> Option<T> {
     text.chars().all(|c| c.is_ascii_digit()).then(|| text.parse().ok()).flatten()
 }
 
-fn mariadb(text: &str) -> Option<Gtid> {
+/// Reads MariaDB's domain, server id and sequence, which may be 0 in a position but names no transaction then.
+pub(super) fn triple(text: &str) -> Option<(u32, u32, u64)> {
     let mut parts = text.split('-');
-    let gtid =
-        Gtid::Mariadb { domain: plain(parts.next()?)?, server: plain(parts.next()?)?, sequence: plain(parts.next()?)? };
-    parts.next().is_none().then_some(gtid)
+    let triple = (plain(parts.next()?)?, plain(parts.next()?)?, plain(parts.next()?)?);
+    parts.next().is_none().then_some(triple)
+}
+
+fn mariadb(text: &str) -> Option<Gtid> {
+    let (domain, server, sequence) = triple(text)?;
+    (sequence > 0).then_some(Gtid::Mariadb { domain, server, sequence })
 }
 
 fn mysql(text: &str) -> Option<Gtid> {
@@ -64,7 +69,7 @@ fn mysql(text: &str) -> Option<Gtid> {
         Some(number) => (Some(mysql::tag(second)?), number),
         None => (None, second),
     };
-    let number = plain(number).filter(|number| *number > 0)?;
+    let number = mysql::number(number)?;
     parts.next().is_none().then_some(Gtid::Mysql { uuid, tag, number })
 }
 
@@ -106,6 +111,37 @@ impl fmt::Display for Origin {
         match self {
             Self::Mysql(uuid) => f.write_str(uuid),
             Self::Mariadb(server) => write!(f, "server_id {server}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_printed_as_they_are_read() {
+        let uuid = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
+        for text in ["0-1-5", &format!("{uuid}:5"), &format!("{uuid}:tag_a:9223372036854775806")] {
+            let gtid: Gtid = text.parse().unwrap();
+            assert_eq!(gtid.to_string(), text);
+            assert_eq!(serde_json::to_string(&gtid).unwrap(), format!("{text:?}"));
+        }
+        assert_eq!(
+            format!("{}:TAG:5", uuid.to_uppercase()).parse::<Gtid>().unwrap().to_string(),
+            format!("{uuid}:tag:5")
+        );
+    }
+
+    #[test]
+    fn what_names_no_transaction_is_refused() {
+        let tails = ["", ":", ":0", ":1-2", ":tag", ":tag:", ":7tag:1", ":tag:1:2", ":9223372036854775807"];
+        let tails = tails.map(|tail| format!("3e11fa47-71ca-11e1-9e33-c80aa9429562{tail}"));
+        for text in
+            ["", "0-1", "0-1-0", "0-1-5-6", "0-1-", "0-1-5,0-2-7"].into_iter().chain(tails.iter().map(String::as_str))
+        {
+            let said = text.parse::<Gtid>().unwrap_err().to_string();
+            assert!(said.contains(&format!("{text:?}")), "{said}");
         }
     }
 }
