@@ -7,6 +7,7 @@
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -15,8 +16,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-/// How often the leader's exit flag is looked at: one read of a small file.
-const LOOK: Duration = Duration::from_millis(5);
+/// How often the leader's exit flag is looked at: one read of a file that is kept open.
+const LOOK: Duration = Duration::from_millis(10);
 /// How often all tasks are looked at once the leader carries the flag.
 const LOOK_CLOSELY: Duration = Duration::from_millis(1);
 /// The kernel's `PF_EXITING`: the task is on its way out and runs no user code any more.
@@ -72,8 +73,9 @@ impl Watch {
             Ok(None) => return Err(ProcessError::Gone { pid }),
             Err(error) => return Err(refused(error)),
         };
+        let leader = fs::File::open(format!("/proc/{pid}/stat")).map_err(refused)?;
         let dropped = Arc::new(AtomicBool::new(false));
-        let watcher = Watcher { pid, start_time, pidfd: Arc::clone(&pidfd), dropped: Arc::clone(&dropped) };
+        let watcher = Watcher { pid, start_time, leader, pidfd: Arc::clone(&pidfd), dropped: Arc::clone(&dropped) };
         std::thread::Builder::new()
             .name(format!("watch-{pid}"))
             .spawn(move || {
@@ -129,6 +131,7 @@ impl Drop for Watch {
 struct Watcher {
     pid: u32,
     start_time: u64,
+    leader: fs::File,
     pidfd: Arc<OwnedFd>,
     dropped: Arc<AtomicBool>,
 }
@@ -160,7 +163,7 @@ impl Watcher {
     }
 
     fn is_past_doing_anything(&self, pause: &mut Duration) -> bool {
-        match Stat::read(&format!("/proc/{}/stat", self.pid)) {
+        match Stat::read_again(&self.leader) {
             Ok(Some(leader)) if leader.start_time != self.start_time => return true,
             Ok(Some(leader)) if leader.exiting => *pause = LOOK_CLOSELY,
             // What cannot be read is left to the pidfd.
@@ -201,6 +204,18 @@ impl Stat {
             Err(error) if error.raw_os_error() == Some(Errno::SRCH.raw_os_error()) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// The stat line of an open file, read from its beginning; `None` if the task is gone.
+    fn read_again(file: &fs::File) -> io::Result<Option<Self>> {
+        let mut line = [0_u8; 1024];
+        let length = match file.read_at(&mut line, 0) {
+            Ok(length) => length,
+            Err(error) if error.raw_os_error() == Some(Errno::SRCH.raw_os_error()) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let text = std::str::from_utf8(line.get(..length).unwrap_or_default()).unwrap_or_default();
+        Self::parse(text).map(Some).ok_or_else(|| io::Error::other("the stat line is not understood"))
     }
 
     /// The program's name stands in parentheses and may hold anything, so fields are counted after the last one.
