@@ -229,9 +229,9 @@ pub fn position(node: &NodeId, flavour: Flavour, tables: &[Table]) -> Result<Pos
         None => Received::Known { set: executed.clone() },
         Some(channel) => received(flavour, &executed, channel)?,
     };
-    let binlog = first(2).and_then(|row| {
-        let file = row.get("file")?.clone();
-        Some(BinlogCoordinates { file, position: row.get("position")?.parse().ok()? })
+    let binlog = tables.get(2).and_then(|table| table.last()).and_then(|row| {
+        let file = either(row, "file", "log_name")?.clone();
+        Some(BinlogCoordinates { file, position: either(row, "position", "file_size")?.parse().ok()? })
     });
     Ok(Position { node: node.clone(), binlog, executed, received })
 }

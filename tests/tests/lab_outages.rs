@@ -151,7 +151,8 @@ async fn lab_without_redis_writing_goes_on_and_a_crash_is_still_healed() {
 
 #[tokio::test]
 async fn lab_of_three_redis_servers_any_two_may_die_in_turn() {
-    let options = Options { redis: 3, ..Options::default() };
+    // A witness votes beside them.
+    let options = Options { redis: 3, witnesses: 1, ..Options::default() };
     let mut lab = Lab::start(Kind::Loopback, &[Flavour::Mariadb], &options).await.unwrap();
     let writers = lab.clusters[0].write(8, 400).unwrap();
     drill::acknowledged(&writers, 200).await.unwrap();

@@ -11,7 +11,6 @@ use tasuki_schemas::moment::Moment;
 use tasuki_schemas::observation::{Observation, Position};
 use tasuki_schemas::record::{Mode, Record};
 
-use crate::diagnose::diagnose;
 use crate::failover::{Attempt, Progress as Failing};
 use crate::leading::{Incident, Leading, Next};
 use crate::observing::forecast;
@@ -40,7 +39,7 @@ pub enum Input {
 
 /// What this coordinator is doing. A stage owns its data.
 #[derive(Clone, Debug)]
-enum Role {
+pub(crate) enum Role {
     Following,
     Proposing(Box<Proposal>, Option<Incident>),
     Failing(Box<Attempt>),
@@ -50,22 +49,22 @@ enum Role {
 /// The decisions of one coordinator about one cluster.
 #[derive(Debug)]
 pub struct Coordinator {
-    settings: Settings,
-    random: Random,
-    view: View,
-    role: Role,
-    outbox: Outbox,
-    verdicts: Verdicts,
-    beat_at: Moment,
-    counter: u64,
-    unled_since: Option<Moment>,
-    retry_at: Moment,
+    pub(crate) settings: Settings,
+    pub(crate) random: Random,
+    pub(crate) view: View,
+    pub(crate) role: Role,
+    pub(crate) outbox: Outbox,
+    pub(crate) verdicts: Verdicts,
+    pub(crate) beat_at: Moment,
+    pub(crate) counter: u64,
+    pub(crate) unled_since: Option<Moment>,
+    pub(crate) retry_at: Moment,
     /// The failover under way over several ballots: when it began, and whether the tail was given up.
-    incident: Option<(Moment, bool)>,
-    diagnosis: Diagnosis,
-    holds: Vec<String>,
-    told_leader: Option<CoordinatorId>,
-    excluded: BTreeMap<NodeId, Moment>,
+    pub(crate) incident: Option<(Moment, bool)>,
+    pub(crate) diagnosis: Diagnosis,
+    pub(crate) holds: Vec<String>,
+    pub(crate) told_leader: Option<CoordinatorId>,
+    pub(crate) excluded: BTreeMap<NodeId, Moment>,
 }
 
 /// A winner that did not open is passed over for so long.
@@ -144,7 +143,7 @@ impl Coordinator {
     }
 
     /// The ballot that this coordinator owns, unless it is blind.
-    fn ballot(&self) -> Option<&Ballot> {
+    pub(crate) fn ballot(&self) -> Option<&Ballot> {
         match &self.role {
             Role::Following => None,
             Role::Proposing(proposal, _) => Some(proposal.ballot()),
@@ -154,7 +153,7 @@ impl Coordinator {
     }
 
     /// The record to go by: the highest accepted that anybody reported, or this leader's own.
-    fn record(&self) -> Option<Record> {
+    pub(crate) fn record(&self) -> Option<Record> {
         let heard = self.view.highest_accepted();
         match &self.role {
             Role::Leading(leading) if heard.is_none_or(|heard| heard.ballot <= *leading.ballot()) => {
@@ -176,25 +175,6 @@ impl Coordinator {
             }
         }
         self.tell_leader(now);
-    }
-
-    fn diagnose(&mut self, record: Option<&Record>, now: Moment) {
-        let mut diagnosis = diagnose(&self.settings, &self.view, record, self.ballot(), now);
-        if let Diagnosis::PrimaryHostLost { primary, .. } = &diagnosis
-            && !self.verdicts.greeted().is_empty()
-        {
-            let still_heard_by = self.verdicts.greeted().clone();
-            diagnosis = Diagnosis::PrimaryUnseen { primary: primary.clone(), still_heard_by };
-        }
-        if matches!(diagnosis, Diagnosis::Healthy | Diagnosis::ReplicaStray { .. } | Diagnosis::GroupTooSmall { .. })
-            && let Some((node, extras)) = self.quarantine().into_iter().next()
-        {
-            diagnosis = Diagnosis::ErrantTransactions { node, extras };
-        }
-        if std::mem::discriminant(&diagnosis) != std::mem::discriminant(&self.diagnosis) {
-            self.outbox.tell(EventBody::Diagnosis { diagnosis: diagnosis.clone(), sentence: sentence(&diagnosis) });
-        }
-        self.diagnosis = diagnosis;
     }
 
     /// One transition; true if another may follow at once.
@@ -375,68 +355,5 @@ impl Coordinator {
         self.retry_at = now + Duration::from_millis(20 + self.random.next() % 180);
         self.unled_since = None;
         false
-    }
-
-    fn hold(&mut self, reasons: Vec<String>) {
-        if self.holds != reasons {
-            self.holds.clone_from(&reasons);
-            self.outbox.tell(EventBody::Hold { reasons });
-        }
-    }
-
-    fn tell_decided(&mut self, ballot: Ballot, record: &Record) {
-        self.outbox.tell(EventBody::Decided { ballot, record: Box::new(record.clone()) });
-    }
-
-    fn tell_leader(&mut self, now: Moment) {
-        let leader = self.leader(now);
-        if leader != self.told_leader {
-            self.told_leader.clone_from(&leader);
-            self.outbox.tell(EventBody::Leader { leader });
-        }
-    }
-
-    fn leader(&self, now: Moment) -> Option<CoordinatorId> {
-        match &self.role {
-            Role::Leading(_) | Role::Failing(_) => Some(self.settings.me.clone()),
-            Role::Proposing(proposal, _) if *proposal.purpose() != Purpose::TakeOver => Some(self.settings.me.clone()),
-            Role::Following | Role::Proposing(..) => {
-                self.view.leader(self.settings.policy.leader_patience, now).map(|(name, _)| name.clone())
-            }
-        }
-    }
-
-    fn quarantine(&self) -> BTreeMap<NodeId, String> {
-        match &self.role {
-            Role::Leading(leading) => leading.quarantine(),
-            Role::Following | Role::Proposing(..) | Role::Failing(_) => BTreeMap::new(),
-        }
-    }
-
-    /// Everything that a viewer needs. The shell fills in the number of the last event.
-    #[must_use]
-    pub fn snapshot(&self, now: Moment) -> tasuki_schemas::event::Snapshot {
-        let record = self.record();
-        let (stage, goal) = match &self.role {
-            Role::Failing(attempt) => (Some(attempt.stage()), attempt.goal().cloned()),
-            Role::Leading(leading) => (leading.stage(), None),
-            Role::Following | Role::Proposing(..) => (None, None),
-        };
-        tasuki_schemas::event::Snapshot {
-            cluster: self.settings.cluster.clone(),
-            coordinator: self.settings.me.clone(),
-            number: 0,
-            leader: self.leader(now),
-            epoch: record.as_ref().map(|record| record.epoch.clone()),
-            record,
-            diagnosis: self.diagnosis.clone(),
-            sentence: sentence(&self.diagnosis),
-            holds: self.holds.clone(),
-            nodes: self.view.nodes(),
-            positions: self.view.positions(),
-            quarantine: self.quarantine(),
-            stage,
-            goal,
-        }
     }
 }

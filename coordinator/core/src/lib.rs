@@ -23,6 +23,7 @@ pub mod view;
 
 mod outbox;
 mod random;
+mod telling;
 mod verdict;
 
 pub use coordinator::{Coordinator, Input};

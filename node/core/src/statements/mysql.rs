@@ -29,7 +29,8 @@ pub(super) fn counters() -> String {
 }
 
 pub(super) fn position() -> String {
-    "SELECT @@global.gtid_executed AS executed; SHOW REPLICA STATUS; SHOW BINARY LOG STATUS".to_owned()
+    // The last of the binary logs tells the end under every version; its own status statement was renamed in 8.2.
+    "SELECT @@global.gtid_executed AS executed; SHOW REPLICA STATUS; SHOW BINARY LOGS".to_owned()
 }
 
 pub(super) fn stop_receiver() -> String {

@@ -1,0 +1,98 @@
+//! What a coordinator tells: the diagnosis, who leads, why nothing is done, and the snapshot.
+
+use std::collections::BTreeMap;
+
+use tasuki_schemas::ballot::Ballot;
+use tasuki_schemas::event::{Diagnosis, EventBody, Snapshot};
+use tasuki_schemas::id::{CoordinatorId, NodeId};
+use tasuki_schemas::moment::Moment;
+use tasuki_schemas::record::Record;
+
+use crate::coordinator::{Coordinator, Role};
+use crate::diagnose::diagnose;
+use crate::propose::Purpose;
+use crate::sentence::sentence;
+
+impl Coordinator {
+    pub(crate) fn diagnose(&mut self, record: Option<&Record>, now: Moment) {
+        let mut diagnosis = diagnose(&self.settings, &self.view, record, self.ballot(), now);
+        if let Diagnosis::PrimaryHostLost { primary, .. } = &diagnosis
+            && !self.verdicts.greeted().is_empty()
+        {
+            let still_heard_by = self.verdicts.greeted().clone();
+            diagnosis = Diagnosis::PrimaryUnseen { primary: primary.clone(), still_heard_by };
+        }
+        if matches!(diagnosis, Diagnosis::Healthy | Diagnosis::ReplicaStray { .. } | Diagnosis::GroupTooSmall { .. })
+            && let Some((node, extras)) = self.quarantine().into_iter().next()
+        {
+            diagnosis = Diagnosis::ErrantTransactions { node, extras };
+        }
+        if std::mem::discriminant(&diagnosis) != std::mem::discriminant(&self.diagnosis) {
+            self.outbox.tell(EventBody::Diagnosis { diagnosis: diagnosis.clone(), sentence: sentence(&diagnosis) });
+        }
+        self.diagnosis = diagnosis;
+    }
+
+    pub(crate) fn hold(&mut self, reasons: Vec<String>) {
+        if self.holds != reasons {
+            self.holds.clone_from(&reasons);
+            self.outbox.tell(EventBody::Hold { reasons });
+        }
+    }
+
+    pub(crate) fn tell_decided(&mut self, ballot: Ballot, record: &Record) {
+        self.outbox.tell(EventBody::Decided { ballot, record: Box::new(record.clone()) });
+    }
+
+    pub(crate) fn tell_leader(&mut self, now: Moment) {
+        let leader = self.leader(now);
+        if leader != self.told_leader {
+            self.told_leader.clone_from(&leader);
+            self.outbox.tell(EventBody::Leader { leader });
+        }
+    }
+
+    fn leader(&self, now: Moment) -> Option<CoordinatorId> {
+        match &self.role {
+            Role::Leading(_) | Role::Failing(_) => Some(self.settings.me.clone()),
+            Role::Proposing(proposal, _) if *proposal.purpose() != Purpose::TakeOver => Some(self.settings.me.clone()),
+            Role::Following | Role::Proposing(..) => {
+                self.view.leader(self.settings.policy.leader_patience, now).map(|(name, _)| name.clone())
+            }
+        }
+    }
+
+    fn quarantine(&self) -> BTreeMap<NodeId, String> {
+        match &self.role {
+            Role::Leading(leading) => leading.quarantine(),
+            Role::Following | Role::Proposing(..) | Role::Failing(_) => BTreeMap::new(),
+        }
+    }
+
+    /// Everything that a viewer needs. The shell fills in the number of the last event.
+    #[must_use]
+    pub fn snapshot(&self, now: Moment) -> Snapshot {
+        let record = self.record();
+        let (stage, goal) = match &self.role {
+            Role::Failing(attempt) => (Some(attempt.stage()), attempt.goal().cloned()),
+            Role::Leading(leading) => (leading.stage(), None),
+            Role::Following | Role::Proposing(..) => (None, None),
+        };
+        Snapshot {
+            cluster: self.settings.cluster.clone(),
+            coordinator: self.settings.me.clone(),
+            number: 0,
+            leader: self.leader(now),
+            epoch: record.as_ref().map(|record| record.epoch.clone()),
+            record,
+            diagnosis: self.diagnosis.clone(),
+            sentence: sentence(&self.diagnosis),
+            holds: self.holds.clone(),
+            nodes: self.view.nodes(),
+            positions: self.view.positions(),
+            quarantine: self.quarantine(),
+            stage,
+            goal,
+        }
+    }
+}
