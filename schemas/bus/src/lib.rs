@@ -38,3 +38,4 @@ pub use bus::{Bus, Carriers};
 pub use config::{BusConfig, BusError, Peer};
 pub use counters::{Counters, Reason};
 pub use inbox::Arrived;
+pub use redis::check_redis_url;

@@ -45,6 +45,14 @@ const BATCH: usize = 16;
 /// How many received messages wait to be verified.
 const BACKLOG: usize = 1024;
 
+/// Whether the URL of a Redis server can be understood. Connects to nothing.
+///
+/// # Errors
+/// What is wrong with it, without the URL: it may hold a password.
+pub fn check_redis_url(url: &str) -> Result<(), String> {
+    url.into_connection_info().map(drop).map_err(|error| error.to_string())
+}
+
 /// One Redis server.
 pub(crate) struct Server {
     /// Host and port, without a secret.

@@ -51,7 +51,7 @@ impl ClusterFile {
             key: key.clone(),
             boot,
             keys: self.keys(),
-            redis_urls: self.redis_urls.clone(),
+            redis_urls: self.redis_urls.iter().map(|url| url.expose().to_owned()).collect(),
             redis_ca: self.redis_ca_file.as_ref().map(read).transpose()?,
             peers: others.map(|(program, role, address)| Peer { program, role, address }).collect(),
             listen,

@@ -52,6 +52,12 @@ impl Findings {
     }
 }
 
+/// A table of a file, with its place; the file as a whole has none.
+pub(crate) struct Section<'t, 'a> {
+    pub(crate) place: Option<Range<usize>>,
+    table: &'t DeTable<'a>,
+}
+
 /// A file being read: collects findings with their lines.
 pub(crate) struct Reader<'a> {
     pub(crate) file: &'a Path,
@@ -81,53 +87,95 @@ impl<'a> Reader<'a> {
         errors.is_empty().then(|| table.into_inner())
     }
 
-    /// Notes every key that is not among `known`.
-    pub(crate) fn only_known(&mut self, table: &DeTable<'a>, known: &[&str]) {
+    /// Takes a table to be read key by key, so that a fault in one does not hide those in others. Every key that is not
+    /// among `known` is noted.
+    fn enter<'t>(&mut self, place: Option<Range<usize>>, table: &'t DeTable<'a>, known: &[&str]) -> Section<'t, 'a> {
         for key in table.keys().filter(|key| !known.contains(&key.get_ref().as_ref())) {
             let name: &str = key.get_ref().as_ref();
             let near = known.iter().min_by_key(|candidate| distance(name, candidate)).copied().unwrap_or_default();
             let hint = if distance(name, near) <= 2 { format!("; is `{near}` meant?") } else { String::new() };
             self.note(Some(key.span()), format!("unknown key `{name}`{hint} (known here: {})", known.join(", ")));
         }
+        Section { place, table }
     }
 
-    /// One key of a table, read by itself, so that a fault in one does not hide those in others.
-    pub(crate) fn section<T: DeserializeOwned>(&mut self, table: &DeTable<'a>, key: &str) -> Option<Spanned<T>> {
-        let value = table.get(key)?;
-        self.value(value)
+    /// The file as a section.
+    pub(crate) fn root<'t>(&mut self, table: &'t DeTable<'a>, known: &[&str]) -> Section<'t, 'a> {
+        self.enter(None, table, known)
     }
 
-    /// A key that must be there.
-    pub(crate) fn needed<T: DeserializeOwned>(&mut self, table: &DeTable<'a>, key: &str) -> Option<Spanned<T>> {
-        if table.get(key).is_none() {
-            self.note(None, format!("`{key}` is missing; add it"));
+    /// A section that may be left out.
+    pub(crate) fn section<'t>(
+        &mut self,
+        outer: &Section<'t, 'a>,
+        key: &str,
+        known: &[&str],
+    ) -> Option<Section<'t, 'a>> {
+        let value = outer.table.get(key)?;
+        let DeValue::Table(table) = value.get_ref() else {
+            self.note(Some(value.span()), format!("`{key}` is no section; write [{key}]"));
+            return None;
+        };
+        Some(self.enter(Some(value.span()), table, known))
+    }
+
+    /// A section that must be there.
+    pub(crate) fn needed_section<'t>(
+        &mut self,
+        outer: &Section<'t, 'a>,
+        key: &str,
+        known: &[&str],
+    ) -> Option<Section<'t, 'a>> {
+        if outer.table.get(key).is_none() {
+            self.note(outer.place.clone(), format!("[{key}] is missing; add it"));
         }
-        self.section(table, key)
+        self.section(outer, key, known)
     }
 
-    /// An array of tables, each read by itself.
-    pub(crate) fn list<T: DeserializeOwned>(&mut self, table: &DeTable<'a>, key: &str) -> Vec<Spanned<T>> {
-        match table.get(key).map(|value| (value.span(), value.get_ref())) {
-            None => Vec::new(),
-            Some((_, DeValue::Array(items))) => items.iter().filter_map(|item| self.value(item)).collect(),
-            Some((place, _)) => {
-                self.note(Some(place), format!("`{key}` is no list; write [[{key}]]"));
-                Vec::new()
+    /// Sections of one name.
+    pub(crate) fn sections<'t>(&mut self, outer: &Section<'t, 'a>, key: &str, known: &[&str]) -> Vec<Section<'t, 'a>> {
+        let Some(value) = outer.table.get(key) else { return Vec::new() };
+        let mut sections = Vec::new();
+        if let DeValue::Array(items) = value.get_ref() {
+            for item in items.iter() {
+                if let DeValue::Table(table) = item.get_ref() {
+                    sections.push(self.enter(Some(item.span()), table, known));
+                }
             }
         }
+        if sections.is_empty() {
+            self.note(Some(value.span()), format!("`{key}` is no list of sections; write [[{key}]]"));
+        }
+        sections
     }
 
-    fn value<T: DeserializeOwned>(&mut self, value: &Spanned<DeValue<'a>>) -> Option<Spanned<T>> {
+    /// A value that may be left out.
+    pub(crate) fn optional<T: DeserializeOwned>(&mut self, section: &Section<'_, 'a>, key: &str) -> Option<Spanned<T>> {
+        let value = section.table.get(key)?;
         match T::deserialize(ValueDeserializer::from(value.clone())) {
             Ok(parsed) => Some(Spanned::new(value.span(), parsed)),
             Err(error) => {
-                self.note(error.span().or_else(|| Some(value.span())), error.message());
+                self.note(Some(value.span()), format!("`{key}`: {}", error.message()));
                 None
             }
         }
     }
 
-    pub(crate) fn finish<T>(self, value: Option<T>) -> Result<T, Findings> {
+    /// A value that must be there.
+    pub(crate) fn needed<T: DeserializeOwned>(&mut self, section: &Section<'_, 'a>, key: &str) -> Option<Spanned<T>> {
+        if section.table.get(key).is_none() {
+            self.note(section.place.clone(), format!("`{key}` is missing here; add it"));
+        }
+        self.optional(section, key)
+    }
+
+    /// The value, or all findings: those of this file first, each file's by line.
+    pub(crate) fn finish<T>(mut self, value: Option<T>) -> Result<T, Findings> {
+        let own = self.file;
+        self.findings.sort_by(|one, other| {
+            let key = |it: &Finding| (it.file != own, it.file.clone(), it.line);
+            key(one).cmp(&key(other))
+        });
         match value {
             Some(value) if self.findings.is_empty() => Ok(value),
             Some(_) | None => Err(Findings(self.findings)),
@@ -148,4 +196,18 @@ fn distance(one: &str, other: &str) -> usize {
         row = next;
     }
     row.last().copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_letter_that_is_wrong_missing_or_too_many_is_one_apart() {
+        assert_eq!(distance("silence_ms", "silence_ms"), 0);
+        for near in ["silense_ms", "silnce_ms", "silencce_ms"] {
+            assert_eq!(distance(near, "silence_ms"), 1, "{near}");
+        }
+        assert_eq!((distance("", "abc"), distance("abc", ""), distance("kitten", "sitting")), (3, 3, 3));
+    }
 }

@@ -7,7 +7,6 @@ mod bus;
 mod cluster;
 mod findings;
 mod local;
-mod raw;
 mod secret;
 
 pub use cluster::{ClusterFile, Coordinator, Policy, Promotion, Replication, Server, Vip, Witness};

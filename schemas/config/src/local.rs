@@ -1,6 +1,7 @@
 //! `node.toml` and `coordinator.toml`: what is local to one machine.
 
 use std::fs;
+use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -10,8 +11,7 @@ use tasuki_schemas::id::{CoordinatorId, NodeId};
 use toml::Spanned;
 
 use crate::cluster::{ClusterFile, read_secret};
-use crate::findings::{Findings, Reader};
-use crate::raw;
+use crate::findings::{Findings, Reader, Section};
 use crate::secret::Secret;
 
 /// How a node cuts its server off.
@@ -111,23 +111,29 @@ impl NodeConfig {
 
     fn read(reader: &mut Reader<'_>) -> Option<Self> {
         let table = reader.table()?;
-        reader.only_known(&table, &["name", "cluster", "key_file", "state_dir", "health", "server"]);
-        let name = reader.needed::<NodeId>(&table, "name");
-        let cluster = reader.needed::<PathBuf>(&table, "cluster");
-        let key = reader.needed::<PathBuf>(&table, "key_file").and_then(|path| key(reader, &path));
-        let state_dir = reader.needed::<PathBuf>(&table, "state_dir");
-        let health = reader.section::<SocketAddr>(&table, "health");
-        let server = reader.section::<raw::LocalServer>(&table, "server").map(|raw| server(reader, raw));
+        let root = reader.root(&table, &["name", "cluster", "key_file", "state_dir", "health", "server"]);
+        let name = reader.needed::<NodeId>(&root, "name");
+        let cluster = reader.needed::<PathBuf>(&root, "cluster");
+        let key = reader.needed::<PathBuf>(&root, "key_file").and_then(|path| key(reader, &path));
+        let state_dir = reader.needed::<PathBuf>(&root, "state_dir");
+        let health = reader.optional::<SocketAddr>(&root, "health");
+        let known = ["socket", "address", "pid_file", "user", "password_file", "cut", "boots_closed"];
+        let server = reader.section(&root, "server", &known).map(|section| server(reader, &section));
         let cluster = cluster.and_then(|path| other(reader, ClusterFile::load(path.get_ref())));
         let (name, cluster, key) = (name?, cluster?, key?);
         let named = cluster.nodes().find(|(node, ..)| *node == name.get_ref()).map(|(.., key)| *key);
         own_key(reader, &name, named, &key, "[[server]] or [[witness]]");
-        if reader.findings.is_empty() && cluster.server(name.get_ref()).is_some() != server.is_some() {
-            let what = format!(
-                "{} has a [server] here but is a [[witness]] in the cluster file, or the other way round",
-                name.get_ref()
-            );
-            reader.note(Some(name.span()), what);
+        let what = match (cluster.server(name.get_ref()), &server) {
+            (Some(_), None) => "is a [[server]] of the cluster file; add its [server] here",
+            (None, Some(_)) if named.is_some() => "is a [[witness]] of the cluster file; remove [server] here",
+            (Some(_) | None, Some(_)) | (None, None) => "",
+        };
+        if !what.is_empty() {
+            reader.note(Some(name.span()), format!("{} {what}", name.get_ref()));
+        }
+        // A replica logs in at its source with it; a witness never needs it.
+        if server.is_some() {
+            other(reader, cluster.replication.password());
         }
         let server = match server {
             Some(server) => Some(server?),
@@ -158,24 +164,26 @@ impl CoordinatorConfig {
 
     fn read(reader: &mut Reader<'_>) -> Option<Self> {
         let table = reader.table()?;
-        reader.only_known(&table, &["name", "clusters", "key_file", "state_dir", "feed"]);
-        let name = reader.needed::<CoordinatorId>(&table, "name");
-        let directory = reader.needed::<PathBuf>(&table, "clusters");
-        let key = reader.needed::<PathBuf>(&table, "key_file").and_then(|path| key(reader, &path));
-        let state_dir = reader.needed::<PathBuf>(&table, "state_dir");
-        let feed = reader.needed::<raw::Feed>(&table, "feed").and_then(|raw| feed(reader, raw.into_inner()));
-        let files = directory.and_then(|directory| files(reader, &directory));
-        let (name, key) = (name?, key?);
-        let mut clusters = Vec::new();
-        for file in files? {
-            let cluster = ClusterFile::load(&file);
-            if let Ok(cluster) = &cluster {
+        let root = reader.root(&table, &["name", "clusters", "key_file", "state_dir", "feed"]);
+        let name = reader.needed::<CoordinatorId>(&root, "name");
+        let directory = reader.needed::<PathBuf>(&root, "clusters");
+        let key = reader.needed::<PathBuf>(&root, "key_file").and_then(|path| key(reader, &path));
+        let state_dir = reader.needed::<PathBuf>(&root, "state_dir");
+        let feed = reader.needed_section(&root, "feed", &["listen", "certificate", "private_key", "token_file"]);
+        let feed = feed.and_then(|section| feed_config(reader, &section));
+        let files = directory.and_then(|directory| files(reader, &directory)).unwrap_or_default();
+        let clusters: Vec<_> = files.iter().map(|file| ClusterFile::load(file)).collect();
+        if let (Some(name), Some(key)) = (&name, &key) {
+            for cluster in clusters.iter().flatten() {
                 let named = cluster.coordinators.iter().find(|it| it.name == *name.get_ref()).map(|it| it.key);
-                own_key(reader, &name, named, &key, &format!("[[coordinator]] of {}", cluster.name));
+                own_key(reader, name, named, key, &format!("[[coordinator]] of {}", cluster.name));
             }
-            clusters.push(cluster);
         }
-        Some(Self { name: name.into_inner(), clusters, key, state_dir: state_dir?.into_inner(), feed: feed? })
+        // Who refuses this file tells what is wrong with the others in the same breath.
+        if !reader.findings.is_empty() {
+            reader.findings.extend(clusters.iter().filter_map(|it| it.as_ref().err()).flat_map(|it| it.0.clone()));
+        }
+        Some(Self { name: name?.into_inner(), clusters, key: key?, state_dir: state_dir?.into_inner(), feed: feed? })
     }
 }
 
@@ -210,18 +218,33 @@ fn own_key<T: std::fmt::Display>(
     }
 }
 
-fn server(reader: &mut Reader<'_>, raw: Spanned<raw::LocalServer>) -> Option<ServerConfig> {
-    let place = raw.span();
-    let raw = raw.into_inner();
-    let password = match &raw.password_file {
+fn server<'a>(reader: &mut Reader<'a>, section: &Section<'_, 'a>) -> Option<ServerConfig> {
+    let user = reader.needed::<String>(section, "user");
+    let password = match reader.optional::<PathBuf>(section, "password_file") {
         Some(path) => {
             read_secret(path.get_ref()).map_err(|findings| reader.note(Some(path.span()), findings.to_string())).ok()
         }
         None => Some(Secret::new(String::new())),
     };
-    let reach = match (raw.socket, raw.address, raw.pid_file) {
-        (Some(socket), None, _) => Some(Reach::Socket(socket)),
-        (None, Some(address), Some(pid_file)) => Some(Reach::Tcp(address.into_inner(), pid_file)),
+    let cut = reader.needed::<Cut>(section, "cut");
+    let boots_closed = reader.optional::<bool>(section, "boots_closed").is_some_and(Spanned::into_inner);
+    Some(ServerConfig {
+        reach: reach(reader, section)?,
+        user: user?.into_inner(),
+        password: password?,
+        cut: cut?.into_inner(),
+        boots_closed,
+    })
+}
+
+fn reach<'a>(reader: &mut Reader<'a>, section: &Section<'_, 'a>) -> Option<Reach> {
+    let before = reader.findings.len();
+    let socket = reader.optional::<PathBuf>(section, "socket");
+    let address = reader.optional::<SocketAddr>(section, "address");
+    let pid_file = reader.optional::<PathBuf>(section, "pid_file");
+    match (socket, address, pid_file) {
+        (Some(socket), None, _) => Some(Reach::Socket(socket.into_inner())),
+        (None, Some(address), Some(pid_file)) => Some(Reach::Tcp(address.into_inner(), pid_file.into_inner())),
         (None, Some(address), None) => {
             reader.note(
                 Some(address.span()),
@@ -230,45 +253,55 @@ fn server(reader: &mut Reader<'_>, raw: Spanned<raw::LocalServer>) -> Option<Ser
             None
         }
         (Some(_), Some(_), _) | (None, None, _) => {
-            reader.note(Some(place), "[server] needs either `socket` or `address`");
+            if reader.findings.len() == before {
+                reader.note(section.place.clone(), "[server] needs either `socket` or `address`");
+            }
             None
         }
-    };
-    Some(ServerConfig {
-        reach: reach?,
-        user: raw.user,
-        password: password?,
-        cut: raw.cut,
-        boots_closed: raw.boots_closed,
+    }
+}
+
+fn feed_config<'a>(reader: &mut Reader<'a>, section: &Section<'_, 'a>) -> Option<FeedConfig> {
+    let listen = reader.needed::<SocketAddr>(section, "listen");
+    let certificate = readable(reader, section, "certificate");
+    let private_key = readable(reader, section, "private_key");
+    let token_file = reader.needed::<PathBuf>(section, "token_file");
+    let tokens = token_file.and_then(|path| tokens(reader, &path));
+    Some(FeedConfig {
+        listen: listen?.into_inner(),
+        certificate: certificate?,
+        private_key: private_key?,
+        tokens: tokens?,
     })
 }
 
-fn feed(reader: &mut Reader<'_>, raw: raw::Feed) -> Option<FeedConfig> {
-    let text = match fs::read_to_string(raw.token_file.get_ref()) {
-        Ok(text) => text,
-        Err(error) => {
-            let path = raw.token_file.get_ref().display().to_string();
-            reader.note(Some(raw.token_file.span()), format!("{path} cannot be read: {error}"));
-            return None;
-        }
-    };
-    let tokens: Vec<Secret> =
-        text.lines().map(str::trim).filter(|line| !line.is_empty()).map(|line| Secret::new(line.to_owned())).collect();
-    if tokens.is_empty() {
-        reader.note(Some(raw.token_file.span()), "the token file is empty; write one token a line");
+/// The path of a file that this program can open.
+fn readable<'a>(reader: &mut Reader<'a>, section: &Section<'_, 'a>, field: &str) -> Option<PathBuf> {
+    let path = reader.needed::<PathBuf>(section, field)?;
+    if let Err(error) = fs::File::open(path.get_ref()) {
+        unreadable(reader, &path, &error);
     }
-    Some(FeedConfig { listen: raw.listen, certificate: raw.certificate, private_key: raw.private_key, tokens })
+    Some(path.into_inner())
+}
+
+fn unreadable(reader: &mut Reader<'_>, path: &Spanned<PathBuf>, error: &io::Error) {
+    let what = format!("{} cannot be read: {error}; check path and permissions", path.get_ref().display());
+    reader.note(Some(path.span()), what);
+}
+
+/// One token a line.
+fn tokens(reader: &mut Reader<'_>, path: &Spanned<PathBuf>) -> Option<Vec<Secret>> {
+    let text = fs::read_to_string(path.get_ref()).map_err(|error| unreadable(reader, path, &error)).ok()?;
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let tokens: Vec<Secret> = lines.map(|line| Secret::new(line.to_owned())).collect();
+    if tokens.is_empty() {
+        reader.note(Some(path.span()), "the token file is empty; write one token a line");
+    }
+    Some(tokens)
 }
 
 fn files(reader: &mut Reader<'_>, directory: &Spanned<PathBuf>) -> Option<Vec<PathBuf>> {
-    let entries = match fs::read_dir(directory.get_ref()) {
-        Ok(entries) => entries,
-        Err(error) => {
-            let path = directory.get_ref().display().to_string();
-            reader.note(Some(directory.span()), format!("{path} cannot be read: {error}"));
-            return None;
-        }
-    };
+    let entries = fs::read_dir(directory.get_ref()).map_err(|error| unreadable(reader, directory, &error)).ok()?;
     let mut files: Vec<PathBuf> = entries
         .filter_map(|entry| entry.ok().map(|entry| entry.path()))
         .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
