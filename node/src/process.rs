@@ -322,6 +322,7 @@ mod tests {
         let watcher = Watcher {
             pid: child.id(),
             start_time: 1,
+            leader: fs::File::open(format!("/proc/{}/stat", child.id())).unwrap(),
             pidfd: Arc::new(pidfd_open(raw, PidfdFlags::NONBLOCK).unwrap()),
             dropped: Arc::default(),
         };
