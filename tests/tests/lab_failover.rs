@@ -1,20 +1,12 @@
 //! Primaries die by kill -9, and writing goes on: nothing lost, nothing doubled, the old primary back as a replica.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stderr, reason = "helpers of tests are tests")]
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tasuki_schemas::gtid::Flavour;
 use tasuki_tests::lab::net::Kind;
 use tasuki_tests::lab::writer::Writers;
 use tasuki_tests::lab::{Cluster, Lab, Options, drill};
-
-/// No gap is longer, on a machine as small as two cores.
-const fn longest_gap(flavour: Flavour) -> Duration {
-    match flavour {
-        Flavour::Mariadb => Duration::from_millis(800),
-        Flavour::Mysql => Duration::from_millis(1500),
-    }
-}
 
 async fn kill_primary(cluster: &mut Cluster) -> (String, Instant) {
     let old = cluster.primary().await.unwrap();
@@ -29,7 +21,7 @@ async fn heal(cluster: &mut Cluster, writers: &Writers, old: &str, fault: Instan
     drill::brought_back(cluster, old).await.unwrap();
     drill::all_there(cluster, &[writers]).await.unwrap();
     eprintln!("{}: {old} to {new}, {gap:?} without an acknowledgement", cluster.flavour);
-    assert!(gap < longest_gap(cluster.flavour), "{gap:?} without an acknowledgement");
+    assert!(gap < drill::crash_limit(cluster.flavour), "{gap:?} without an acknowledgement");
 }
 
 async fn twice(flavour: Flavour) {

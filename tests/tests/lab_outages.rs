@@ -12,14 +12,6 @@ use tasuki_tests::lab::waiting::until;
 use tasuki_tests::lab::writer::{Attempt, Target, Writers};
 use tasuki_tests::lab::{Cluster, Lab, Options, drill, history};
 
-/// The longest gap after a crash. A test asks for correctness on a machine that may be busy; the demo measures.
-const fn crash_limit(flavour: Flavour) -> Duration {
-    match flavour {
-        Flavour::Mariadb => Duration::from_millis(1500),
-        Flavour::Mysql => Duration::from_millis(2500),
-    }
-}
-
 /// Waits for acknowledged writes that began after the fault; they must come within the limit.
 async fn recovered(writers: &Writers, fault: Instant, limit: Duration) {
     until("acknowledged writes after the fault", limit + Duration::from_secs(20), async || {
@@ -123,7 +115,7 @@ async fn lab_the_other_coordinator_finishes_what_a_killed_leader_began() {
         let fault = lab.clusters[0].server_mut(&old).unwrap().kill9().unwrap();
         tokio::time::sleep(Duration::from_millis(pause_ms)).await;
         lab.coordinators[0].kill9().unwrap();
-        recovered(&writers, fault, crash_limit(flavour) + Duration::from_millis(1500)).await;
+        recovered(&writers, fault, drill::crash_limit(flavour) + Duration::from_millis(1500)).await;
         drill::brought_back(&mut lab.clusters[0], &old).await.unwrap();
         nothing_lost(&lab.clusters[0], &writers.log()).await;
     }
@@ -142,7 +134,7 @@ async fn lab_without_redis_writing_goes_on_and_a_crash_is_still_healed() {
         assert!(gap < Duration::from_millis(800), "{gap:?} without a write because Redis was gone");
         let old = lab.clusters[0].primary().await.unwrap();
         let fault = lab.clusters[0].server_mut(&old).unwrap().kill9().unwrap();
-        recovered(&writers, fault, crash_limit(flavour) + Duration::from_secs(1)).await;
+        recovered(&writers, fault, drill::crash_limit(flavour) + Duration::from_secs(1)).await;
         lab.redis[0].start().await.unwrap();
         drill::brought_back(&mut lab.clusters[0], &old).await.unwrap();
         nothing_lost(&lab.clusters[0], &writers.log()).await;
@@ -160,7 +152,7 @@ async fn lab_of_three_redis_servers_any_two_may_die_in_turn() {
         lab.redis[dead].kill9();
         let old = lab.clusters[0].primary().await.unwrap();
         let fault = lab.clusters[0].server_mut(&old).unwrap().kill9().unwrap();
-        recovered(&writers, fault, crash_limit(Flavour::Mariadb)).await;
+        recovered(&writers, fault, drill::crash_limit(Flavour::Mariadb)).await;
         drill::brought_back(&mut lab.clusters[0], &old).await.unwrap();
     }
     nothing_lost(&lab.clusters[0], &writers.log()).await;

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use tasuki_schemas::gtid::Flavour;
 
 use super::cluster::Cluster;
 use super::history;
@@ -20,6 +21,15 @@ const LOOK: Duration = Duration::from_millis(30);
 const BEFORE: Duration = Duration::from_secs(10);
 /// A gap that a fault makes begins within this time.
 const AFTER: Duration = Duration::from_secs(1);
+
+/// The longest gap after a crash. A test asks for correctness on a machine that may be busy; the demo measures.
+#[must_use]
+pub const fn crash_limit(flavour: Flavour) -> Duration {
+    match flavour {
+        Flavour::Mariadb => Duration::from_millis(1500),
+        Flavour::Mysql => Duration::from_millis(2500),
+    }
+}
 
 /// Lets the writers write so many more.
 ///
