@@ -11,7 +11,7 @@ use tasuki_config::{Reach, ServerConfig};
 use tasuki_node_core::statements::Dialect;
 use tasuki_node_core::{Input, ServerReport, ServerRun};
 use tasuki_schemas::gtid::Flavour;
-use tasuki_schemas::observation::{Connection, Facts, Identity, WriteProbe};
+use tasuki_schemas::observation::{Connection, Facts, FailingGate, Identity, WriteProbe};
 use tokio::net::UnixStream;
 use tokio::sync::mpsc::Sender;
 use tokio::sync::watch;
@@ -234,9 +234,23 @@ impl Prober {
             replication: channel.and_then(|channel| facts::replication(channel, quiet_ms)),
             semi_sync: facts::semi_sync(self.flavour, fast, &self.variables, &self.counters),
             write_probe: self.write.borrow().clone(),
-            failing_gates: facts::failing_gates(self.flavour, &self.variables),
+            failing_gates: self.failing_gates(),
             unsupported: facts::unsupported(&self.variables, channels.len()),
         })
+    }
+
+    /// Gates by the server's settings, and the one that no running server shows: how it starts.
+    fn failing_gates(&self) -> Vec<FailingGate> {
+        let mut gates = facts::failing_gates(self.flavour, &self.variables);
+        if !self.config.boots_closed {
+            gates.push(FailingGate {
+                setting: "boots_closed".to_owned(),
+                found: "not stated in node.toml".to_owned(),
+                fix: "the server's options so that it starts read-only and not replicating, then boots_closed = true"
+                    .to_owned(),
+            });
+        }
+        gates
     }
 
     /// Remembers where the binlog's index lies, also for a later run of this node.
