@@ -29,6 +29,13 @@ impl ClusterFile {
         self.bus(ProgramId::from(name), Role::Coordinator, None, key, boot)
     }
 
+    /// The authority of the Redis servers, in PEM.
+    pub(crate) fn redis_ca(&self) -> Result<Option<Vec<u8>>, Findings> {
+        let Some(path) = &self.redis_ca_file else { return Ok(None) };
+        let what = |error| format!("cannot be read: {error}; it is redis.ca_file of cluster {}", self.name);
+        fs::read(path).map(Some).map_err(|error| Findings::one(path, what(error)))
+    }
+
     fn bus(
         &self,
         me: ProgramId,
@@ -40,10 +47,6 @@ impl ClusterFile {
         let nodes = self.nodes().map(|(name, mesh, _)| (ProgramId::from(name), Role::Node, Some(mesh)));
         let coordinators = self.coordinators.iter().map(|it| (ProgramId::from(&it.name), Role::Coordinator, None));
         let others = nodes.chain(coordinators).filter(|(program, ..)| *program != me);
-        let read = |path: &std::path::PathBuf| {
-            let what = |error| format!("cannot be read: {error}; it is redis.ca_file of cluster {}", self.name);
-            fs::read(path).map_err(|error| Findings::one(path, what(error)))
-        };
         Ok(BusConfig {
             role,
             cluster: self.name.clone(),
@@ -52,7 +55,7 @@ impl ClusterFile {
             boot,
             keys: self.keys(),
             redis_urls: self.redis_urls.iter().map(|url| url.expose().to_owned()).collect(),
-            redis_ca: self.redis_ca_file.as_ref().map(read).transpose()?,
+            redis_ca: self.redis_ca()?,
             peers: others.map(|(program, role, address)| Peer { program, role, address }).collect(),
             listen,
             me,

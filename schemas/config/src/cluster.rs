@@ -155,7 +155,8 @@ impl ClusterFile {
     pub fn load(path: &Path) -> Result<Self, Findings> {
         let text = fs::read_to_string(path)
             .map_err(|error| Findings::one(path, format!("cannot be read: {error}; check the path")))?;
-        Self::parse(path, &text)
+        let file = Self::parse(path, &text)?;
+        file.redis_ca().map(|_| file)
     }
 
     /// Reads a text; `path` gives the cluster its name and the findings their place.

@@ -181,6 +181,16 @@ fn a_cluster_files_findings_are_those_of_the_node() {
 }
 
 #[test]
+fn the_authority_of_redis_is_looked_for() {
+    let folder = Folder::new("authority");
+    folder.change("clusters.d/main.toml", "[redis]\n", "[redis]\nca_file = \"/nowhere/ca.crt\"\n");
+    let what =
+        "/nowhere/ca.crt: cannot be read: No such file or directory (os error 2); it is redis.ca_file of cluster main";
+    assert_eq!(folder.node("db1").unwrap_err(), what);
+    assert_eq!(folder.coordinator("co1").unwrap().clusters[0].as_ref().unwrap_err().to_string(), what);
+}
+
+#[test]
 fn a_broken_cluster_does_not_stop_the_others() {
     let folder = Folder::new("several");
     fs::write(folder.path("clusters.d/broken.toml"), "flavour = 3\n").unwrap();
