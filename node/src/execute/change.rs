@@ -15,6 +15,9 @@ use crate::server::Session;
 const APPLY: Duration = Duration::from_secs(20);
 /// A receiver that was started must be connected within this.
 const CONNECT: Duration = Duration::from_secs(3);
+/// One that is not connected by then is started anew: its first try may have met the source while that was opening,
+/// and the server's own pause before the next one is a second at least.
+const TRY: Duration = Duration::from_millis(400);
 
 pub(super) async fn follow(
     hands: &Hands,
@@ -23,13 +26,25 @@ pub(super) async fn follow(
     semi_sync: bool,
 ) -> Result<Holdings, Failed> {
     point(hands, session, source, semi_sync).await?;
-    if !until_receiver(hands, session, CONNECT, |state| state == Thread::Running).await? {
-        let error = channel(hands, session).await?.map(|channel| channel.error).unwrap_or_default();
-        return Err(Failed::Other(format!("the receiver does not connect to {source}: {error}")));
-    }
+    connect(hands, session, source).await?;
     // A server that was fenced may be read again, now that it is closed to writes and follows.
     hands.cut.lock().await.open_clients().await?;
     holdings(hands, session).await
+}
+
+/// Waits until the receiver is connected, and helps it on.
+async fn connect(hands: &Hands, session: &mut Session, source: SocketAddr) -> Result<(), Failed> {
+    let began = Instant::now();
+    while !until_receiver(hands, session, TRY, |state| state == Thread::Running).await? {
+        let error = channel(hands, session).await?.map(|channel| channel.error).unwrap_or_default();
+        if began.elapsed() > CONNECT {
+            return Err(Failed::Other(format!("the receiver does not connect to {source}: {error}")));
+        }
+        tracing::warn!(%source, error, "the receiver is started anew");
+        let sql = format!("{}; {}", hands.dialect.stop_receiver(), hands.dialect.start_receiver());
+        session.run(&sql, SLOW).await?;
+    }
+    Ok(())
 }
 
 /// Points the replica at a source and starts it. Idempotent.
