@@ -119,7 +119,13 @@ impl Prober {
             }
             let pause = if answering { EVERY } else { SOON };
             tokio::select! {
-                next = asked.recv() => if next.is_none() { return },
+                next = asked.recv() => {
+                    if next.is_none() {
+                        return;
+                    }
+                    // Something was done to the server: its settings are no longer what they were.
+                    self.settings_at = None;
+                }
                 () = tokio::time::sleep(pause) => {}
             }
         }

@@ -96,26 +96,30 @@ async fn point(hands: &Hands, session: &mut Session, source: SocketAddr, semi_sy
     Ok(())
 }
 
-/// Switches acknowledging on; it takes effect with the receiver's next connection.
+/// Switches acknowledging on; it takes effect with the receiver's next connection. One that acknowledges already is left
+/// alone: a new connection would stop the primary's commits for its time.
 pub(super) async fn join(hands: &Hands, session: &mut Session) -> Result<Holdings, Failed> {
     let dialect = hands.dialect;
-    let sql = format!("{}; {}; {}", dialect.acknowledge(true), dialect.stop_receiver(), dialect.start_receiver());
-    session.run(&sql, SLOW).await?;
+    if !acknowledges(hands, session).await? {
+        let sql = format!("{}; {}; {}", dialect.acknowledge(true), dialect.stop_receiver(), dialect.start_receiver());
+        session.run(&sql, SLOW).await?;
+    }
     let began = Instant::now();
-    loop {
-        let tables = session.tables(&dialect.counters(), QUICK).await?;
-        let counters = tables.first().map(crate::facts::settings).unwrap_or_default();
-        let joined = ["rpl_semi_sync_slave_status", "rpl_semi_sync_replica_status"]
-            .iter()
-            .any(|name| counters.get(*name).is_some_and(|value| value == "ON"));
-        if joined {
-            return holdings(hands, session).await;
-        }
+    while !acknowledges(hands, session).await? {
         if began.elapsed() > CONNECT {
             return Err(Failed::Other("the replica does not acknowledge although it was told to".to_owned()));
         }
         tokio::time::sleep(SOON).await;
     }
+    holdings(hands, session).await
+}
+
+/// Whether the receiver's present connection is one that acknowledges.
+async fn acknowledges(hands: &Hands, session: &mut Session) -> Result<bool, Failed> {
+    let tables = session.tables(&hands.dialect.counters(), QUICK).await?;
+    let counters = tables.first().map(crate::facts::settings).unwrap_or_default();
+    let names = ["rpl_semi_sync_slave_status", "rpl_semi_sync_replica_status"];
+    Ok(names.iter().any(|name| counters.get(*name).is_some_and(|value| value == "ON")))
 }
 
 /// Receives from a living server what is missing for the goal, then stops receiving again.
