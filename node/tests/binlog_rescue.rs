@@ -301,8 +301,8 @@ fn limited(lab: &Lab, have: &GtidSet) {
     assert!(part.note.contains("3000"), "{}", part.note);
     assert!(!part.transactions.is_empty() && part.transactions.len() < whole.transactions.len());
     assert!(whole.transactions.starts_with(&part.transactions));
-    let one = missing(&lab.source.index(), lab.flavour, have, 1).unwrap();
-    assert_eq!((one.transactions.len(), one.complete), (1, false));
+    let none = missing(&lab.source.index(), lab.flavour, have, 1).unwrap();
+    assert_eq!((none.transactions.len(), none.complete), (0, false));
     let purged = Path::new("/nonexistent/bin.index");
     let error = missing(purged, lab.flavour, have, 1).unwrap_err();
     assert!(error.to_string().contains("/nonexistent/bin.index"), "{error}");

@@ -143,9 +143,19 @@ impl Leading {
                 }
                 match self.outcome(view, &primary, OrderName::Barrier) {
                     Some(Outcome::Done { .. }) => Next::Propose(Purpose::Open),
-                    Some(Outcome::Running { .. } | Outcome::Failed { .. }) | None => Next::Stay,
+                    // It is open, and only forward leads from here: the promotion is repeated, which finds most done.
+                    Some(Outcome::Failed { .. }) => {
+                        self.renew(&primary, OrderName::Promote, now);
+                        Next::Stay
+                    }
+                    Some(Outcome::Running { .. }) | None => Next::Stay,
                 }
             }
+            Some(Outcome::Failed { .. }) if self.told_open => {
+                self.renew(&primary, OrderName::Promote, now);
+                Next::Stay
+            }
+            Some(Outcome::Running { .. }) | None if self.told_open => Next::Stay,
             Some(Outcome::Failed { reason }) => Next::GiveUp(primary, reason),
             Some(Outcome::Running { .. }) | None if now.since(self.since) > settings.policy.stage_patience => {
                 Next::GiveUp(primary, "it did not open in time".to_owned())

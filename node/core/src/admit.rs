@@ -71,7 +71,15 @@ impl Node {
             Some(address) => Step::Looking(self.execute(Effect::Look { address })),
             None => Step::Clearing,
         };
-        self.pending = Some(Pending { from: from.clone(), ballot, what: What::Promise { kind, evidence }, step });
+        self.overtake(Pending { from: from.clone(), ballot, what: What::Promise { kind, evidence }, step });
+    }
+
+    /// Something newer is owed. A duty under way goes on to its end, which is waited for.
+    fn overtake(&mut self, newer: Pending) {
+        if let Some(Pending { ballot, step: Step::OnDuty { effect: Some(effect), .. }, .. }) = self.pending.take() {
+            self.overtaken = Some((effect, ballot));
+        }
+        self.pending = Some(newer);
         self.advance_pending();
     }
 
@@ -107,16 +115,13 @@ impl Node {
             }
             return;
         }
-        if self
-            .pending
-            .as_ref()
-            .is_some_and(|pending| pending.ballot > ballot || matches!(pending.what, What::Accept { .. }))
-        {
+        let newer = |pending: &Pending| {
+            pending.ballot > ballot || pending.ballot == ballot && matches!(pending.what, What::Accept { .. })
+        };
+        if self.pending.as_ref().is_some_and(newer) {
             return;
         }
-        self.pending =
-            Some(Pending { from: from.clone(), ballot, what: What::Accept { record }, step: Step::Clearing });
-        self.advance_pending();
+        self.overtake(Pending { from: from.clone(), ballot, what: What::Accept { record }, step: Step::Clearing });
     }
 
     fn answer_accepted(&mut self, from: &CoordinatorId, ballot: &Ballot) {
@@ -144,9 +149,11 @@ impl Node {
         }
     }
 
-    /// Ends every effect of lower ballots; true once none is left.
+    /// Ends every effect of lower ballots; true once none is left and the server was looked at: one that never was is
+    /// not known to be gone.
     fn is_clear(&mut self, ballot: &Ballot) -> bool {
-        if self.closing.is_some() {
+        let unseen = self.settings.has_server() && self.server.report.is_none();
+        if self.closing.is_some() || self.overtaken.is_some() || unseen {
             return false;
         }
         let Some(act) = &mut self.act else { return true };
@@ -196,7 +203,7 @@ impl Node {
     /// Accepting a record of a new epoch first finishes what a failover promise at its ballot would have demanded.
     fn owes_duty(&self, ballot: &Ballot, record: &Record) -> bool {
         let born = self.memory.accepted.is_none();
-        let done = self.memory.failover.as_ref() == Some(ballot);
+        let done = self.on_duty_done.as_ref() == Some(ballot);
         let same = self.record().is_some_and(|accepted| accepted.epoch == record.epoch);
         !born && !done && !same && record.mode == Mode::Armed && self.server.run().is_some()
     }
@@ -245,6 +252,7 @@ impl Node {
 
     pub(crate) fn pending_ended(&mut self, id: EffectId, ended: Ended) {
         let Some(mut pending) = self.pending.take_if(|pending| pending.waits_for(id)) else { return };
+        self.closed(&ended);
         match &mut pending.step {
             Step::Looking(_) => {
                 if ended == Ended::Looked(Look::Greeted) {
@@ -264,6 +272,14 @@ impl Node {
                     Ended::Cancelled => (Duty::Failed { reason: "cancelled".to_owned() }, None),
                     Ended::Looked(_) => (Duty::Failed { reason: "a look is no duty".to_owned() }, None),
                 };
+                if matches!(done, Duty::Failed { .. }) {
+                    if matches!(pending.what, What::Accept { .. }) {
+                        // Still owed. The record is offered again, and with it the duty.
+                        return;
+                    }
+                } else {
+                    self.on_duty_done = Some(pending.ballot.clone());
+                }
                 (*duty, *holdings) = (Some(done), held);
                 if durable.is_none() {
                     let kept = self.keep(&pending.what, &pending.ballot);

@@ -131,8 +131,11 @@ pub enum Effect {
         /// Acknowledge what is received: the record's group has this node.
         semi_sync: bool,
     },
-    /// Switch the semi-sync replica side on and reconnect.
-    JoinGroup,
+    /// Switch the semi-sync replica side on and reconnect. Fails on a replica of anybody else.
+    JoinGroup {
+        /// The primary.
+        source: SocketAddr,
+    },
     /// Replicate from a living server until the goal is received, then stop receiving.
     Replicate {
         /// Whom from.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use tasuki_schemas::answer::{Answers, Look, ProbeAnswer, Refusal};
 use tasuki_schemas::ballot::Ballot;
 use tasuki_schemas::command::Request;
-use tasuki_schemas::id::{CoordinatorId, Nonce, ProgramId};
+use tasuki_schemas::id::{CoordinatorId, NodeId, Nonce, ProgramId};
 use tasuki_schemas::message::Message;
 use tasuki_schemas::moment::Moment;
 use tasuki_schemas::observation::{Facts, Process};
@@ -57,7 +57,13 @@ pub struct Node {
     pub(crate) act: Option<Act>,
     /// A fence that nobody ordered: a server that must not be writable is closed.
     pub(crate) closing: Option<EffectId>,
+    /// A duty whose promise was overtaken by something newer: it ends before anything else begins.
+    pub(crate) overtaken: Option<(EffectId, Ballot)>,
+    /// The newest ballot whose failover duty was seen done by this process.
+    pub(crate) on_duty_done: Option<Ballot>,
     pub(crate) looks: BTreeMap<EffectId, (CoordinatorId, Nonce)>,
+    /// Whose question the tail is being read for: one reading at a time.
+    delivering: Option<NodeId>,
     pub(crate) serving: bool,
     pub(crate) dirty: bool,
     pub(crate) outputs: Vec<Output>,
@@ -80,7 +86,10 @@ impl Node {
             pending: None,
             act: None,
             closing: None,
+            overtaken: None,
+            on_duty_done: None,
             looks: BTreeMap::new(),
+            delivering: None,
             serving: false,
             dirty: true,
             outputs: Vec::new(),
@@ -100,12 +109,16 @@ impl Node {
             }
             Input::Fetched { from, fetch } => {
                 let lawful = self.memory.promised.as_ref() == Some(&fetch.ballot);
-                if lawful && self.server.process() == Process::Exited {
+                if lawful && self.server.process() == Process::Exited && self.delivering.is_none() {
+                    self.delivering = Some(from.clone());
                     self.outputs.push(Output::Deliver { to: from, ballot: fetch.ballot, have: fetch.have });
                 }
             }
             Input::Delivered(delivery) => self.delivered(delivery),
-            Input::TailRead { to, delivery } => self.send(ProgramId::from(&to), Message::Delivery(delivery)),
+            Input::TailRead { to, delivery } => {
+                self.delivering = None;
+                self.send(ProgramId::from(&to), Message::Delivery(delivery));
+            }
             Input::Probed(report) => self.probed(*report, now),
             Input::Exited(run) => {
                 self.server.exited = Some(run);
@@ -117,8 +130,8 @@ impl Node {
             Input::Ended(id, ended) => self.ended(id, ended, now),
         }
         self.advance_pending();
-        self.advance_act(now);
         self.close_if_unlawful();
+        self.advance_act(now);
         self.show(now);
         std::mem::take(&mut self.outputs)
     }
@@ -203,6 +216,7 @@ impl Node {
     fn ended(&mut self, id: EffectId, ended: Ended, now: Moment) {
         if self.closing == Some(id) {
             self.closing = None;
+            self.closed(&ended);
             self.dirty = true;
             return;
         }
@@ -210,6 +224,13 @@ impl Node {
             let look = if ended == Ended::Looked(Look::Greeted) { Look::Greeted } else { Look::NoGreeting };
             self.answers_of(&from).probe = Some(ProbeAnswer { nonce, look });
             self.dirty = true;
+            return;
+        }
+        if let Some((_, ballot)) = self.overtaken.take_if(|(effect, _)| *effect == id) {
+            self.closed(&ended);
+            if matches!(ended, Ended::Done(_) | Ended::Gone(_)) {
+                self.on_duty_done = self.on_duty_done.take().max(Some(ballot));
+            }
             return;
         }
         if self.pending.as_ref().is_some_and(|pending| pending.waits_for(id)) {
@@ -223,12 +244,23 @@ impl Node {
     fn close_if_unlawful(&mut self) {
         let writable = self.server.facts().is_some_and(|facts| facts.writable) && self.server.run().is_some();
         let opening = self.act.as_ref().is_some_and(Act::is_promotion);
-        if !self.is_armed() || !writable || opening || self.closing.is_some() || self.pending.is_some() {
+        let busy = self.closing.is_some() || self.pending.is_some() || self.overtaken.is_some();
+        if !self.is_armed() || !writable || opening || busy {
             return;
         }
         let lawful = self.is_primary() && self.memory.opened == self.server.run();
         if !lawful {
             self.closing = Some(self.execute(Effect::Fence));
+        }
+    }
+
+    /// Every effect that ends well leaves the server closed, but for a promotion: facts from before it are no reason to
+    /// close it again.
+    pub(crate) fn closed(&mut self, ended: &Ended) {
+        if let Some(facts) = self.server.report.as_mut().and_then(|report| report.facts.as_mut())
+            && matches!(ended, Ended::Done(_) | Ended::Gone(_))
+        {
+            facts.writable = false;
         }
     }
 
@@ -259,13 +291,17 @@ impl Node {
     }
 
     pub(crate) fn refuse(&mut self, from: &CoordinatorId, ballot: &Ballot, refusal: Refusal) {
+        self.dirty = true;
         let answers = self.answers_of(from);
+        if answers.ballot.as_ref() > Some(ballot) {
+            // A late request: its sender went on to a higher ballot, whose answers must not be lost over it.
+            return;
+        }
         if answers.ballot.as_ref() != Some(ballot) {
             let probe = answers.probe.take();
             *answers = Answers { ballot: Some(ballot.clone()), probe, ..Answers::none() };
         }
         answers.refusal = Some(refusal);
-        self.dirty = true;
     }
 
     pub(crate) fn read_position(&mut self) {

@@ -94,7 +94,8 @@ impl Node {
             self.dirty = true;
             return;
         }
-        if self.act.is_some() || self.pending.is_some() || self.closing.is_some() {
+        let busy = self.closing.is_some() || self.overtaken.is_some();
+        if self.act.is_some() || self.pending.is_some() || busy {
             return;
         }
         if let Some(record) = carried(&order) {
@@ -127,6 +128,11 @@ impl Node {
         if let Some(promised) = self.memory.promised.clone().filter(|promised| promised > ballot) {
             return Some(Refusal::Promised { promised });
         }
+        let at_ballot = self.memory.accepted.as_ref().filter(|accepted| accepted.ballot == *ballot);
+        if at_ballot.zip(carried(order)).is_some_and(|(accepted, record)| accepted.record != *record) {
+            let reason = "this ballot carries another record already".to_owned();
+            return Some(Refusal::Unlawful { reason });
+        }
         let record = carried(order).or_else(|| self.record());
         if record.is_none_or(|record| record.mode == Mode::Observe) {
             return Some(Refusal::Observed);
@@ -156,6 +162,7 @@ impl Node {
         let Some(mut act) = self.act.take() else { return };
         if let State::Durable { sequence, order } = &act.state
             && *sequence <= self.durable
+            && self.closing.is_none()
         {
             let order = order.clone();
             act.state = self.begin_act(&act, *order);
@@ -194,7 +201,7 @@ impl Node {
                     record.group().is_some_and(|group| group.acks > 0 && group.members.contains(&self.settings.me));
                 Effect::Follow { source: self.address(&record.primary), semi_sync }
             }
-            Order::JoinGroup { .. } => Effect::JoinGroup,
+            Order::JoinGroup { record } => Effect::JoinGroup { source: self.address(&record.primary) },
         };
         State::Running { id: self.execute(effect), opened: false }
     }

@@ -1,178 +1,19 @@
 //! What a node owes before it answers, and what it never does.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+mod stage;
 
-use tasuki_node_core::{
-    Effect, EffectId, Ended, Input, Memory, Node, Output, Progress, ServerReport, ServerRun, Settings,
-};
-use tasuki_schemas::answer::{Answers, Duty, Holdings, Look, Outcome, Refusal};
-use tasuki_schemas::ballot::{Ballot, Epoch};
+use std::collections::{BTreeMap, BTreeSet};
+
+use stage::{RUN, Stage, ballot, co, db, holdings, record, remembered, set};
+use tasuki_node_core::{Effect, Ended, Input, Memory, Output, Progress, ServerRun};
+use tasuki_schemas::answer::{Duty, Look, Outcome, Refusal};
+use tasuki_schemas::ballot::Ballot;
 use tasuki_schemas::command::{Fetch, Heartbeat, Kind, Order, OrderName, Request};
 use tasuki_schemas::event::Diagnosis;
-use tasuki_schemas::gtid::{Flavour, GtidSet, Origin};
-use tasuki_schemas::id::{BootId, CoordinatorId, Incarnation, NodeId, Nonce};
-use tasuki_schemas::moment::Moment;
-use tasuki_schemas::observation::{Connection, CutStrength, Facts, Observation, Process, Received, SemiSync};
-use tasuki_schemas::record::{Accepted, Mode, Record, Reign, WriteGroup};
-
-const RUN: ServerRun = ServerRun { pid: 7, started: 100 };
-
-fn co(name: &str) -> CoordinatorId {
-    name.parse().unwrap()
-}
-
-fn db(name: &str) -> NodeId {
-    name.parse().unwrap()
-}
-
-fn ballot(counter: u64) -> Ballot {
-    Ballot { counter, coordinator: co("co1"), boot: BootId(1) }
-}
-
-fn set(text: &str) -> GtidSet {
-    GtidSet::parse(Flavour::Mariadb, text).unwrap()
-}
-
-fn holdings(text: &str) -> Holdings {
-    Holdings { executed: set(text), received: Received::Known { set: set(text) } }
-}
-
-fn record(epoch: u64, primary: &str, mode: Mode) -> Record {
-    let members: BTreeSet<NodeId> = ["db1", "db2", "db3"].map(db).into();
-    Record {
-        epoch: Epoch(ballot(epoch)),
-        primary: db(primary),
-        opened: true,
-        groups: vec![WriteGroup { primary: db(primary), members, acks: 1 }],
-        reigns: vec![Reign {
-            epoch: Epoch(ballot(epoch)),
-            node: db(primary),
-            origin: Origin::Mariadb(1),
-            set_before: set(""),
-        }],
-        voters: [("db1", 1), ("db2", 2), ("db3", 3)].map(|(name, number)| (db(name), Incarnation(number))).into(),
-        mode,
-    }
-}
-
-/// A node with everything it put out.
-struct Stage {
-    node: Node,
-    now: u64,
-    outputs: Vec<Output>,
-    memory: Memory,
-}
-
-impl Stage {
-    fn of(name: &str, memory: Memory) -> Self {
-        let servers = [("db1", 1), ("db2", 2), ("db3", 3)];
-        let settings = Settings {
-            me: db(name),
-            flavour: Flavour::Mariadb,
-            servers: servers.map(|(name, host)| (db(name), format!("10.0.0.{host}:3306").parse().unwrap())).into(),
-            cut: CutStrength::Kernel,
-            heartbeat: Duration::from_millis(200),
-            position_every: Duration::from_secs(1),
-        };
-        Self { node: Node::new(settings, memory.clone()), now: 0, outputs: Vec::new(), memory }
-    }
-
-    /// A replica of db1 that accepted the first record.
-    fn replica(mode: Mode) -> Self {
-        let mut stage = Self::of("db2", remembered(mode));
-        stage.probe(false);
-        stage
-    }
-
-    /// The primary of the first record, opened in this very run.
-    fn primary() -> Self {
-        let mut stage = Self::of("db1", Memory { opened: Some(RUN), ..remembered(Mode::Armed) });
-        stage.probe(true);
-        stage
-    }
-
-    fn hand(&mut self, input: Input) -> &mut Self {
-        self.now += 1;
-        let outputs = self.node.handle(input, Moment::from_nanos(self.now * 1_000_000));
-        for output in &outputs {
-            if let Output::Persist(memory) = output {
-                self.memory = (**memory).clone();
-            }
-        }
-        self.outputs.extend(outputs);
-        self
-    }
-
-    fn ask(&mut self, request: Request) -> &mut Self {
-        self.hand(Input::Asked { from: co("co1"), same_configuration: true, request })
-    }
-
-    fn prepare(&mut self, counter: u64, kind: Kind) -> &mut Self {
-        let evidence = (kind == Kind::Failover).then(|| Diagnosis::PrimaryCrashed { primary: db("db1") });
-        self.ask(Request::Prepare { ballot: ballot(counter), kind, evidence })
-    }
-
-    fn order(&mut self, counter: u64, number: u64, order: Order) -> &mut Self {
-        self.ask(Request::Order { ballot: ballot(counter), number, order: Box::new(order) })
-    }
-
-    fn probe(&mut self, writable: bool) -> &mut Self {
-        let facts = Facts {
-            writable,
-            replication: None,
-            semi_sync: SemiSync::default(),
-            write_probe: None,
-            failing_gates: Vec::new(),
-            unsupported: None,
-        };
-        let report =
-            ServerReport { run: Some(RUN), connection: Connection::Answering, identity: None, facts: Some(facts) };
-        self.hand(Input::Probed(Box::new(report)))
-    }
-
-    fn persisted(&mut self) -> &mut Self {
-        let sequence = self.memory.sequence;
-        self.hand(Input::Persisted(sequence))
-    }
-
-    /// The newest effect begun.
-    fn effect(&self) -> Option<(EffectId, Effect)> {
-        let begun = |output: &Output| {
-            if let Output::Execute(id, effect) = output { Some((*id, effect.clone())) } else { None }
-        };
-        self.outputs.iter().rev().find_map(begun)
-    }
-
-    fn end(&mut self, ended: Ended) -> &mut Self {
-        let (id, _) = self.effect().unwrap();
-        self.hand(Input::Ended(id, ended))
-    }
-
-    fn effects(&self) -> usize {
-        self.outputs.iter().filter(|output| matches!(output, Output::Execute(..))).count()
-    }
-
-    fn observation(&self) -> Observation {
-        self.node.observation(Moment::from_nanos(self.now * 1_000_000))
-    }
-
-    fn answers(&self) -> Answers {
-        self.observation().answers.get(&co("co1")).cloned().unwrap_or(Answers::none())
-    }
-
-    fn promised(&self) -> bool {
-        self.answers().promise.is_some()
-    }
-}
-
-fn remembered(mode: Mode) -> Memory {
-    let mut memory = Memory::new(Incarnation(2));
-    memory.promised = Some(ballot(1));
-    memory.accepted = Some(Accepted { ballot: ballot(1), record: record(1, "db1", mode) });
-    memory
-}
+use tasuki_schemas::id::{BootId, Incarnation, Nonce};
+use tasuki_schemas::observation::Process;
+use tasuki_schemas::record::Mode;
 
 #[test]
 fn a_vote_is_published_only_when_it_is_durable() {
@@ -211,8 +52,8 @@ fn a_failover_promise_waits_for_its_duty_and_for_the_disk() {
 fn a_lower_ballot_is_refused_also_after_a_restart() {
     let mut stage = Stage::replica(Mode::Armed);
     stage.prepare(5, Kind::Vote).persisted();
-    stage.prepare(4, Kind::Vote);
-    assert_eq!(stage.answers().refusal, Some(Refusal::Promised { promised: ballot(5) }));
+    stage.prepare(4, Kind::Vote).persisted();
+    assert_eq!(stage.memory.promised, Some(ballot(5)));
     let mut restarted = Stage::of("db2", stage.memory.clone());
     restarted.probe(false).prepare(4, Kind::Vote);
     assert_eq!(restarted.answers().refusal, Some(Refusal::Promised { promised: ballot(5) }));

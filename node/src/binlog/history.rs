@@ -50,7 +50,7 @@ pub fn executed(index: &Path, flavour: Flavour) -> Result<GtidSet, BinlogError> 
 
 /// The whole transactions of a server that are not in `have`, in commit order. Blocks.
 ///
-/// At most `limit_bytes` of base64 are collected, but one transaction at least.
+/// At most `limit_bytes` of base64 are collected.
 ///
 /// # Errors
 /// [`BinlogError`] names the file and the offset; also if the files that would tell are purged.
@@ -64,9 +64,9 @@ pub fn missing(index: &Path, flavour: Flavour, have: &GtidSet, limit_bytes: usiz
             let Some(events) = whole.events else { continue };
             let size = format.len() + events.iter().map(String::len).sum::<usize>();
             collected += size;
-            if collected > limit_bytes && !missing.transactions.is_empty() {
+            if collected > limit_bytes {
                 missing.complete = false;
-                missing.note = format!("more than {limit_bytes} bytes are missing, from {} on", whole.gtid);
+                missing.note = format!("with {} it is more than the {limit_bytes} bytes that fit", whole.gtid);
                 return Ok(missing);
             }
             let gtid = whole.gtid.to_string();

@@ -98,8 +98,12 @@ async fn point(hands: &Hands, session: &mut Session, source: SocketAddr, semi_sy
 
 /// Switches acknowledging on; it takes effect with the receiver's next connection. One that acknowledges already is left
 /// alone: a new connection would stop the primary's commits for its time.
-pub(super) async fn join(hands: &Hands, session: &mut Session) -> Result<Holdings, Failed> {
+pub(super) async fn join(hands: &Hands, session: &mut Session, source: SocketAddr) -> Result<Holdings, Failed> {
     let dialect = hands.dialect;
+    let follows = channel(hands, session).await?.map(|channel| channel.source);
+    if follows != Some(source.into()) {
+        return Err(Failed::Other(format!("it does not follow {source}, whose group it should join")));
+    }
     if !acknowledges(hands, session).await? {
         let sql = format!("{}; {}; {}", dialect.acknowledge(true), dialect.stop_receiver(), dialect.start_receiver());
         session.run(&sql, SLOW).await?;

@@ -8,7 +8,7 @@ mod steps;
 mod tail;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tasuki_config::{Secret, ServerConfig};
@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cut::Cut;
 use crate::dial;
 use crate::probe::Shared;
-use crate::server::{Session, options};
+use crate::server::{ServerError, Session, options};
 
 pub use tail::deliver;
 
@@ -95,11 +95,16 @@ pub async fn execute(hands: Arc<Hands>, id: EffectId, effect: Effect, cancel: Ca
     let ended = tokio::select! {
         ended = carry_out(&hands, id, effect, &mut session) => ended,
         () = cancel.cancelled() => {
+            let left = connection.load(Ordering::Acquire);
             session.close();
-            end_connection(&hands, &connection).await;
+            end_connection(&hands, left).await;
             Ended::Cancelled
         }
     };
+    if matches!(ended, Ended::Failed(_)) && !session.is_open() {
+        // A statement without an answer may go on in the server.
+        end_connection(&hands, connection.load(Ordering::Acquire)).await;
+    }
     match &ended {
         Ended::Failed(reason) => {
             tracing::warn!(effect = name, reason, took_ms = began.elapsed().as_secs_f64() * 1e3, "an effect failed")
@@ -119,7 +124,7 @@ async fn carry_out(hands: &Hands, id: EffectId, effect: Effect, session: &mut Se
         Effect::ReadFiles { was_primary } => return fence::gone(hands, was_primary).await,
         Effect::StopReceiving { source, drain } => receive::stop(hands, session, source, drain).await,
         Effect::Follow { source, semi_sync } => change::follow(hands, session, source, semi_sync).await,
-        Effect::JoinGroup => change::join(hands, session).await,
+        Effect::JoinGroup { source } => change::join(hands, session, source).await,
         Effect::Replicate { source, goal } => change::replicate(hands, session, source, &goal).await,
         Effect::Apply { transactions } => tail::apply(hands, session, &transactions).await,
         Effect::Promote { epoch, goal, acks, outside } => {
@@ -132,20 +137,36 @@ async fn carry_out(hands: &Hands, id: EffectId, effect: Effect, session: &mut Se
     }
 }
 
-/// Kills a connection and waits until the server no longer shows it. A server that is gone shows nothing.
-async fn end_connection(hands: &Hands, connection: &AtomicU64) {
-    let connection = connection.load(Ordering::Acquire);
-    let mut control = Session::new(options(&hands.config));
-    if connection == 0 || control.run(&hands.dialect.kill(connection), QUICK).await.is_err() && !control.is_open() {
+/// Kills a connection and waits until the server no longer shows it, however long that takes: until then nothing newer
+/// may be promised. A server that is gone shows nothing.
+async fn end_connection(hands: &Hands, connection: u64) {
+    if connection == 0 {
         return;
     }
-    for _ in 0..2000 {
-        match control.row(&hands.dialect.is_connected(connection), QUICK).await {
-            Ok(row) if row.get("n").is_some_and(|n| n != "0") => tokio::time::sleep(Duration::from_millis(1)).await,
-            Ok(_) | Err(_) => return,
+    let began = std::time::Instant::now();
+    let mut control = Session::new(options(&hands.config));
+    loop {
+        let killed = control.run(&hands.dialect.kill(connection), QUICK).await;
+        let shown = match killed {
+            Ok(()) | Err(ServerError::Refused { .. }) => {
+                control.row(&hands.dialect.is_connected(connection), QUICK).await
+            }
+            Err(other) => Err(other),
+        };
+        match shown {
+            Ok(row) if row.get("n").is_some_and(|n| n == "0") => return,
+            Err(ServerError::Closed(_)) => return,
+            Ok(_) | Err(ServerError::Refused { .. } | ServerError::Silent(_) | ServerError::Broken(_)) => {}
+        }
+        let pause = if began.elapsed() < Duration::from_secs(1) { 1 } else { 200 };
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+        if pause > 1 {
+            tracing::warn!(
+                connection,
+                "a killed connection does not go away; nothing newer is promised before it does"
+            );
         }
     }
-    tracing::error!(connection, "a killed connection did not go away");
 }
 
 const fn name(effect: &Effect) -> &'static str {
@@ -155,7 +176,7 @@ const fn name(effect: &Effect) -> &'static str {
         Effect::Fence => "fence",
         Effect::ReadFiles { .. } => "read_files",
         Effect::Follow { .. } => "follow",
-        Effect::JoinGroup => "join_group",
+        Effect::JoinGroup { .. } => "join_group",
         Effect::Replicate { .. } => "replicate",
         Effect::Apply { .. } => "apply",
         Effect::Promote { .. } => "promote",

@@ -10,7 +10,7 @@ use tasuki_schemas::ballot::Epoch;
 use tasuki_schemas::gtid::{Flavour, GtidSet};
 use tasuki_schemas::observation::{Replication, Thread};
 
-use super::steps::{Failed, channel, holdings, position, until_applied};
+use super::steps::{Failed, channel, free_half, holdings, position, until_applied};
 use super::{Hands, SLOW};
 use crate::probe::lock;
 use crate::server::{ServerError, Session};
@@ -39,6 +39,7 @@ pub(super) async fn promote(
     let before = channel(hands, session).await?;
     start_applier(hands, session, before.as_ref(), &reign.goal).await?;
     until_applied(hands, session, Some(&reign.goal), APPLY).await?;
+    free_half(hands, session).await?;
     let stop = match dialect.0 {
         // MariaDB's applier must be at rest before the server opens; MySQL's has nothing left to do.
         Flavour::Mariadb if before.is_some() => format!("{}; ", dialect.stop_replication()),
@@ -51,8 +52,11 @@ pub(super) async fn promote(
     let opened = Progress::Opened { run, holdings: held };
     let _ = hands.inputs.send(Input::Progressed(id, opened)).await;
     barrier(hands, session, &reign.epoch).await?;
-    if before.is_some() {
-        session.run(&dialect.forget_source(), SLOW).await?;
+    if before.is_some()
+        && let Err(error) = session.run(&dialect.forget_source(), SLOW).await
+    {
+        // It does not receive, and a restart does not start it: this is tidiness, and no reason not to have opened.
+        tracing::warn!(%error, "the new primary did not forget its source; run RESET REPLICA ALL on it");
     }
     hands.cut.lock().await.refuse_servers(&BTreeSet::new()).await?;
     holdings(hands, session).await

@@ -1,5 +1,6 @@
 //! Steps that several effects share.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use tasuki_schemas::answer::Holdings;
@@ -49,6 +50,36 @@ pub(crate) async fn arrivals(hands: &Hands, session: &mut Session) -> Result<(Th
     let Some(row) = tables.get(1).and_then(|table| table.first()) else { return Ok((Thread::Stopped, String::new())) };
     let state = facts::replication(row, 0).map_or(Thread::Stopped, |channel| channel.receiver);
     Ok((state, facts::arrival_mark(row, None)))
+}
+
+/// Everything whole was applied and nothing more will come: whoever still holds a transaction holds half of one, and is
+/// killed. Seen in several looks, since a thread that just committed shows its transaction for a moment.
+pub(crate) async fn free_half(hands: &Hands, session: &mut Session) -> Result<(), Failed> {
+    const LOOKS: u32 = 4;
+    const GONE: Duration = Duration::from_millis(500);
+    let Some(sql) = hands.dialect.holders() else { return Ok(()) };
+    let began = Instant::now();
+    let (mut same, mut last) = (0, BTreeSet::new());
+    loop {
+        let tables = session.tables(sql, QUICK).await?;
+        let ids = tables.iter().flatten().filter_map(|row| row.get("id")).filter_map(|id| id.parse::<u64>().ok());
+        let ids: BTreeSet<u64> = ids.collect();
+        if ids.is_empty() {
+            return Ok(());
+        }
+        same = if ids == last { same + 1 } else { 1 };
+        if same == LOOKS {
+            tracing::warn!(?ids, "an applier thread holds half a transaction; it is killed");
+            for id in &ids {
+                session.run(&hands.dialect.kill(*id), QUICK).await?;
+            }
+        }
+        if began.elapsed() > GONE {
+            return Err(Failed::Other(format!("applier threads {ids:?} hold half a transaction and do not end")));
+        }
+        last = ids;
+        tokio::time::sleep(SOON).await;
+    }
 }
 
 /// Waits until the receiver is in one of the wanted states.

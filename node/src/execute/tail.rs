@@ -7,7 +7,7 @@ use tasuki_schemas::ballot::Ballot;
 use tasuki_schemas::command::{Delivery, Transaction};
 use tasuki_schemas::gtid::{Flavour, GtidSet};
 
-use super::steps::{Failed, holdings, until_applied};
+use super::steps::{Failed, free_half, holdings, until_applied};
 use super::{Hands, QUICK, SLOW};
 use crate::binlog;
 use crate::server::Session;
@@ -39,11 +39,13 @@ pub(super) async fn apply(
     transactions: &[Transaction],
 ) -> Result<Holdings, Failed> {
     let dialect = hands.dialect;
-    if dialect.0 == Flavour::Mariadb {
-        until_applied(hands, session, None, APPLY).await?;
-        session.run(&dialect.stop_replication(), SLOW).await?;
-    } else {
-        session.run(&dialect.half_open(), QUICK).await?;
+    until_applied(hands, session, None, APPLY).await?;
+    match dialect.0 {
+        Flavour::Mariadb => session.run(&dialect.stop_replication(), SLOW).await?,
+        Flavour::Mysql => {
+            free_half(hands, session).await?;
+            session.run(&dialect.half_open(), QUICK).await?;
+        }
     }
     // The connection's variables are changed by what is applied: it is thrown away afterwards.
     let mut conn = session.lend(QUICK).await?;

@@ -2,6 +2,11 @@
 
 use super::{EPOCH_TABLE, PROBE_TABLE, Source, quote};
 
+pub(super) const HOLDERS: &str = "SELECT threads.processlist_id AS id \
+    FROM performance_schema.replication_applier_status_by_worker AS worker \
+    JOIN performance_schema.threads AS threads ON threads.thread_id = worker.thread_id \
+    WHERE worker.applying_transaction <> ''";
+
 pub(super) fn identity() -> String {
     "SELECT @@global.version AS version, @@global.server_id AS server_id, @@global.server_uuid AS server_uuid"
         .to_owned()
