@@ -74,10 +74,8 @@ fn run(file: &Path) -> anyhow::Result<()> {
     rustls::crypto::ring::default_provider()
         .install_default()
         .map_err(|_| anyhow::anyhow!("another TLS provider was installed before"))?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .context("the runtime does not start")?;
+    // One thread is enough for so few messages, and wakes nobody else; what blocks has threads of its own.
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("the runtime does not start")?;
     runtime.block_on(start::run(Arc::new(config)))
 }

@@ -1,6 +1,7 @@
 //! The one way in: whatever a carrier brings is verified, deduplicated and handed to the program.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Arc, Mutex};
 
 use tasuki_schemas::envelope::{Opened, Opener};
@@ -20,24 +21,55 @@ pub enum Arrived {
     Resumed,
 }
 
+/// The texts verified last: every message comes over each carrier, and verifying it once is enough. Only their hashes are
+/// kept, under a key of this process; one of 2^64 alike would drop a message, as a lossy carrier does.
+#[derive(Default)]
+struct Verified {
+    hasher: RandomState,
+    known: BTreeSet<u64>,
+    order: VecDeque<u64>,
+}
+
+impl Verified {
+    const KEPT: usize = 256;
+
+    fn contains(&self, text: &str) -> bool {
+        self.known.contains(&self.hasher.hash_one(text))
+    }
+
+    fn keep(&mut self, text: &str) {
+        let hash = self.hasher.hash_one(text);
+        if self.known.insert(hash) {
+            self.order.push_back(hash);
+        }
+        if self.order.len() > Self::KEPT
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.known.remove(&oldest);
+        }
+    }
+}
+
 pub(crate) struct Inbox {
     opener: Opener,
     me: ProgramId,
     boot: Boot,
     windows: Mutex<BTreeMap<ProgramId, Window>>,
+    verified: Mutex<Verified>,
     program: mpsc::Sender<Arrived>,
     pub(crate) tally: Arc<Tally>,
 }
 
 impl Inbox {
-    pub(crate) const fn new(
+    pub(crate) fn new(
         opener: Opener,
         me: ProgramId,
         boot: Boot,
         program: mpsc::Sender<Arrived>,
         tally: Arc<Tally>,
     ) -> Self {
-        Self { opener, me, boot, windows: Mutex::new(BTreeMap::new()), program, tally }
+        let verified = Mutex::new(Verified::default());
+        Self { opener, me, boot, windows: Mutex::new(BTreeMap::new()), verified, program, tally }
     }
 
     /// Takes what a carrier brought. Returns the sequence of an echo of this very run.
@@ -46,6 +78,10 @@ impl Inbox {
             self.tally.dropped(Reason::Malformed);
             return None;
         };
+        if lock(&self.verified).contains(text) {
+            self.tally.add(|counters| counters.duplicates += 1);
+            return None;
+        }
         let opened = match self.opener.open(text) {
             Ok(opened) => opened,
             Err(rejected) => {
@@ -56,8 +92,10 @@ impl Inbox {
         };
         let echo = matches!(opened.message, Message::Echo { .. });
         if opened.sender == self.me {
+            // An echo comes back once through each Redis, and each return counts.
             return (echo && opened.boot == self.boot).then_some(opened.sequence);
         }
+        lock(&self.verified).keep(text);
         if !echo {
             self.deliver(opened);
         }
