@@ -144,6 +144,7 @@ fn beside_server(
         shared: Arc::clone(&shared),
         cut: Mutex::new(Cut::new(strength, config.name.as_str(), own.address.port())?),
         inputs: inputs.clone(),
+        archive: config.state_dir.join("archive"),
         warm: Mutex::new(None),
     });
     let (write_tx, write_rx) = watch::channel(None);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tasuki_schemas::gtid::GtidSet;
 use tasuki_schemas::id::NodeId;
 use tasuki_schemas::moment::Moment;
-use tasuki_schemas::observation::{Connection, Facts, Received, Thread};
+use tasuki_schemas::observation::{Connection, Facts, Thread};
 use tasuki_schemas::record::{Mode, Record};
 
 use crate::diagnose::stray;
@@ -71,11 +71,7 @@ impl Care {
         }
         self.compare(view, record, node, now);
         match stray(settings, view, record, node, now) {
-            Some(reason) => {
-                let source = settings.servers.get(&record.primary).map(|server| server.address.into());
-                let from_primary = facts.replication.as_ref().is_some_and(|own| Some(&own.source) == source.as_ref());
-                self.look_at_stray(view, record, node, from_primary, &reason, now)
-            }
+            Some(reason) => self.look_at_stray(view, record, node, &reason, now),
             None => self.look_at_follower(settings, view, record, node, facts, now),
         }
     }
@@ -92,7 +88,9 @@ impl Care {
         else {
             return;
         };
-        let Received::Known { set } = &own.received else { return };
+        // A restarted server may hold more in relay files that nobody read since. They are kept when it follows again, and
+        // whatever was acknowledged is on the primary: its proof showed it.
+        let set = own.received.known().unwrap_or(&own.executed);
         if self.mark.as_ref().is_none_or(|(_, at)| now.since(*at) > MARK) {
             self.mark = Some((primary.executed.clone(), primary_at));
         }
@@ -123,15 +121,7 @@ impl Care {
         }
     }
 
-    fn look_at_stray(
-        &mut self,
-        view: &View,
-        record: &Record,
-        node: &NodeId,
-        from_primary: bool,
-        reason: &str,
-        now: Moment,
-    ) -> Finding {
+    fn look_at_stray(&mut self, view: &View, record: &Record, node: &NodeId, reason: &str, now: Moment) -> Finding {
         let since = *self.astray_since.get_or_insert_with(|| {
             self.within_at = None;
             now
@@ -148,13 +138,6 @@ impl Care {
         }
         if self.within_at.is_some_and(|at| now.since(at) < GOOD_FOR) {
             return self.tell_or(format!("set to follow {}, since {reason}", record.primary), Finding::Follow);
-        }
-        let unread =
-            view.position(node).is_some_and(|(position, _)| matches!(position.received, Received::Unknown { .. }));
-        // A restarted replica whose relay files were not read may fetch them anew only from the primary they came from,
-        // which still has them.
-        if unread && from_primary && executed_within(view, record, node) {
-            return self.tell_or(format!("set to follow {} again, since {reason}", record.primary), Finding::Follow);
         }
         ask_older(view, record, node)
     }
@@ -207,13 +190,6 @@ impl Care {
         self.told = Some(sentence.clone());
         Finding::Tell(sentence)
     }
-}
-
-/// Whether the primary has all that a server executed.
-fn executed_within(view: &View, record: &Record, node: &NodeId) -> bool {
-    view.position(node)
-        .zip(view.position(&record.primary))
-        .is_some_and(|((own, _), (primary, _))| primary.executed.contains(&own.executed) == Ok(true))
 }
 
 /// Whose position is older: it is asked for next.

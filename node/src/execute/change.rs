@@ -1,12 +1,14 @@
 //! Changing the source of a replica.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use tasuki_schemas::answer::Holdings;
 use tasuki_schemas::gtid::{Flavour, GtidSet};
 use tasuki_schemas::observation::Thread;
 
+use super::archive;
 use super::steps::{Failed, SOON, channel, holdings, position, until_applied, until_receiver};
 use super::{Hands, QUICK, SLOW};
 use crate::server::Session;
@@ -64,6 +66,7 @@ async fn point(hands: &Hands, session: &mut Session, source: SocketAddr, semi_sy
         return Ok(());
     };
     session.run(&dialect.stop_receiver(), SLOW).await?;
+    keep_unread(hands, session).await?;
     match dialect.0 {
         Flavour::Mysql => {
             // The applier keeps running: its relay files stay, and half a transaction is fetched again whole.
@@ -92,6 +95,24 @@ async fn point(hands: &Hands, session: &mut Session, source: SocketAddr, semi_sy
             );
             session.run(&sql, SLOW).await?;
         }
+    }
+    Ok(())
+}
+
+/// Relay files that the server itself does not know any more are archived before its threads may delete them.
+async fn keep_unread(hands: &Hands, session: &mut Session) -> Result<(), Failed> {
+    if position(hands, session).await?.received.known().is_some() {
+        return Ok(());
+    }
+    let row = session.row(&hands.dialect.relay_log_basename(), QUICK).await?;
+    let basename = PathBuf::from(row.get("basename").map_or("", String::as_str));
+    let archive = hands.archive.clone();
+    let kept = tokio::task::spawn_blocking(move || archive::keep(&basename, &archive))
+        .await
+        .map_err(|error| Failed::Other(error.to_string()))?
+        .map_err(|error| Failed::Other(format!("its relay files cannot be archived: {error}")))?;
+    if let Some(folder) = kept {
+        tracing::warn!(folder = %folder.display(), "relay files that were never applied are archived");
     }
     Ok(())
 }

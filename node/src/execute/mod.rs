@@ -1,5 +1,6 @@
 //! Effects: acts on the node's own server, each with a deadline, each ended by exactly one [`Ended`].
 
+mod archive;
 mod change;
 mod fence;
 mod promote;
@@ -49,6 +50,8 @@ pub struct Hands {
     pub cut: Mutex<Cut>,
     /// Where results go.
     pub inputs: Sender<Input>,
+    /// Where relay files are kept.
+    pub archive: std::path::PathBuf,
     /// A warm connection for the next effect.
     pub warm: Mutex<Option<Session>>,
 }

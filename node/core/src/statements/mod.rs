@@ -137,6 +137,12 @@ impl Dialect {
         }
     }
 
+    /// Where the relay files are, without their numbers.
+    #[must_use]
+    pub fn relay_log_basename(self) -> String {
+        "SELECT @@global.relay_log_basename AS basename".to_owned()
+    }
+
     /// A commit that stays out of the binlog.
     #[must_use]
     pub fn write_probe(self) -> String {

@@ -1,0 +1,127 @@
+//! The simulator: the shipped cores under a virtual clock, with faults drawn from a seed. Safety is checked at every
+//! acknowledgement, liveness after healing. The same seed is the same run.
+
+#![allow(
+    clippy::indexing_slicing,
+    clippy::expect_used,
+    clippy::cast_precision_loss,
+    reason = "a fault in the simulator is to stop it"
+)]
+
+mod check;
+mod effects;
+mod faults;
+mod lives;
+mod net;
+mod probes;
+mod programs;
+mod server;
+mod traffic;
+mod world;
+
+use tasuki_schemas::event::EventBody;
+
+use faults::Fault;
+use world::{Happening, MS, World};
+
+/// How long after the last mend a cluster may take to be whole.
+const LIVENESS: u64 = 25_000 * MS;
+
+/// How a run ended.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// What was violated; `None` if all held.
+    pub violation: Option<String>,
+    /// Writes that clients were told OK for.
+    pub acknowledged: usize,
+    /// The faults, in order.
+    pub faults: Vec<String>,
+    /// The last events, for people.
+    pub log: Vec<String>,
+}
+
+/// What a run consists of.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    seed: u64,
+    servers: usize,
+    faults: Vec<(u64, Fault)>,
+}
+
+impl Plan {
+    /// The run of a seed.
+    #[must_use]
+    pub fn of(seed: u64) -> Self {
+        let mut dice = net::Dice::new(seed ^ 0x5eed);
+        let servers = dice.choose(&[3, 3, 3, 4, 5]);
+        let faults = faults::schedule(&mut dice, servers, servers, 2);
+        Self { seed, servers, faults }
+    }
+
+    /// The same run with fewer faults, as long as it still fails: what is left is what it takes.
+    #[must_use]
+    pub fn shrunk(&self) -> Self {
+        let mut best = self.clone();
+        let mut at = 0;
+        while at < best.faults.len() {
+            let mut tried = best.clone();
+            let removed = tried.faults.remove(at);
+            let mends = matches!(
+                removed.1,
+                Fault::Mend | Fault::Start(_) | Fault::StartNode(_) | Fault::StartCoordinator(_) | Fault::Thaw(_)
+            );
+            if !mends && tried.run().violation.is_some() {
+                best = tried;
+            } else {
+                at += 1;
+            }
+        }
+        best
+    }
+
+    /// Runs it.
+    #[must_use]
+    pub fn run(&self) -> Outcome {
+        let mut world = World::new(self.seed, self.servers, 2);
+        let mut healed = 0;
+        for (at, fault) in &self.faults {
+            world.after(*at, Happening::Fault(fault.clone()));
+            healed = healed.max(*at);
+        }
+        let (mut looked, mut well) = (0, 0);
+        while world.history.violation.is_none() && world.turn(healed + LIVENESS) {
+            if world.now > healed + 500 * MS && world.now - looked > 100 * MS {
+                looked = world.now;
+                well = if check::settled(&world) { well + 1 } else { 0 };
+                if well == 10 {
+                    break;
+                }
+            }
+        }
+        let violation = check::at_the_end(&mut world);
+        Outcome {
+            violation,
+            acknowledged: world.history.len(),
+            faults: self.faults.iter().map(|(at, fault)| format!("{} ms {fault:?}", at / MS)).collect(),
+            log: world.log.into_iter().collect(),
+        }
+    }
+}
+
+fn brief(body: &EventBody) -> String {
+    match body {
+        EventBody::Diagnosis { sentence, .. } => sentence.clone(),
+        EventBody::Stage { stage, candidate, reasons, ballot, .. } => {
+            format!("{stage:?} {candidate:?} at {ballot}: {}", reasons.join("; "))
+        }
+        EventBody::Hold { reasons } => format!("holds: {}", reasons.join("; ")),
+        EventBody::Decided { ballot, record } => {
+            format!("decided at {ballot}: {} opened {}, groups {:?}", record.primary, record.opened, record.groups)
+        }
+        EventBody::Repair { node, sentence } => format!("{node} {sentence}"),
+        EventBody::WouldHave { .. }
+        | EventBody::Leader { .. }
+        | EventBody::Health { .. }
+        | EventBody::Position { .. } => body.name().to_owned(),
+    }
+}

@@ -1,0 +1,93 @@
+//! What must hold: one history, nothing lost of it, and after healing writing goes on.
+
+use tasuki_schemas::gtid::Gtid;
+
+use super::server::{Host, Server};
+use super::world::{MS, World};
+
+/// Everything that clients were told.
+#[derive(Clone, Debug)]
+pub(crate) struct History {
+    acknowledged: Vec<(Gtid, u64)>,
+    /// How much of it each server was seen to hold.
+    held: Vec<usize>,
+    pub(crate) last_at: u64,
+    pub(crate) last_on: Host,
+    pub(crate) violation: Option<String>,
+}
+
+impl History {
+    pub(crate) fn new(servers: usize) -> Self {
+        Self { acknowledged: Vec::new(), held: vec![0; servers], last_at: 0, last_on: 0, violation: None }
+    }
+
+    pub(crate) fn servers(&self) -> usize {
+        self.held.len()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.acknowledged.len()
+    }
+
+    /// A client is told OK. The server that says so must hold everything that any client was told before.
+    pub(crate) fn acknowledged(&mut self, host: Host, server: &Server, gtid: &Gtid, id: u64, now: u64) {
+        if let Some((lost, of)) = self.missing(host, server) {
+            let text = format!("db{} acknowledges {gtid} (write {id}) without {lost} (write {of})", host + 1);
+            self.violation.get_or_insert(text);
+        }
+        self.acknowledged.push((gtid.clone(), id));
+        (self.last_at, self.last_on) = (now, host);
+    }
+
+    /// The first acknowledged write that a server does not hold.
+    fn missing(&mut self, host: Host, server: &Server) -> Option<(Gtid, u64)> {
+        let from = self.held[host];
+        for (gtid, id) in &self.acknowledged[from..] {
+            if !server.executed.contains_gtid(gtid) {
+                return Some((gtid.clone(), *id));
+            }
+        }
+        self.held[host] = self.acknowledged.len();
+        None
+    }
+}
+
+/// Everything is as it was before the faults: clients are acknowledged, and every server follows or is known to be ahead.
+pub(crate) fn settled(world: &World) -> bool {
+    let history = &world.history;
+    if world.now - history.last_at > 300 * MS {
+        return false;
+    }
+    let primary = history.last_on;
+    let follows = |host: Host| {
+        let server = &world.hosts[host].server;
+        let follows = server.channel.as_ref().is_some_and(|channel| channel.connected && channel.source == primary);
+        let ahead = world.hosts[primary].server.executed.contains(&server.executed) != Ok(true);
+        host == primary || follows || ahead
+    };
+    (0..history.servers()).all(follows)
+}
+
+/// What is wrong at the end.
+pub(crate) fn at_the_end(world: &mut World) -> Option<String> {
+    if let Some(violation) = &world.history.violation {
+        return Some(violation.clone());
+    }
+    let primary = world.history.last_on;
+    let server = world.hosts[primary].server.clone();
+    if let Some((gtid, id)) = world.history.missing(primary, &server) {
+        return Some(format!("{gtid} (write {id}) was acknowledged and is not on db{}", primary + 1));
+    }
+    let mut ids: Vec<u64> = server.binlog.iter().filter_map(|transaction| transaction.id).collect();
+    let all = ids.len();
+    ids.sort_unstable();
+    ids.dedup();
+    if ids.len() != all {
+        return Some(format!("db{} holds a write twice", primary + 1));
+    }
+    if !settled(world) {
+        let quiet = (world.now - world.history.last_at) / MS;
+        return Some(format!("no liveness: {quiet} ms after the last acknowledgement the cluster is not whole again"));
+    }
+    None
+}

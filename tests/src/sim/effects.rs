@@ -1,0 +1,280 @@
+//! What a node's hands do to its server, step by step, each step at a moment of its own.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+
+use tasuki_node_core::{Effect, EffectId, Ended, Input, Progress};
+use tasuki_schemas::answer::{Holdings, Look};
+use tasuki_schemas::gtid::{Flavour, Gtid, GtidSet};
+use tasuki_schemas::observation::{Received, Thread};
+
+use super::server::{Host, Server};
+use super::world::{Happening, MS, World};
+
+/// An effect under way.
+#[derive(Clone, Debug)]
+pub(crate) struct Running {
+    pub(crate) id: EffectId,
+    effect: Effect,
+    step: u32,
+    began: u64,
+    pub(crate) cancelled: bool,
+    barrier: Option<Gtid>,
+}
+
+impl Running {
+    pub(crate) const fn new(id: EffectId, effect: Effect, began: u64) -> Self {
+        Self { id, effect, step: 0, began, cancelled: false, barrier: None }
+    }
+}
+
+/// What a step leads to.
+enum Step {
+    /// The next one, after so many microseconds.
+    After(u64),
+    /// The end.
+    End(Ended),
+}
+
+const POLL: u64 = MS;
+
+fn failed(reason: &str) -> Step {
+    Step::End(Ended::Failed(reason.to_owned()))
+}
+
+/// The host that listens at an address of the cluster file.
+pub(crate) fn host_of(address: SocketAddr) -> Host {
+    usize::from(address.port()) - 3306
+}
+
+/// A step of a host's effect; it comes again until the effect ends.
+pub(crate) fn step(world: &mut World, host: Host, id: EffectId) {
+    let Some(mut running) = world.hosts[host].effects.remove(&id) else { return };
+    let next = if running.cancelled { cancel(world, host, &running) } else { go_on(world, host, &mut running) };
+    match next {
+        Step::After(delay) => {
+            running.step += 1;
+            world.hosts[host].effects.insert(id, running);
+            world.after(delay, Happening::Step { host, life: world.hosts[host].life, id });
+        }
+        Step::End(ended) => world.node_input(host, Input::Ended(id, ended)),
+    }
+}
+
+fn cancel(world: &mut World, host: Host, running: &Running) -> Step {
+    let server = &mut world.hosts[host].server;
+    if server.hung {
+        return Step::After(POLL);
+    }
+    server.waiting.retain(|waiting| Some(&waiting.transaction.gtid) != running.barrier.as_ref());
+    Step::End(Ended::Cancelled)
+}
+
+fn go_on(world: &mut World, host: Host, running: &mut Running) -> Step {
+    let effect = running.effect.clone();
+    if let Effect::Look { address } = effect {
+        return look(world, host, host_of(address), running);
+    }
+    let now = world.now;
+    let waited = now - running.began;
+    let server = &mut world.hosts[host].server;
+    match (&effect, server.run) {
+        (Effect::ReadFiles { was_primary }, _) => return gone(server, *was_primary),
+        (Effect::Fence, None) => return gone(server, true),
+        (_, None) => return failed("nobody listens"),
+        (Effect::Fence, Some(_)) if server.hung => {
+            if waited < 250 * MS {
+                return Step::After(10 * MS);
+            }
+            server.port_closed = true;
+            let run = server.crash();
+            if let Some(run) = run {
+                world.after(MS, Happening::Exit { host, run });
+                // The system's service manager starts it again.
+                world.after(1000 * MS, Happening::Fault(super::faults::Fault::Start(host)));
+            }
+            return gone(&world.hosts[host].server, true);
+        }
+        (_, Some(_)) if server.hung => return Step::After(POLL),
+        (_, Some(_)) => {}
+    }
+    match effect {
+        Effect::Look { .. } | Effect::ReadFiles { .. } => failed("done above"),
+        Effect::Fence => fence(server, running.step),
+        Effect::StopReceiving { source, drain } => stop(server, running, source.map(host_of).filter(|_| !drain)),
+        Effect::Follow { source, semi_sync } => follow(world, host, running, host_of(source), semi_sync),
+        Effect::JoinGroup { source } => join(server, running, host_of(source), waited),
+        Effect::Replicate { source, goal } => replicate(server, running, host_of(source), &goal, now, waited),
+        Effect::Apply { transactions } => {
+            let gtids: Vec<String> = transactions.into_iter().map(|transaction| transaction.gtid).collect();
+            apply(world, host, running.step, &gtids)
+        }
+        Effect::Promote { goal, acks, outside, .. } => {
+            let outside = outside.into_iter().map(host_of).collect();
+            promote(world, host, running, &goal, acks, outside)
+        }
+    }
+}
+
+fn look(world: &World, host: Host, target: Host, running: &Running) -> Step {
+    if running.step == 0 {
+        return Step::After(3 * MS);
+    }
+    let server = &world.hosts[target].server;
+    let greets = server.answers() && !server.port_closed && world.net.joined(host, target);
+    match greets {
+        true => Step::End(Ended::Looked(Look::Greeted)),
+        false if world.now - running.began < 100 * MS => Step::After(5 * MS),
+        false => Step::End(Ended::Looked(Look::NoGreeting)),
+    }
+}
+
+fn gone(server: &Server, was_primary: bool) -> Step {
+    let executed = server.executed.clone();
+    let received = if was_primary {
+        Received::Known { set: executed.clone() }
+    } else {
+        Received::Unknown { reason: "its relay files were not read".to_owned() }
+    };
+    Step::End(Ended::Gone(Holdings { executed, received }))
+}
+
+fn fence(server: &mut Server, step: u32) -> Step {
+    if step == 0 {
+        server.port_closed = true;
+        server.end_clients();
+        return Step::After(MS);
+    }
+    server.writable = false;
+    server.end_clients();
+    Step::End(Ended::Done(server.holdings()))
+}
+
+fn stop(server: &mut Server, running: &Running, refuse: Option<Host>) -> Step {
+    match running.step {
+        0 => {
+            if let Some(source) = refuse {
+                server.refused_sources.insert(source);
+            }
+            Step::After(2 * MS)
+        }
+        1 => {
+            server.stop_receiver();
+            Step::After(MS)
+        }
+        _ => Step::End(Ended::Done(server.holdings())),
+    }
+}
+
+fn follow(world: &mut World, host: Host, running: &Running, source: Host, semi_sync: bool) -> Step {
+    let (now, waited) = (world.now, world.now - running.began);
+    let server = &mut world.hosts[host].server;
+    if running.step == 0 {
+        server.writable = false;
+        server.refused_sources.remove(&source);
+        server.stop_receiver();
+        return Step::After(MS);
+    }
+    let pointed = server.channel.as_ref().is_some_and(|channel| channel.running && channel.source == source);
+    if !pointed {
+        let must_apply = server.flavour == Flavour::Mariadb && !server.unread && !server.relay.is_empty();
+        if must_apply && server.applying {
+            return if waited > 5000 * MS { failed("it does not apply") } else { Step::After(POLL) };
+        }
+        if must_apply {
+            return failed("its applier is stopped with work left");
+        }
+        server.point(source, semi_sync, now);
+        return Step::After(2 * MS);
+    }
+    if server.receiver() == Thread::Running {
+        server.port_closed = false;
+        return Step::End(Ended::Done(server.holdings()));
+    }
+    if waited > 3000 * MS { failed("the receiver does not connect") } else { Step::After(POLL) }
+}
+
+fn join(server: &mut Server, running: &Running, source: Host, waited: u64) -> Step {
+    let Some(channel) = server.channel.as_mut().filter(|channel| channel.source == source) else {
+        return failed("it does not follow the primary");
+    };
+    if running.step == 0 {
+        server.replica_enabled = true;
+        if !channel.acknowledges {
+            (channel.running, channel.connected) = (true, false);
+        }
+        return Step::After(MS);
+    }
+    if channel.connected && channel.acknowledges {
+        return Step::End(Ended::Done(server.holdings()));
+    }
+    if waited > 3000 * MS { failed("it does not acknowledge") } else { Step::After(POLL) }
+}
+
+fn replicate(server: &mut Server, running: &Running, source: Host, goal: &GtidSet, now: u64, waited: u64) -> Step {
+    if running.step == 0 {
+        server.refused_sources.remove(&source);
+        server.point(source, false, now);
+        return Step::After(MS);
+    }
+    if server.received().known().is_some_and(|received| received.contains(goal) == Ok(true)) {
+        server.stop_receiver();
+        return Step::End(Ended::Done(server.holdings()));
+    }
+    if waited > 5000 * MS { failed("not delivered in time") } else { Step::After(POLL) }
+}
+
+fn apply(world: &mut World, host: Host, step: u32, gtids: &[String]) -> Step {
+    if step == 0 {
+        world.hosts[host].server.applying = true;
+    }
+    if !world.hosts[host].server.relay.is_empty() {
+        return Step::After(POLL);
+    }
+    for gtid in gtids {
+        if let Some(transaction) = world.registry.get(gtid).cloned() {
+            world.hosts[host].server.append(transaction);
+        }
+    }
+    Step::End(Ended::Done(world.hosts[host].server.holdings()))
+}
+
+fn promote(
+    world: &mut World,
+    host: Host,
+    running: &mut Running,
+    goal: &GtidSet,
+    acks: u32,
+    outside: BTreeSet<Host>,
+) -> Step {
+    let waited = world.now - running.began;
+    let server = &mut world.hosts[host].server;
+    if let Some(barrier) = &running.barrier {
+        if server.waiting.iter().any(|waiting| waiting.transaction.gtid == *barrier) {
+            return Step::After(POLL);
+        }
+        server.channel = None;
+        server.refused_servers.clear();
+        return Step::End(Ended::Done(server.holdings()));
+    }
+    if running.step == 0 {
+        server.refused_servers = outside;
+        return Step::After(MS);
+    }
+    if server.executed.contains(goal) != Ok(true) {
+        server.applying = true;
+        return if waited > 5000 * MS { failed("the goal was not applied") } else { Step::After(POLL) };
+    }
+    server.stop_receiver();
+    server.wait_count = acks;
+    server.writable = true;
+    server.port_closed = false;
+    let (run, holdings) = (server.run, server.holdings());
+    let barrier = server.commit(None, true);
+    world.register(host);
+    running.barrier = Some(barrier);
+    if let Some(run) = run {
+        world.node_input(host, Input::Progressed(running.id, Progress::Opened { run, holdings }));
+    }
+    Step::After(POLL)
+}

@@ -1,0 +1,176 @@
+//! What goes wrong, drawn from the seed; and healing, after which everything must come right by itself.
+
+use super::net::Dice;
+use super::server::Host;
+use super::world::{Happening, MS, World};
+
+/// One act of a fault.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// kill -9 of a database server.
+    Kill(Host),
+    /// A server starts again, closed.
+    Start(Host),
+    /// A server's disk hangs, or its process is stopped.
+    Hang(Host),
+    /// It goes on.
+    Thaw(Host),
+    /// A node's process ends.
+    KillNode(Host),
+    /// It starts again.
+    StartNode(Host),
+    /// A node's process is stopped for so long.
+    PauseNode(Host, u64),
+    /// Power loss: server, node, kernel rules.
+    KillHost(Host),
+    /// A host is cut off from everything.
+    Isolate(Host),
+    /// A host hears nobody, but is heard; or the other way round.
+    HalfIsolate(Host, bool),
+    /// Two hosts do not reach each other.
+    Part(Host, Host),
+    /// A coordinator's process ends.
+    KillCoordinator(usize),
+    /// It starts again, remembering nothing.
+    StartCoordinator(usize),
+    /// A coordinator is stopped for so long.
+    PauseCoordinator(usize, u64),
+    /// A coordinator hears nobody.
+    IsolateCoordinator(usize),
+    /// One message in so many is lost.
+    Lose(u64),
+    /// Redis is gone; the mesh remains.
+    KillRedis,
+    /// The whole network is well again.
+    Mend,
+}
+
+impl Fault {
+    pub(crate) fn strike(&self, world: &mut World) {
+        world.note(|| format!("FAULT {self:?}"));
+        let places = world.hosts.len() + world.coordinators.len() + 1;
+        match *self {
+            Self::Kill(host) => kill(world, host),
+            Self::Start(host) => {
+                if world.hosts[host].server.run.is_none() {
+                    world.hosts[host].server.start();
+                }
+            }
+            Self::Hang(host) => world.hosts[host].server.hung = world.hosts[host].server.run.is_some(),
+            Self::Thaw(host) => {
+                let server = &mut world.hosts[host].server;
+                (server.hung, server.silent_since) = (false, None);
+            }
+            Self::KillNode(host) => world.stop_node(host),
+            Self::StartNode(host) => world.start_node(host),
+            Self::PauseNode(host, length) => world.hosts[host].paused_until = world.now + length,
+            Self::KillHost(host) => {
+                world.stop_node(host);
+                let server = &mut world.hosts[host].server;
+                server.crash();
+                server.port_closed = false;
+                server.refused_sources.clear();
+                server.refused_servers.clear();
+            }
+            Self::Isolate(host) => {
+                for other in (0..places).filter(|other| *other != host) {
+                    world.net.cut(host, other);
+                    world.net.cut(other, host);
+                }
+            }
+            Self::HalfIsolate(host, deaf) => {
+                for other in (0..places).filter(|other| *other != host) {
+                    if deaf {
+                        world.net.cut(other, host);
+                    } else {
+                        world.net.cut(host, other);
+                    }
+                }
+            }
+            Self::Part(one, other) => {
+                world.net.cut(one, other);
+                world.net.cut(other, one);
+            }
+            Self::KillCoordinator(at) => world.stop_coordinator(at),
+            Self::StartCoordinator(at) => world.start_coordinator(at),
+            Self::PauseCoordinator(at, length) => world.coordinators[at].paused_until = world.now + length,
+            Self::IsolateCoordinator(at) => {
+                let place = world.place(at);
+                for other in (0..places).filter(|other| *other != place) {
+                    world.net.cut(other, place);
+                }
+            }
+            Self::Lose(one_in) => world.net.lossy = one_in,
+            Self::KillRedis => world.net.redis = false,
+            Self::Mend => world.net.heal(),
+        }
+    }
+}
+
+fn kill(world: &mut World, host: Host) {
+    if let Some(run) = world.hosts[host].server.crash() {
+        let delay = world.dice.between(MS, 12 * MS);
+        world.after(delay, Happening::Exit { host, run });
+    }
+}
+
+/// Draws a schedule: what happens from two seconds on, and the mends that make everything well at the end.
+pub(crate) fn schedule(dice: &mut Dice, servers: usize, hosts: usize, coordinators: usize) -> Vec<(u64, Fault)> {
+    let mut plan = Vec::new();
+    let mut at = 2000 * MS;
+    for _ in 0..dice.between(1, 6) {
+        plan.push((at, one(dice, servers, hosts, coordinators)));
+        // Often within the failover that the last one began, sometimes after it.
+        at += if dice.one_in(3) { dice.between(200 * MS, 2500 * MS) } else { dice.between(0, 120 * MS) };
+        if dice.one_in(4) {
+            plan.push((at, mend(dice, servers, coordinators)));
+        }
+    }
+    at += dice.between(100 * MS, 3000 * MS);
+    plan.push((at, Fault::Mend));
+    for host in 0..hosts {
+        plan.push((at + dice.between(0, 500 * MS), Fault::StartNode(host)));
+    }
+    for host in 0..servers {
+        plan.push((at + dice.between(0, 500 * MS), Fault::Thaw(host)));
+        plan.push((at + dice.between(0, 1500 * MS), Fault::Start(host)));
+    }
+    for coordinator in 0..coordinators {
+        plan.push((at + dice.between(0, 500 * MS), Fault::StartCoordinator(coordinator)));
+    }
+    plan
+}
+
+fn one(dice: &mut Dice, servers: usize, hosts: usize, coordinators: usize) -> Fault {
+    let pick = |dice: &mut Dice, below: usize| usize::try_from(dice.between(0, below as u64)).unwrap_or(0);
+    // The first server is the primary at first: it is struck more often.
+    let server = if dice.one_in(2) { 0 } else { pick(dice, servers) };
+    let host = if dice.one_in(2) { 0 } else { pick(dice, hosts) };
+    let coordinator = if dice.one_in(2) { 0 } else { pick(dice, coordinators) };
+    match dice.between(0, 18) {
+        0..4 => Fault::Kill(server),
+        4 => Fault::Hang(server),
+        5 => Fault::KillNode(host),
+        6 => Fault::PauseNode(host, dice.between(50 * MS, 4000 * MS)),
+        7 => Fault::KillHost(server),
+        8 | 9 => Fault::Isolate(host),
+        10 => Fault::HalfIsolate(host, dice.one_in(2)),
+        11 => Fault::Part(server, pick(dice, hosts)),
+        12 | 13 => Fault::KillCoordinator(coordinator),
+        14 => Fault::PauseCoordinator(coordinator, dice.between(50 * MS, 4000 * MS)),
+        15 => Fault::IsolateCoordinator(coordinator),
+        16 => Fault::Lose(dice.between(2, 10)),
+        _ => Fault::KillRedis,
+    }
+}
+
+fn mend(dice: &mut Dice, servers: usize, coordinators: usize) -> Fault {
+    let pick = |dice: &mut Dice, below: usize| usize::try_from(dice.between(0, below as u64)).unwrap_or(0);
+    match dice.between(0, 5) {
+        0 => Fault::Start(pick(dice, servers)),
+        1 => Fault::StartNode(pick(dice, servers)),
+        2 => Fault::StartCoordinator(pick(dice, coordinators)),
+        3 => Fault::Thaw(pick(dice, servers)),
+        _ => Fault::Mend,
+    }
+}

@@ -1,0 +1,123 @@
+//! Births and deaths: of the cluster, and of each program.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tasuki_coordinator_core::Coordinator;
+use tasuki_coordinator_core::settings::{Policy, Promotion, Server as Configured, Settings as CoordinatorSettings};
+use tasuki_node_core::{Node, Settings};
+use tasuki_schemas::ballot::{Ballot, Epoch};
+use tasuki_schemas::gtid::{Flavour, GtidSet};
+use tasuki_schemas::id::{BootId, Incarnation, NodeId};
+use tasuki_schemas::observation::CutStrength;
+use tasuki_schemas::record::{Accepted, Mode, Record, Reign, WriteGroup};
+
+use super::server::{Host, Server};
+use super::world::{Happening, MS, World};
+
+/// The name of a server.
+pub(crate) fn name(number: usize) -> NodeId {
+    format!("db{}", number + 1).parse().expect("a name")
+}
+
+impl World {
+    /// Starts a node on what its disk holds.
+    pub(crate) fn start_node(&mut self, host: Host) {
+        let servers = (0..self.history.servers()).map(|number| (name(number), address(number))).collect();
+        let state = &mut self.hosts[host];
+        if state.node.is_some() {
+            return;
+        }
+        let settings = Settings {
+            me: state.name.clone(),
+            flavour: self.flavour,
+            servers,
+            cut: CutStrength::Kernel,
+            heartbeat: Duration::from_millis(200),
+            position_every: Duration::from_secs(1),
+        };
+        state.life += 1;
+        state.sequence = 0;
+        state.wake_at = 0;
+        state.node = Some(Node::new(settings, state.ledger.clone()));
+        let life = state.life;
+        self.after(MS, Happening::WakeNode { host, life });
+        self.after(2 * MS, Happening::Probe { host, life });
+    }
+
+    /// The node's process ends; a write to its disk that was under way may have reached it or not.
+    pub(crate) fn stop_node(&mut self, host: Host) {
+        let life = self.hosts[host].life;
+        let kept = self.dice.one_in(2);
+        if kept {
+            let newest = self.queued.values().filter_map(|queued| {
+                let Happening::Durable { host: of, life: in_life, memory } = &queued.0 else { return None };
+                (*of == host && *in_life == life).then_some(memory)
+            });
+            if let Some(memory) = newest.max_by_key(|memory| memory.sequence) {
+                self.hosts[host].ledger = (**memory).clone();
+            }
+        }
+        let state = &mut self.hosts[host];
+        state.node = None;
+        state.life += 1;
+        state.effects.clear();
+    }
+
+    /// Starts a coordinator that remembers nothing.
+    pub(crate) fn start_coordinator(&mut self, at: usize) {
+        if self.coordinators[at].core.is_some() {
+            return;
+        }
+        self.starts += 1;
+        let servers = (0..self.history.servers())
+            .map(|order| (name(order), Configured { address: address(order), promotion: Promotion::Neutral, order }));
+        let settings = CoordinatorSettings {
+            me: self.coordinators[at].name.clone(),
+            boot: BootId(self.starts),
+            cluster: "main".parse().expect("a name"),
+            flavour: self.flavour,
+            servers: servers.collect(),
+            witnesses: (self.history.servers()..self.hosts.len()).map(name).collect(),
+            coordinators: self.coordinators.iter().map(|state| state.name.clone()).collect(),
+            mode: Mode::Armed,
+            policy: Policy::default(),
+            seed: self.dice.next(),
+        };
+        let now = self.moment();
+        let state = &mut self.coordinators[at];
+        state.life += 1;
+        state.wake_at = 0;
+        state.core = Some(Coordinator::new(settings, now));
+        let life = state.life;
+        self.after(MS, Happening::WakeCoordinator { at, life });
+    }
+
+    /// The coordinator's process ends, and with it all that it knew.
+    pub(crate) fn stop_coordinator(&mut self, at: usize) {
+        self.coordinators[at].core = None;
+        self.coordinators[at].life += 1;
+    }
+}
+
+fn address(number: usize) -> SocketAddr {
+    SocketAddr::from(([10, 0, 0, 1], 3306 + u16::try_from(number).unwrap_or(0)))
+}
+
+/// The record of a cluster that was born long ago: lossless, with every server in the group.
+pub(crate) fn first_record(flavour: Flavour, servers: usize) -> Accepted {
+    let ballot = Ballot { counter: 1, coordinator: "co1".parse().expect("a name"), boot: BootId(0) };
+    let epoch = Epoch(ballot.clone());
+    let names: Vec<NodeId> = (0..servers).map(name).collect();
+    let origin = Server::new(0, flavour).origin();
+    let record = Record {
+        epoch: epoch.clone(),
+        primary: name(0),
+        opened: true,
+        groups: vec![WriteGroup { primary: name(0), members: names.iter().cloned().collect(), acks: 1 }],
+        reigns: vec![Reign { epoch, node: name(0), origin, set_before: GtidSet::empty(flavour) }],
+        voters: names.into_iter().enumerate().map(|(at, name)| (name, Incarnation(at as u64))).collect(),
+        mode: Mode::Armed,
+    };
+    Accepted { ballot, record }
+}

@@ -1,0 +1,178 @@
+//! The programs: what is handed to a core, and what its outputs lead to.
+
+use tasuki_coordinator_core::{Input as CoordinatorInput, Output as CoordinatorOutput};
+use tasuki_node_core::{Input, Output};
+use tasuki_schemas::command::{Delivery, Heartbeat, Transaction as Carried};
+use tasuki_schemas::id::{Boot, BootId, ProgramId};
+use tasuki_schemas::message::Message;
+use tasuki_schemas::observation::Position;
+
+use super::effects::Running;
+use super::net::Place;
+use super::server::Host;
+use super::world::{Happening, MS, World};
+
+impl World {
+    pub(crate) fn feed(&mut self, host: Host, input: Input) {
+        let now = self.moment();
+        let Some(mut node) = self.hosts[host].node.take() else { return };
+        let outputs = node.handle(input, now);
+        let wake = node.next_wake(now);
+        self.hosts[host].node = Some(node);
+        for output in outputs {
+            self.perform(host, output);
+        }
+        let wake_at = wake.nanos().div_ceil(1000);
+        let state = &mut self.hosts[host];
+        if state.wake_at <= self.now || wake_at < state.wake_at {
+            state.wake_at = wake_at;
+            let life = state.life;
+            self.after(wake_at.saturating_sub(self.now), Happening::WakeNode { host, life });
+        }
+    }
+
+    fn perform(&mut self, host: Host, output: Output) {
+        let life = self.hosts[host].life;
+        match output {
+            Output::Publish(observation) => {
+                self.tell_coordinators(host, |stamp| CoordinatorInput::Observed(observation.clone(), stamp));
+            }
+            Output::PublishPosition(position) => {
+                self.tell_coordinators(host, |stamp| CoordinatorInput::Positioned(position.clone(), stamp));
+            }
+            Output::ReadPosition => {
+                let server = &self.hosts[host].server;
+                if server.answers() {
+                    let position = Position {
+                        node: self.hosts[host].name.clone(),
+                        binlog: None,
+                        executed: server.executed.clone(),
+                        received: server.received(),
+                    };
+                    let delay = self.dice.between(200, 2 * MS);
+                    let input = Box::new(Input::Positioned(Box::new(position)));
+                    self.after(delay, Happening::ToNode { host, life, input });
+                }
+            }
+            Output::Persist(memory) => {
+                let delay = self.dice.between(100, 4 * MS);
+                self.after(delay, Happening::Durable { host, life, memory });
+            }
+            Output::Execute(id, effect) => {
+                self.note(|| format!("db{} begins {effect:?}", host + 1));
+                self.hosts[host].effects.insert(id, Running::new(id, effect, self.now));
+                self.after(200, Happening::Step { host, life, id });
+            }
+            Output::Cancel(id) => {
+                if let Some(running) = self.hosts[host].effects.get_mut(&id) {
+                    running.cancelled = true;
+                }
+            }
+            Output::Deliver { to, ballot, have } => {
+                let transactions: Vec<Carried> = self.hosts[host]
+                    .server
+                    .beyond(&have)
+                    .into_iter()
+                    .map(|it| Carried { gtid: it.gtid.to_string(), format: String::new(), events: Vec::new() })
+                    .collect();
+                let delivery = Delivery { ballot, transactions, complete: true, note: String::new() };
+                let delay = self.dice.between(MS, 5 * MS);
+                let input = Box::new(Input::TailRead { to, delivery });
+                self.after(delay, Happening::ToNode { host, life, input });
+            }
+            Output::Send(to, message) => self.send(host, &to, *message),
+            Output::Serving(on) => self.note(|| format!("db{} serves: {on}", host + 1)),
+        }
+    }
+
+    fn send(&mut self, from: Host, to: &ProgramId, message: Message) {
+        let Some(host) = self.hosts.iter().position(|host| host.name.as_str() == to.as_str()) else { return };
+        let input = match message {
+            Message::Fetch(fetch) => Input::Fetched { from: self.hosts[from].name.clone(), fetch },
+            Message::Delivery(delivery) => Input::Delivered(delivery),
+            Message::Observation(_)
+            | Message::Position(_)
+            | Message::Heartbeat(_)
+            | Message::Request(_)
+            | Message::Event(_)
+            | Message::Echo { .. } => return,
+        };
+        for delay in self.net.copies(from, host, &mut self.dice) {
+            self.after(delay, Happening::Mail { host, input: Box::new(input.clone()) });
+        }
+    }
+
+    fn tell_coordinators(&mut self, host: Host, input: impl Fn((Boot, u64)) -> CoordinatorInput) {
+        self.hosts[host].sequence += 1;
+        let boot = Boot { start: self.hosts[host].life, random: BootId(host as u64) };
+        let stamp = (boot, self.hosts[host].sequence);
+        for at in 0..self.coordinators.len() {
+            for delay in self.net.copies(host, self.place(at), &mut self.dice) {
+                self.after(delay, Happening::ToCoordinator { at, input: Box::new(input(stamp)) });
+            }
+        }
+    }
+
+    /// Where a coordinator is on the network.
+    pub(crate) const fn place(&self, coordinator: usize) -> Place {
+        self.hosts.len() + coordinator
+    }
+
+    /// Where the clients are.
+    pub(crate) const fn clients(&self) -> Place {
+        self.hosts.len() + self.coordinators.len()
+    }
+
+    pub(crate) fn feed_coordinator(&mut self, at: usize, input: CoordinatorInput) {
+        let now = self.moment();
+        let Some(mut core) = self.coordinators[at].core.take() else { return };
+        let outputs = core.handle(input, now);
+        let wake_at = core.next_wake(now).nanos().div_ceil(1000);
+        self.coordinators[at].core = Some(core);
+        for output in outputs {
+            self.perform_coordinator(at, output);
+        }
+        let state = &mut self.coordinators[at];
+        if state.wake_at <= self.now || wake_at < state.wake_at {
+            state.wake_at = wake_at;
+            let life = state.life;
+            self.after(wake_at.saturating_sub(self.now), Happening::WakeCoordinator { at, life });
+        }
+    }
+
+    fn perform_coordinator(&mut self, at: usize, output: CoordinatorOutput) {
+        match output {
+            CoordinatorOutput::Send { to, request } => {
+                let Some(host) = self.hosts.iter().position(|host| host.name == to) else { return };
+                let from = self.coordinators[at].name.clone();
+                let input = Input::Asked { from, same_configuration: true, request };
+                for delay in self.net.copies(self.place(at), host, &mut self.dice) {
+                    self.after(delay, Happening::Mail { host, input: Box::new(input.clone()) });
+                }
+            }
+            CoordinatorOutput::Beat(heartbeat) => self.beat(at, &heartbeat),
+            CoordinatorOutput::Tell(body) => {
+                if !matches!(body.name(), "health" | "position") {
+                    self.note(|| format!("co{} {}", at + 1, super::brief(&body)));
+                }
+            }
+        }
+    }
+
+    fn beat(&mut self, at: usize, heartbeat: &Heartbeat) {
+        for host in 0..self.hosts.len() {
+            for delay in self.net.copies(self.place(at), host, &mut self.dice) {
+                let input = Box::new(Input::Beaten(heartbeat.clone()));
+                self.after(delay, Happening::Mail { host, input });
+            }
+        }
+        // Coordinators hear each other over Redis alone.
+        let redis = self.net.redis;
+        for other in (0..self.coordinators.len()).filter(|other| *other != at && redis) {
+            for delay in self.net.copies(self.place(at), self.place(other), &mut self.dice) {
+                let input = Box::new(CoordinatorInput::Beaten(heartbeat.clone()));
+                self.after(delay, Happening::ToCoordinator { at: other, input });
+            }
+        }
+    }
+}
