@@ -4,11 +4,14 @@
 #   make test                                       everything that must hold
 #   make test-quick                                 the same without real servers
 #   make bench                                      footprint and gap from a release build
+#   make sim SEEDS=20000 | SEED=7                   simulated runs of the decisions, or one of them again
+#   make soak                                       the same until stopped
+#   make bite                                       faults put in on purpose: the simulator must find each
 #   make build tools fmt clippy doc unit lab        the parts
 
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: bench demo test test-quick build tools fmt clippy doc unit lab
+.PHONY: bench bite demo sim soak test test-quick build tools fmt clippy doc unit lab
 
 FLAVOUR ?= mariadb
 CARGO ?= cargo
@@ -30,6 +33,16 @@ bench: tools
 test: tools fmt clippy doc build unit lab
 
 test-quick: fmt clippy doc unit
+
+SIM = "$$($(CARGO) metadata --locked --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/release"
+
+sim soak:
+	@$(CARGO) build --locked --release -p tasuki-tests --bin sim
+	@$(if $(filter soak,$@),SEEDS=0 FROM=$$(date +%s)) exec $(SIM)/sim
+
+bite:
+	@$(CARGO) build --locked --release -p tasuki-tests --bin bite
+	@exec $(SIM)/bite
 
 tools:
 	@$(INSTALL) base net mysql feed

@@ -101,6 +101,13 @@ pub enum Order {
         /// The decided record.
         record: Box<Record>,
     },
+    /// To the primary: wait for so many acknowledgements from now on. Never fewer than the record says.
+    SetWaitCount {
+        /// The decided record that justifies it.
+        record: Box<Record>,
+        /// Acknowledgements; 0: none.
+        acks: u32,
+    },
 }
 
 /// Where a candidate gets what it lacks.
@@ -127,6 +134,8 @@ pub enum OrderName {
     Follow,
     /// [`Order::JoinGroup`]
     JoinGroup,
+    /// [`Order::SetWaitCount`]
+    SetWaitCount,
 }
 
 impl Order {
@@ -138,6 +147,7 @@ impl Order {
             Self::Promote { .. } => OrderName::Promote,
             Self::Follow { .. } => OrderName::Follow,
             Self::JoinGroup { .. } => OrderName::JoinGroup,
+            Self::SetWaitCount { .. } => OrderName::SetWaitCount,
         }
     }
 }

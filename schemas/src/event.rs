@@ -91,6 +91,15 @@ pub enum Diagnosis {
         /// Its required acknowledgements.
         acks: u32,
     },
+    /// Too few replicas acknowledge: writes are acknowledged with fewer copies than wanted.
+    Degraded {
+        /// The primary.
+        primary: NodeId,
+        /// Acknowledgements required now.
+        acks: u32,
+        /// Acknowledgements wanted.
+        wanted: u32,
+    },
     /// Tasuki observes this set-up but must not act on it.
     Unsupported {
         /// The server.

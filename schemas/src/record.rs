@@ -31,7 +31,7 @@ pub struct WriteGroup {
 }
 
 impl WriteGroup {
-    /// n − k: with received sets of so many members, every acknowledged write is among them, and at most k − 1
+    /// n − k, for k ≥ 1: with received sets of so many members, every acknowledged write is among them, and at most k − 1
     /// possible ackers remain with the old primary.
     #[must_use]
     pub fn needed_promises(&self) -> usize {
@@ -69,6 +69,8 @@ pub struct Record {
     pub voters: BTreeMap<NodeId, Incarnation>,
     /// Whether Tasuki acts.
     pub mode: Mode,
+    /// The acknowledgements that the operator wants. A group that lost too many ackers has fewer, and gets them back.
+    pub wanted: u32,
 }
 
 impl Record {

@@ -21,7 +21,7 @@ mod world;
 
 use tasuki_schemas::event::EventBody;
 
-use faults::Fault;
+use faults::{Fault, Trap};
 use world::{Happening, MS, World};
 
 /// How long after the last mend a cluster may take to be whole.
@@ -46,6 +46,7 @@ pub struct Plan {
     seed: u64,
     servers: usize,
     faults: Vec<(u64, Fault)>,
+    traps: Vec<Trap>,
 }
 
 impl Plan {
@@ -55,7 +56,8 @@ impl Plan {
         let mut dice = net::Dice::new(seed ^ 0x5eed);
         let servers = dice.choose(&[3, 3, 3, 4, 5]);
         let faults = faults::schedule(&mut dice, servers, servers, 2);
-        Self { seed, servers, faults }
+        let traps = faults::traps(&mut dice, servers, servers, 2);
+        Self { seed, servers, faults, traps }
     }
 
     /// The same run with fewer faults, as long as it still fails: what is left is what it takes.
@@ -76,6 +78,16 @@ impl Plan {
                 at += 1;
             }
         }
+        let mut at = 0;
+        while at < best.traps.len() {
+            let mut tried = best.clone();
+            tried.traps.remove(at);
+            if tried.run().violation.is_some() {
+                best = tried;
+            } else {
+                at += 1;
+            }
+        }
         best
     }
 
@@ -88,6 +100,9 @@ impl Plan {
             world.after(*at, Happening::Fault(fault.clone()));
             healed = healed.max(*at);
         }
+        world.traps.clone_from(&self.traps);
+        world.healed_at =
+            self.faults.iter().filter(|(_, fault)| *fault == Fault::Mend).map(|(at, _)| *at).max().unwrap_or(0);
         let (mut looked, mut well) = (0, 0);
         while world.history.violation.is_none() && world.turn(healed + LIVENESS) {
             if world.now > healed + 500 * MS && world.now - looked > 100 * MS {
@@ -102,7 +117,12 @@ impl Plan {
         Outcome {
             violation,
             acknowledged: world.history.len(),
-            faults: self.faults.iter().map(|(at, fault)| format!("{} ms {fault:?}", at / MS)).collect(),
+            faults: self
+                .faults
+                .iter()
+                .map(|(at, fault)| format!("{} ms {fault:?}", at / MS))
+                .chain(self.traps.iter().map(|trap| format!("{trap:?}")))
+                .collect(),
             log: world.log.into_iter().collect(),
         }
     }

@@ -190,6 +190,7 @@ impl Birth {
         };
         let epoch = Epoch(self.ballot.clone());
         let (group, notes) = self.group(&primary, now);
+        let acks = group.acks;
         self.notes = notes;
         Ok(Record {
             epoch: epoch.clone(),
@@ -199,6 +200,7 @@ impl Birth {
             reigns: vec![Reign { epoch, node: primary, origin: identity.origin, set_before }],
             voters,
             mode: self.settings.mode,
+            wanted: acks,
         })
     }
 
@@ -227,8 +229,11 @@ impl Birth {
         let acks = wanted.min(u32::try_from(members.len() - 1).unwrap_or(u32::MAX));
         if acks == 0 {
             notes.push(
-                "no replica acknowledges writes (k = 0): this cluster is watched, but cannot be failed over".to_owned(),
+                "no replica acknowledges writes (k = 0): a crash is failed over with the dead server's own binlog, \
+                 a lost host is not"
+                    .to_owned(),
             );
+            members = BTreeSet::from([primary.clone()]);
         }
         (WriteGroup { primary: primary.clone(), members, acks }, notes)
     }

@@ -269,6 +269,11 @@ impl Coordinator {
                 self.role = Role::Leading(leading);
                 false
             }
+            Next::Hold(reason) => {
+                self.hold(vec![reason]);
+                self.role = Role::Leading(leading);
+                false
+            }
             Next::Propose(purpose) => self.begin_proposal(purpose, leading.incident.take(), now),
             Next::GiveUp(node, reason) => {
                 self.hold(vec![format!("{node} did not open: {reason}")]);
@@ -298,10 +303,12 @@ impl Coordinator {
             }
             return false;
         }
-        if let Some(group) = record.groups.iter().find(|group| group.acks == 0) {
-            let members = crate::sentence::names(&group.members);
+        let silent = matches!(self.diagnosis, Diagnosis::PrimaryHostLost { .. } | Diagnosis::PrimaryUnseen { .. });
+        if let Some(group) = record.groups.iter().find(|group| group.acks == 0 && silent) {
+            // Its own node alone could prove anything: recruiting the others would only take its replicas away.
             self.hold(vec![format!(
-                "the write group {members} acknowledges without replicas (k = 0); that needs a lease, or a fence and a rescue, which this version does not have: switch semi-sync on"
+                "{} acknowledged writes without replicas (k = 0), and nobody hears its host: only a fence from outside or its return can show what it holds; bring it back",
+                group.primary
             )]);
             return false;
         }
@@ -336,7 +343,8 @@ impl Coordinator {
                 self.role = Role::Leading(Box::new(leading));
                 true
             }
-            Failing::Again { without_tail } => {
+            Failing::Again { without_tail, failed } => {
+                self.excluded.extend(failed.map(|node| (node, now)));
                 self.incident = Some((attempt.began, without_tail));
                 let outbid = self.view.highest_ballot().is_some_and(|highest| highest > attempt.ballot());
                 if outbid {

@@ -184,7 +184,12 @@ fn lesser(settings: &Settings, view: &View, record: &Record, now: Moment) -> Dia
     if let Some((node, reason)) = stray {
         return Diagnosis::ReplicaStray { node, reason };
     }
+    if let Some(group) = record.group().filter(|group| group.acks < record.wanted) {
+        let primary = record.primary.clone();
+        return Diagnosis::Degraded { primary, acks: group.acks, wanted: record.wanted };
+    }
     if let Some(group) = record.group()
+        && group.acks > 0
         && group.needed_promises() <= 1
     {
         return Diagnosis::GroupTooSmall { members: group.members.clone(), acks: group.acks };

@@ -18,6 +18,8 @@ pub struct Contender<'a> {
     pub incumbent: bool,
     /// Everything that it holds; `None` if that is not known.
     pub received: Option<&'a GtidSet>,
+    /// It was chosen a moment ago and did not open: only if nobody else can.
+    pub excluded: bool,
     /// What it has applied.
     pub executed: Option<&'a GtidSet>,
     /// Why it must not win, whatever it holds.
@@ -33,19 +35,20 @@ pub struct Election {
     pub reasons: Vec<String>,
 }
 
-/// Preference, best first: the incumbent, the operator's wish, the goal held, no other of `all` holding all of it and
+/// Preference, best first: not chosen in vain a moment ago, the incumbent, the operator's wish, the goal held, no other of `all` holding all of it and
 /// more, the goal applied, file order.
 fn rank(
     contender: &Contender<'_>,
     all: &[&Contender<'_>],
     goal: &GtidSet,
-) -> (bool, Promotion, bool, bool, bool, usize) {
+) -> (bool, bool, Promotion, bool, bool, bool, usize) {
     let holds = |set: Option<&GtidSet>| set.is_some_and(|set| set.contains(goal) == Ok(true));
     let has_more = |other: &&Contender<'_>| match (other.received, contender.received) {
         (Some(theirs), Some(own)) => theirs.compare(own) == Comparison::Superset,
         (Some(_) | None, None) | (None, Some(_)) => false,
     };
     (
+        contender.excluded,
         !contender.incumbent,
         contender.promotion,
         !holds(contender.received),
@@ -86,12 +89,14 @@ pub fn elect(contenders: &[Contender<'_>], goal: &GtidSet) -> Election {
 fn why(loser: &Contender<'_>, winner: &Contender<'_>, all: &[&Contender<'_>], goal: &GtidSet) -> &'static str {
     let (lost, won) = (rank(loser, all, goal), rank(winner, all, goal));
     if lost.0 != won.0 {
-        "the old primary is alive and holds everything"
+        "it was chosen a moment ago and did not open"
     } else if lost.1 != won.1 {
+        "the old primary is alive and holds everything"
+    } else if lost.2 != won.2 {
         "the cluster file prefers the winner"
-    } else if (lost.2, lost.3) != (won.2, won.3) {
+    } else if (lost.3, lost.4) != (won.3, won.4) {
         "it would have to fetch what the winner holds"
-    } else if lost.4 != won.4 {
+    } else if lost.5 != won.5 {
         "it has more left to apply"
     } else {
         "it comes later in the cluster file"

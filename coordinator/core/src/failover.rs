@@ -61,6 +61,8 @@ pub enum Progress {
     Again {
         /// Leave the tail out next time.
         without_tail: bool,
+        /// The candidate that did not get there.
+        failed: Option<NodeId>,
     },
 }
 
@@ -139,7 +141,7 @@ impl Attempt {
     /// Asks whom it has to, reads what was answered, and moves on as far as that allows.
     pub(crate) fn step(&mut self, settings: &Settings, view: &View, outbox: &mut Outbox, now: Moment) -> Progress {
         if self.is_outbid(settings, view) {
-            return Progress::Again { without_tail: self.without_tail };
+            return Progress::Again { without_tail: self.without_tail, failed: None };
         }
         loop {
             let next = match &self.stage {
@@ -155,7 +157,7 @@ impl Attempt {
             };
             match next {
                 Step::Wait => break,
-                Step::Again { without_tail } => return Progress::Again { without_tail },
+                Step::Again { without_tail, failed } => return Progress::Again { without_tail, failed },
                 Step::Enter(stage, candidate, reasons) => {
                     self.stage = *stage;
                     self.entered = now;
@@ -164,7 +166,11 @@ impl Attempt {
             }
         }
         if now.since(self.entered) > settings.policy.stage_patience {
-            return Progress::Again { without_tail: self.without_tail };
+            let failed = match &self.stage {
+                Stage::CatchingUp { plan, .. } => Some(plan.winner.clone()),
+                Stage::Recruiting { .. } | Stage::Promoting { .. } => None,
+            };
+            return Progress::Again { without_tail: self.without_tail, failed };
         }
         Progress::Pending
     }
@@ -251,13 +257,18 @@ impl Attempt {
                         }
                         self.next_of(*plan)
                     }
-                    Some(false) | None => Step::Again { without_tail: true },
+                    Some(false) | None => Step::Again { without_tail: true, failed: None },
                 }
             }
-            Some(Outcome::Failed { .. }) => Step::Again { without_tail: self.without_tail || how == CatchUpHow::Tail },
+            Some(Outcome::Failed { .. }) => match how {
+                CatchUpHow::Tail => Step::Again { without_tail: true, failed: None },
+                CatchUpHow::Replicate => {
+                    Step::Again { without_tail: self.without_tail, failed: Some(plan.winner.clone()) }
+                }
+            },
             Some(Outcome::Running { .. }) | None => {
                 if how == CatchUpHow::Tail && plan.tail_optional && now.since(self.entered) > tail_limit(settings) {
-                    return Step::Again { without_tail: true };
+                    return Step::Again { without_tail: true, failed: None };
                 }
                 let order = Order::CatchUp { goal, from, how };
                 let request = Request::Order { ballot: self.ballot().clone(), number: *number, order: Box::new(order) };
@@ -285,7 +296,7 @@ impl Attempt {
 
 enum Step {
     Wait,
-    Again { without_tail: bool },
+    Again { without_tail: bool, failed: Option<NodeId> },
     Enter(Box<Stage>, NodeId, Vec<String>),
 }
 

@@ -106,6 +106,7 @@ mod tests {
             reigns,
             voters: BTreeMap::new(),
             mode: Mode::Armed,
+            wanted: 1,
         }
     }
 

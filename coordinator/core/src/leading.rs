@@ -13,6 +13,7 @@ use tasuki_schemas::id::NodeId;
 use tasuki_schemas::moment::Moment;
 use tasuki_schemas::record::Record;
 
+use crate::group;
 use crate::outbox::{Outbox, Topic};
 use crate::propose::{Purpose, ask_accept};
 use crate::repair::{Care, Finding};
@@ -32,6 +33,8 @@ pub struct Leading {
     acts: BTreeMap<(NodeId, OrderName), (u64, Moment)>,
     last_act: u64,
     care: BTreeMap<NodeId, Care>,
+    ackers: group::Ackers,
+    asked_acks: Option<u32>,
 }
 
 /// A failover, for people.
@@ -52,6 +55,8 @@ pub enum Next {
     Propose(Purpose),
     /// The named primary did not open: another must.
     GiveUp(NodeId, String),
+    /// Nothing can be done, and people must know why.
+    Hold(String),
 }
 
 /// An act that failed, or whose effect is gone again, is begun anew after this.
@@ -74,6 +79,8 @@ impl Leading {
             acts: BTreeMap::new(),
             last_act: 0,
             care: BTreeMap::new(),
+            ackers: group::Ackers::default(),
+            asked_acks: None,
         }
     }
 
@@ -101,10 +108,14 @@ impl Leading {
 
     pub(crate) fn step(&mut self, settings: &Settings, view: &View, outbox: &mut Outbox, now: Moment) -> Next {
         self.spread(settings, view, outbox, now);
-        if self.record.opened {
+        let next = if self.record.opened {
             self.repair(settings, view, outbox, now)
         } else {
             self.open(settings, view, outbox, now)
+        };
+        match next {
+            Next::Stay => self.tend_group(settings, view, outbox, now),
+            Next::Propose(_) | Next::GiveUp(..) | Next::Hold(_) => next,
         }
     }
 
@@ -161,6 +172,36 @@ impl Leading {
                 Next::GiveUp(primary, "it did not open in time".to_owned())
             }
             Some(Outcome::Running { .. }) | None => Next::Stay,
+        }
+    }
+
+    /// As many acknowledgements as there can be, up to those wanted.
+    fn tend_group(&mut self, settings: &Settings, view: &View, outbox: &mut Outbox, now: Moment) -> Next {
+        let primary = self.record.primary.clone();
+        match self.ackers.look(settings, view, &self.record, now) {
+            group::Finding::Well => Next::Stay,
+            group::Finding::Waiting(reason) => Next::Hold(reason),
+            group::Finding::Lower(acks) => Next::Propose(Purpose::Acks(acks)),
+            group::Finding::SetWaitCount(acks) => {
+                let raises = self.record.group().is_some_and(|group| acks > group.acks);
+                if !raises && !self.told_open && !self.record.opened {
+                    // The promotion sets it.
+                    return Next::Stay;
+                }
+                if self.asked_acks != Some(acks) {
+                    self.acts.remove(&(primary.clone(), OrderName::SetWaitCount));
+                    self.asked_acks = Some(acks);
+                }
+                let order = Order::SetWaitCount { record: Box::new(self.record.clone()), acks };
+                match self.order(settings, view, &primary, order, outbox, now) {
+                    Some(Outcome::Done { .. }) if raises && self.record.opened => Next::Propose(Purpose::Acks(acks)),
+                    Some(Outcome::Done { .. } | Outcome::Failed { .. }) => {
+                        self.renew(&primary, OrderName::SetWaitCount, now);
+                        Next::Stay
+                    }
+                    Some(Outcome::Running { .. }) | None => Next::Stay,
+                }
+            }
         }
     }
 

@@ -11,6 +11,7 @@ pub mod diagnose;
 pub mod elect;
 pub mod failover;
 pub mod goal;
+pub mod group;
 pub mod leading;
 pub mod observing;
 pub mod plan;

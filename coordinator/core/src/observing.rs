@@ -32,6 +32,7 @@ pub fn forecast(settings: &Settings, view: &View, record: &Record, now: Moment) 
                 promotion: server.promotion,
                 order: server.order,
                 incumbent: false,
+                excluded: false,
                 received: position.and_then(|position| position.received.known()),
                 executed: position.map(|position| &position.executed),
                 barred: None,

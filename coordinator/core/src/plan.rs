@@ -14,7 +14,7 @@ use crate::elect::{Contender, elect};
 use crate::goal::{Shown, goal, lawful};
 use crate::proof::{Promises, QuorumProof};
 use crate::sentence::names;
-use crate::settings::Settings;
+use crate::settings::{Degraded, Settings};
 use crate::view::View;
 
 /// A plan leaves no choice for its execution.
@@ -119,7 +119,6 @@ fn contenders<'a>(
             Duty::Failed { reason } => Some(reason.clone()),
             Duty::ReceiverStopped | Duty::Fenced => excess
                 .map(|excess| format!("it holds transactions that no named server had acknowledged: {excess}"))
-                .or_else(|| excluded.contains(node).then(|| "it was named a moment ago and did not open".to_owned()))
                 .or_else(|| unfit(settings, view, node, now)),
         };
         contenders.push(Contender {
@@ -129,6 +128,7 @@ fn contenders<'a>(
             incumbent: promise.duty == Duty::Fenced
                 && *node == base.primary
                 && received.is_some_and(|set| set.contains(goal) == Ok(true)),
+            excluded: excluded.contains(node),
             received,
             executed: promise.holdings.as_ref().map(|holdings| &holdings.executed),
             barred,
@@ -165,13 +165,15 @@ fn group(
             members.insert(node.clone());
         }
     }
-    let before = base.group().map_or(0, |group| group.acks);
-    let acks = before.min(u32::try_from(members.len().saturating_sub(1)).unwrap_or(u32::MAX));
+    let acks = base.wanted.min(u32::try_from(members.len().saturating_sub(1)).unwrap_or(u32::MAX));
     if acks == 0 {
-        return Err(Unplanned(vec![format!(
-            "with {} alone nobody is left to acknowledge (k = 0 needs a lease, which this version does not have); bring a replica back",
-            names(&members)
-        )]));
+        if base.wanted > 0 && settings.policy.degraded == Degraded::Hold {
+            return Err(Unplanned(vec![format!(
+                "with {} alone nobody is left to acknowledge, and the cluster file says `degraded = \"hold\"`; bring a replica back",
+                names(&members)
+            )]));
+        }
+        members = BTreeSet::from([winner.clone()]);
     }
     Ok(WriteGroup { primary: winner.clone(), members, acks })
 }

@@ -92,7 +92,8 @@ fn shown(promise: &Promise) -> Option<&GtidSet> {
 }
 
 /// Shows both that nobody can be acknowledged by any subject any more, and that nothing acknowledged is missing from
-/// the union of what was shown: of every group that counts, n − k members answered this ballot.
+/// the union of what was shown: of every group that counts, n − k members answered this ballot; of one without required
+/// acknowledgements, its primary.
 #[derive(Clone, Debug)]
 pub struct QuorumProof {
     base: Accepted,
@@ -105,13 +106,13 @@ pub enum NoProof {
     /// No majority of the record's voters promised.
     #[error("no majority of the record's voters promised")]
     NoMajority,
-    /// The record has a group without required acknowledgements: that needs a lease, or a fence and a rescue.
+    /// Writes were acknowledged without replicas (k = 0), and their server does not show all it has.
     #[error(
-        "the write group {group} acknowledges without replicas (k = 0): no quorum can prove its writes complete; switch semi-sync on"
+        "{primary} acknowledged writes without replicas (k = 0): its own node must show that it is fenced or gone, and what its binlog holds"
     )]
-    Asynchronous {
-        /// Its members.
-        group: String,
+    Alone {
+        /// The server.
+        primary: NodeId,
     },
     /// Too few members of a group showed what they hold.
     #[error(
@@ -161,6 +162,9 @@ impl QuorumProof {
     #[must_use]
     pub fn holds_without(&self, node: &NodeId) -> bool {
         self.base.record.groups.iter().all(|group| {
+            if group.acks == 0 {
+                return group.primary != *node && self.witnesses.contains(&group.primary);
+            }
             let counted = group.members.iter().filter(|member| *member != node && self.witnesses.contains(*member));
             counted.count() >= group.needed_promises()
         })
@@ -169,7 +173,13 @@ impl QuorumProof {
 
 fn covered(promises: &Promises, group: &WriteGroup) -> Result<BTreeSet<NodeId>, NoProof> {
     if group.acks == 0 {
-        return Err(NoProof::Asynchronous { group: names(&group.members) });
+        // Nobody else need have what it acknowledged, and nobody else's word ends its acknowledging: closed by its node,
+        // or gone with its binlog read to the end, it proves both itself.
+        let primary = group.primary.clone();
+        return match promises.holding(&primary) {
+            Some(_) => Ok(BTreeSet::from([primary])),
+            None => Err(NoProof::Alone { primary }),
+        };
     }
     let by: BTreeSet<NodeId> =
         group.members.iter().filter(|member| promises.holding(member).is_some()).cloned().collect();
@@ -214,6 +224,7 @@ mod tests {
             groups,
             voters: (0..voters).map(|number| (node(number), Incarnation(number as u64))).collect(),
             mode: Mode::Armed,
+            wanted: 1,
         }
     }
 
@@ -315,9 +326,17 @@ mod tests {
     }
 
     #[test]
-    fn without_required_acknowledgements_there_is_no_quorum_proof() {
+    fn without_required_acknowledgements_only_the_primary_itself_is_proof() {
         let record = record(vec![group(&[0], 0)], 3);
-        let by = [(1, Duty::ReceiverStopped, known("")), (2, Duty::ReceiverStopped, known(""))];
-        assert!(matches!(QuorumProof::from(&promises(&record, &by)), Err(NoProof::Asynchronous { .. })));
+        let others = [(1, Duty::ReceiverStopped, known("")), (2, Duty::ReceiverStopped, known(""))];
+        assert!(matches!(QuorumProof::from(&promises(&record, &others)), Err(NoProof::Alone { .. })));
+        for duty in [Duty::ProcessExited, Duty::Fenced] {
+            let by = [(0, duty, known("0-1-9")), (1, Duty::ReceiverStopped, known(""))];
+            let proof = QuorumProof::from(&promises(&record, &by)).unwrap();
+            assert!(!proof.holds_without(&node(0)) && proof.holds_without(&node(1)));
+        }
+        let unread = Received::Unknown { reason: "its binlog cannot be read".to_owned() };
+        let by = [(0, Duty::ProcessExited, unread), (1, Duty::ReceiverStopped, known(""))];
+        assert!(matches!(QuorumProof::from(&promises(&record, &by)), Err(NoProof::Alone { .. })));
     }
 }

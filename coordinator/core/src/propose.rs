@@ -21,6 +21,9 @@ pub enum Purpose {
     Open,
     /// A server that caught up joins the write group.
     Widen(NodeId),
+    /// Another number of acknowledgements is required: fewer before the server waits for fewer, more after it waits for
+    /// more and what it had by then is covered.
+    Acks(u32),
 }
 
 /// A vote round under way.
@@ -104,6 +107,13 @@ fn changed(base: &Record, purpose: &Purpose) -> Record {
         Purpose::Open => {
             record.opened = true;
             record.groups.drain(..record.groups.len().saturating_sub(1));
+        }
+        Purpose::Acks(acks) => {
+            if let Some(group) = record.group().cloned() {
+                // While the record is not opened, every group of its list still counts.
+                record.groups.drain(..if record.opened { record.groups.len() } else { 0 });
+                record.groups.push(WriteGroup { acks: *acks, ..group });
+            }
         }
         Purpose::Widen(node) => {
             // n − k of the wider group contain n − k of the narrower one, so it replaces it at once.

@@ -154,11 +154,11 @@ impl Care {
         self.astray_since = None;
         let Some(group) = record.group() else { return Finding::Well };
         if group.members.contains(node) {
-            let joined = facts.semi_sync.replica_enabled || group.acks == 0;
+            let joined = facts.semi_sync.replica_enabled || record.wanted == 0;
             return if joined { Finding::Well } else { Finding::Join };
         }
         let never = settings.servers.get(node).is_none_or(|server| server.promotion == Promotion::Never);
-        if never || group.acks == 0 {
+        if never || record.wanted == 0 {
             return Finding::Well;
         }
         let Some(replication) = &facts.replication else { return Finding::Wait };

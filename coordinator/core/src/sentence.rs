@@ -58,6 +58,9 @@ pub fn sentence(diagnosis: &Diagnosis) -> String {
                 set(writable)
             )
         }
+        Diagnosis::Degraded { primary, acks, wanted } => format!(
+            "{primary} acknowledges writes with {acks} instead of {wanted} replicas: losing its host now may lose the last ones; bring a replica back."
+        ),
         Diagnosis::GroupTooSmall { members, acks } => {
             format!("The write group {} cannot lose a member with {acks} acknowledgements required.", set(members))
         }

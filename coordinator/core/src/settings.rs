@@ -57,6 +57,15 @@ pub enum Promotion {
     Never,
 }
 
+/// What happens when too few replicas are left to acknowledge writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Degraded {
+    /// Writing goes on with fewer acknowledgements, and this is shown; they are required again when replicas are back.
+    Open,
+    /// Writing waits for replicas.
+    Hold,
+}
+
 /// Periods and patience. Every wait of the core is one of these.
 #[derive(Clone, Debug)]
 pub struct Policy {
@@ -74,6 +83,10 @@ pub struct Policy {
     pub rank_step: Duration,
     /// A request without an answer is repeated after this.
     pub repeat: Duration,
+    /// A replica that should acknowledge and does not, for this long, is waited for no more.
+    pub acker_patience: Duration,
+    /// Whether writing goes on then.
+    pub degraded: Degraded,
     /// An attempt's stage that has not ended by then is given up.
     pub stage_patience: Duration,
 }
@@ -88,6 +101,8 @@ impl Default for Policy {
             leader_patience: Duration::from_millis(400),
             rank_step: Duration::from_millis(300),
             repeat: Duration::from_millis(50),
+            acker_patience: Duration::from_millis(300),
+            degraded: Degraded::Open,
             stage_patience: Duration::from_secs(5),
         }
     }

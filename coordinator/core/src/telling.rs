@@ -22,8 +22,13 @@ impl Coordinator {
             let still_heard_by = self.verdicts.greeted().clone();
             diagnosis = Diagnosis::PrimaryUnseen { primary: primary.clone(), still_heard_by };
         }
-        if matches!(diagnosis, Diagnosis::Healthy | Diagnosis::ReplicaStray { .. } | Diagnosis::GroupTooSmall { .. })
-            && let Some((node, extras)) = self.quarantine().into_iter().next()
+        if matches!(
+            diagnosis,
+            Diagnosis::Healthy
+                | Diagnosis::ReplicaStray { .. }
+                | Diagnosis::Degraded { .. }
+                | Diagnosis::GroupTooSmall { .. }
+        ) && let Some((node, extras)) = self.quarantine().into_iter().next()
         {
             diagnosis = Diagnosis::ErrantTransactions { node, extras };
         }

@@ -95,6 +95,7 @@ impl Verdicts {
             | Diagnosis::SidecarLost { .. }
             | Diagnosis::AttemptUnfinished { .. }
             | Diagnosis::TwoPrimaries { .. }
+            | Diagnosis::Degraded { .. }
             | Diagnosis::GroupTooSmall { .. }
             | Diagnosis::Unsupported { .. }
             | Diagnosis::ReplicaStray { .. }

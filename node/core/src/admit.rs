@@ -187,7 +187,7 @@ impl Node {
             What::Accept { record } => (self.owes_duty(&pending.ballot, record), false),
         };
         let effect = failover.then(|| self.duty_effect(drain)).flatten();
-        if matches!(effect, Some(Effect::Fence | Effect::ReadFiles { .. })) {
+        if matches!(effect, Some(Effect::Fence { .. } | Effect::ReadFiles { .. })) {
             self.memory.opened = None;
         }
         let durable = match &pending.what {
@@ -219,8 +219,8 @@ impl Node {
         let primary = self.record().map(|record| &record.primary).filter(|primary| *primary != me);
         let source = primary.and_then(|primary| self.settings.servers.get(primary)).copied();
         Some(match self.server.run() {
-            None => Effect::ReadFiles { was_primary: subject },
-            Some(_) if subject || writable => Effect::Fence,
+            None => Effect::ReadFiles { was_primary: self.memory.whole },
+            Some(_) if subject || writable => self.fence(),
             Some(_) => Effect::StopReceiving { source, drain },
         })
     }
@@ -232,6 +232,7 @@ impl Node {
             let same = self.record().is_some_and(|accepted| accepted.epoch == record.epoch);
             if born {
                 self.memory.opened = self.adopted(record);
+                self.memory.whole = self.memory.opened.is_some();
             } else if !same {
                 self.memory.opened = None;
             }

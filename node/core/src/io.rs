@@ -118,10 +118,15 @@ pub enum Effect {
         drain: bool,
     },
     /// Close the port, end clients' connections, close to writes, verify; SIGKILL if that cannot be verified in time.
-    Fence,
+    Fence {
+        /// As in [`Effect::ReadFiles`], for a server that must be killed.
+        was_primary: bool,
+        /// The other servers: a candidate may have to fetch from this one what nobody else has.
+        let_in: BTreeSet<SocketAddr>,
+    },
     /// The server's process is gone: read from its files what it held.
     ReadFiles {
-        /// It was primary: nothing but its binlog counts. A replica's relay files are not read here.
+        /// It was opened as primary and received nothing since: its binlog is all it holds. Relay files are not read here.
         was_primary: bool,
     },
     /// Replicate from a source.
@@ -135,6 +140,16 @@ pub enum Effect {
     JoinGroup {
         /// The primary.
         source: SocketAddr,
+    },
+    /// Wait for so many acknowledgements from now on; 0 switches the waiting off.
+    SetWaitCount {
+        /// How many.
+        acks: u32,
+        /// What the record says. With more than that, a barrier row must be acknowledged in time: whoever has it has all
+        /// before it. Otherwise the server goes back to this.
+        floor: u32,
+        /// The reign, for the barrier row.
+        epoch: Epoch,
     },
     /// Replicate from a living server until the goal is received, then stop receiving.
     Replicate {

@@ -30,13 +30,17 @@ pub struct Memory {
     pub accepted: Option<Accepted>,
     /// The run of the server that was opened as primary under the accepted record.
     pub opened: Option<ServerRun>,
+    /// The server was opened as primary and has received nothing since: its binlog is all that it holds. One that was
+    /// named and died before it opened may hold more in its relay files.
+    #[serde(default)]
+    pub whole: bool,
 }
 
 impl Memory {
     /// A new voter's.
     #[must_use]
     pub const fn new(incarnation: Incarnation) -> Self {
-        Self { incarnation, sequence: 0, promised: None, failover: None, accepted: None, opened: None }
+        Self { incarnation, sequence: 0, promised: None, failover: None, accepted: None, opened: None, whole: false }
     }
 
     /// What others may know of it.

@@ -250,7 +250,8 @@ impl Node {
         }
         let lawful = self.is_primary() && self.memory.opened == self.server.run();
         if !lawful {
-            self.closing = Some(self.execute(Effect::Fence));
+            let fence = self.fence();
+            self.closing = Some(self.execute(fence));
         }
     }
 
@@ -262,6 +263,11 @@ impl Node {
         {
             facts.writable = false;
         }
+    }
+
+    pub(crate) fn fence(&self) -> Effect {
+        let others = self.settings.servers.iter().filter(|(node, _)| **node != self.settings.me);
+        Effect::Fence { was_primary: self.memory.whole, let_in: others.map(|(_, address)| *address).collect() }
     }
 
     /// Whether the accepted record names this node's server.

@@ -105,7 +105,12 @@ impl Node {
         if raised {
             self.memory.promised = Some(ballot.clone());
         }
-        let durable = self.memory.accepted.as_ref().is_some_and(|accepted| accepted.ballot == ballot) && !raised;
+        let receives = match &order {
+            Order::Follow { .. } | Order::CatchUp { .. } => std::mem::take(&mut self.memory.whole),
+            Order::Promote { .. } | Order::JoinGroup { .. } | Order::SetWaitCount { .. } => false,
+        };
+        let kept = self.memory.accepted.as_ref().is_some_and(|accepted| accepted.ballot == ballot);
+        let durable = kept && !raised && !receives;
         let sequence = if durable { self.memory.sequence } else { self.persist() };
         let state = State::Durable { sequence, order: Box::new(order) };
         self.act = Some(Act { from: from.clone(), ballot, number, name, begun: now, state });
@@ -154,7 +159,15 @@ impl Node {
             Order::CatchUp { from, .. } if !self.settings.servers.contains_key(from) => {
                 wrong("the donor is not in this cluster file")
             }
-            Order::Promote { .. } | Order::Follow { .. } | Order::JoinGroup { .. } | Order::CatchUp { .. } => None,
+            Order::SetWaitCount { record, .. } if record.primary != *me => wrong("the record names another primary"),
+            Order::SetWaitCount { record, acks } if record.group().is_none_or(|group| *acks < group.acks) => {
+                wrong("the record's group asks for more acknowledgements")
+            }
+            Order::Promote { .. }
+            | Order::Follow { .. }
+            | Order::JoinGroup { .. }
+            | Order::SetWaitCount { .. }
+            | Order::CatchUp { .. } => None,
         }
     }
 
@@ -198,10 +211,13 @@ impl Node {
             },
             Order::Follow { record } => {
                 let semi_sync =
-                    record.group().is_some_and(|group| group.acks > 0 && group.members.contains(&self.settings.me));
+                    record.wanted > 0 && record.group().is_some_and(|group| group.members.contains(&self.settings.me));
                 Effect::Follow { source: self.address(&record.primary), semi_sync }
             }
             Order::JoinGroup { record } => Effect::JoinGroup { source: self.address(&record.primary) },
+            Order::SetWaitCount { acks, record } => {
+                Effect::SetWaitCount { acks, floor: record.group().map_or(0, |group| group.acks), epoch: record.epoch }
+            }
         };
         State::Running { id: self.execute(effect), opened: false }
     }
@@ -251,6 +267,7 @@ impl Node {
             let Progress::Opened { run, holdings } = progress;
             *opened = true;
             self.memory.opened = Some(run);
+            self.memory.whole = true;
             self.persist();
             let took_ms = millis(act.begun, now);
             self.report(&act, Outcome::Done { holdings: Some(holdings), took_ms });
@@ -308,7 +325,10 @@ impl Node {
 fn carried(order: &Order) -> Option<&Record> {
     match order {
         Order::CatchUp { .. } => None,
-        Order::Promote { record, .. } | Order::Follow { record } | Order::JoinGroup { record } => Some(record),
+        Order::Promote { record, .. }
+        | Order::Follow { record }
+        | Order::JoinGroup { record }
+        | Order::SetWaitCount { record, .. } => Some(record),
     }
 }
 

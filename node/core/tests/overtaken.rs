@@ -53,12 +53,12 @@ fn a_duty_that_was_done_is_not_done_again_for_the_record() {
 
 #[test]
 fn nothing_is_answered_before_the_server_was_looked_at_once() {
-    let mut stage = Stage::of("db1", Memory { opened: Some(RUN), ..remembered(Mode::Armed) });
+    let mut stage = Stage::of("db1", Memory { opened: Some(RUN), whole: true, ..remembered(Mode::Armed) });
     stage.prepare(2, Kind::Failover).persisted();
     assert_eq!(stage.effects(), 0, "a server that was never looked at is not known to be gone");
     assert!(!stage.promised());
     stage.probe(true);
-    assert!(matches!(stage.effect(), Some((_, Effect::Fence))));
+    assert!(matches!(stage.effect(), Some((_, Effect::Fence { .. }))));
     stage.end(Ended::Done(holdings("0-1-9"))).persisted();
     assert_eq!(stage.answers().promise.unwrap().duty, Duty::Fenced);
 }
@@ -95,7 +95,7 @@ fn an_old_primary_that_missed_its_failover_is_closed_before_it_follows() {
     let mut stage = Stage::primary();
     stage.order(2, 1, Order::Follow { record: Box::new(record(2, "db2", Mode::Armed)) }).persisted();
     assert_eq!(stage.effects(), 1);
-    assert!(matches!(stage.effect(), Some((_, Effect::Fence))), "{:?}", stage.effect());
+    assert!(matches!(stage.effect(), Some((_, Effect::Fence { .. }))), "{:?}", stage.effect());
     assert!(!stage.node.serving());
     stage.end(Ended::Done(holdings("0-1-9"))).probe(false);
     assert!(matches!(stage.effect(), Some((_, Effect::Follow { .. }))));

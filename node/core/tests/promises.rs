@@ -113,7 +113,7 @@ fn the_primary_fences_itself_before_it_promises_a_failover() {
     let mut stage = Stage::primary();
     assert!(stage.node.serving());
     stage.prepare(2, Kind::Failover);
-    assert!(matches!(stage.effect(), Some((_, Effect::Fence))));
+    assert!(matches!(stage.effect(), Some((_, Effect::Fence { .. }))));
     assert!(stage.outputs.contains(&Output::Serving(false)), "clients are sent away at once");
     stage.persisted().end(Ended::Done(holdings("0-1-9")));
     assert_eq!(stage.answers().promise.unwrap().duty, Duty::Fenced);
@@ -147,7 +147,7 @@ fn a_writable_server_that_the_record_does_not_name_is_closed_at_once() {
     let mut stage = Stage::replica(Mode::Armed);
     assert_eq!(stage.effects(), 0);
     stage.probe(true);
-    assert!(matches!(stage.effect(), Some((_, Effect::Fence))));
+    assert!(matches!(stage.effect(), Some((_, Effect::Fence { .. }))));
     assert!(!stage.node.serving());
 }
 
@@ -156,7 +156,7 @@ fn the_named_primary_in_another_run_is_closed_and_does_not_serve() {
     let other = ServerRun { pid: 6, started: 50 };
     let mut stage = Stage::of("db1", Memory { opened: Some(other), ..remembered(Mode::Armed) });
     stage.probe(true);
-    assert!(matches!(stage.effect(), Some((_, Effect::Fence))));
+    assert!(matches!(stage.effect(), Some((_, Effect::Fence { .. }))));
     assert!(!stage.node.serving());
 }
 
@@ -183,7 +183,7 @@ fn at_birth_the_writable_primary_is_adopted_as_it_is() {
 fn accepting_a_new_epoch_first_does_what_a_failover_promise_would_have_demanded() {
     let mut stage = Stage::primary();
     stage.ask(Request::Accept { ballot: ballot(2), record: Box::new(record(2, "db2", Mode::Armed)) });
-    assert!(matches!(stage.effect(), Some((_, Effect::Fence))));
+    assert!(matches!(stage.effect(), Some((_, Effect::Fence { .. }))));
     assert!(!stage.answers().accepted);
     stage.end(Ended::Done(holdings("0-1-9"))).persisted();
     assert!(stage.answers().accepted);

@@ -1,6 +1,7 @@
 //! Fencing: after it nobody is acknowledged by this server any more, or its process is gone.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use tasuki_node_core::Ended;
@@ -22,8 +23,8 @@ const STATEMENT: Duration = Duration::from_millis(200);
 /// A killed process with a large memory takes long to go.
 const KILLED: Duration = Duration::from_secs(20);
 
-pub(super) async fn fence(hands: &Hands, session: &mut Session) -> Ended {
-    let closed = tokio::time::timeout(PATIENCE, close(hands, session)).await;
+pub(super) async fn fence(hands: &Hands, session: &mut Session, was_primary: bool, let_in: &BTreeSet<IpAddr>) -> Ended {
+    let closed = tokio::time::timeout(PATIENCE, close(hands, session, let_in)).await;
     match closed {
         Ok(Ok(holdings)) => return Ended::Done(holdings),
         Ok(Err(error)) => tracing::warn!(%error, "the server could not be closed; it is killed"),
@@ -31,14 +32,14 @@ pub(super) async fn fence(hands: &Hands, session: &mut Session) -> Ended {
     }
     session.close();
     match kill(hands).await {
-        Ok(()) => gone(hands, true).await,
+        Ok(()) => gone(hands, was_primary).await,
         Err(error) => Ended::Failed(error.to_string()),
     }
 }
 
 /// Ends clients' connections, closes the server to writes, and verifies both.
-async fn close(hands: &Hands, session: &mut Session) -> Result<Holdings, Failed> {
-    hands.cut.lock().await.close_clients(&BTreeSet::new()).await?;
+async fn close(hands: &Hands, session: &mut Session, let_in: &BTreeSet<IpAddr>) -> Result<Holdings, Failed> {
+    hands.cut.lock().await.close_clients(let_in).await?;
     session.open(STATEMENT).await?;
     end_clients(hands, session).await?;
     session.run(&hands.dialect.close(), STATEMENT).await?;

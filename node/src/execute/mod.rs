@@ -123,11 +123,17 @@ pub async fn execute(hands: Arc<Hands>, id: EffectId, effect: Effect, cancel: Ca
 async fn carry_out(hands: &Hands, id: EffectId, effect: Effect, session: &mut Session) -> Ended {
     let done = match effect {
         Effect::Look { address } => return Ended::Looked(dial::look(address).await),
-        Effect::Fence => return fence::fence(hands, session).await,
+        Effect::Fence { was_primary, let_in } => {
+            let let_in = let_in.iter().map(std::net::SocketAddr::ip).collect();
+            return fence::fence(hands, session, was_primary, &let_in).await;
+        }
         Effect::ReadFiles { was_primary } => return fence::gone(hands, was_primary).await,
         Effect::StopReceiving { source, drain } => receive::stop(hands, session, source, drain).await,
         Effect::Follow { source, semi_sync } => change::follow(hands, session, source, semi_sync).await,
         Effect::JoinGroup { source } => change::join(hands, session, source).await,
+        Effect::SetWaitCount { acks, floor, epoch } => {
+            promote::set_wait_count(hands, session, acks, floor, &epoch).await
+        }
         Effect::Replicate { source, goal } => change::replicate(hands, session, source, &goal).await,
         Effect::Apply { transactions } => tail::apply(hands, session, &transactions).await,
         Effect::Promote { epoch, goal, acks, outside } => {
@@ -176,10 +182,11 @@ const fn name(effect: &Effect) -> &'static str {
     match effect {
         Effect::Look { .. } => "look",
         Effect::StopReceiving { .. } => "stop_receiving",
-        Effect::Fence => "fence",
+        Effect::Fence { .. } => "fence",
         Effect::ReadFiles { .. } => "read_files",
         Effect::Follow { .. } => "follow",
         Effect::JoinGroup { .. } => "join_group",
+        Effect::SetWaitCount { .. } => "set_wait_count",
         Effect::Replicate { .. } => "replicate",
         Effect::Apply { .. } => "apply",
         Effect::Promote { .. } => "promote",

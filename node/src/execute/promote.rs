@@ -20,6 +20,9 @@ const APPLY: Duration = Duration::from_secs(20);
 /// The barrier row waits for an acknowledgement for as long as that takes; a lower ballot's is cancelled.
 const BARRIER: Duration = Duration::from_secs(3600);
 
+/// The barrier row after the wait count was raised must be acknowledged within this: clients wait as long.
+const RAISED: Duration = Duration::from_millis(700);
+
 /// What a promotion is about.
 pub(super) struct Reign {
     pub(super) epoch: Epoch,
@@ -51,7 +54,7 @@ pub(super) async fn promote(
     let run = run(hands)?;
     let opened = Progress::Opened { run, holdings: held };
     let _ = hands.inputs.send(Input::Progressed(id, opened)).await;
-    barrier(hands, session, &reign.epoch).await?;
+    barrier(hands, session, &reign.epoch, BARRIER).await?;
     if before.is_some()
         && let Err(error) = session.run(&dialect.forget_source(), SLOW).await
     {
@@ -59,6 +62,25 @@ pub(super) async fn promote(
         tracing::warn!(%error, "the new primary did not forget its source; run RESET REPLICA ALL on it");
     }
     hands.cut.lock().await.refuse_servers(&BTreeSet::new()).await?;
+    holdings(hands, session).await
+}
+
+/// Commits wait for so many acknowledgements from now on. More of them count only once a barrier row has them: the log is
+/// sent in order, so its ackers have everything before it.
+pub(super) async fn set_wait_count(
+    hands: &Hands,
+    session: &mut Session,
+    acks: u32,
+    floor: u32,
+    epoch: &Epoch,
+) -> Result<Holdings, Failed> {
+    session.run(&hands.dialect.arm(acks), SLOW).await?;
+    if acks > floor
+        && let Err(error) = barrier(hands, session, epoch, RAISED).await
+    {
+        session.run(&hands.dialect.arm(floor), SLOW).await?;
+        return Err(error);
+    }
     holdings(hands, session).await
 }
 
@@ -87,14 +109,14 @@ fn run(hands: &Hands) -> Result<ServerRun, Failed> {
 }
 
 /// The first transaction of the epoch. Its table is made when it is missing.
-async fn barrier(hands: &Hands, session: &mut Session, epoch: &Epoch) -> Result<(), Failed> {
+async fn barrier(hands: &Hands, session: &mut Session, epoch: &Epoch, patience: Duration) -> Result<(), Failed> {
     const NO_SUCH_DATABASE: u16 = 1049;
     const NO_SUCH_TABLE: u16 = 1146;
     let sql = hands.dialect.barrier(epoch, hands.me.as_str());
-    match session.run(&sql, BARRIER).await {
+    match session.run(&sql, patience).await {
         Err(ServerError::Refused { code: NO_SUCH_DATABASE | NO_SUCH_TABLE, .. }) => {
-            session.run(&hands.dialect.make_epoch_table(), BARRIER).await?;
-            Ok(session.run(&sql, BARRIER).await?)
+            session.run(&hands.dialect.make_epoch_table(), patience).await?;
+            Ok(session.run(&sql, patience).await?)
         }
         other => Ok(other?),
     }

@@ -1,4 +1,5 @@
-//! `make sim SEEDS=20000`: many runs of the simulator. `SEED=7` replays one, with its faults reduced to what it takes.
+//! `make sim SEEDS=20000`: many runs of the simulator. `SEED=7` replays one, with its faults
+//! reduced to what it takes; `STOP=1` ends at the first that fails; SEEDS=0 goes on until it is stopped.
 #![expect(clippy::print_stdout, reason = "the result is the program's purpose")]
 
 use std::process::ExitCode;
@@ -16,17 +17,19 @@ fn main() -> ExitCode {
         return replay(seed);
     }
     let from = number("FROM").unwrap_or(1);
-    let seeds = number("SEEDS").unwrap_or(2000);
+    let seeds = number("SEEDS").map_or(2000, |seeds| if seeds == 0 { u64::MAX } else { seeds });
     let next = AtomicU64::new(from);
     let (failed, acknowledged) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let began = Instant::now();
+    let stop_at_first = number("STOP").is_some();
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= from.saturating_add(seeds) {
+                    let enough = stop_at_first && failed.load(Ordering::Relaxed) > 0;
+                    if enough || seed >= from.saturating_add(seeds) {
                         break;
                     }
                     let outcome = Plan::of(seed).run();

@@ -65,7 +65,11 @@ pub(crate) fn settled(world: &World) -> bool {
         let ahead = world.hosts[primary].server.executed.contains(&server.executed) != Ok(true);
         host == primary || follows || ahead
     };
-    (0..history.servers()).all(follows)
+    let ahead =
+        |host: Host| world.hosts[primary].server.executed.contains(&world.hosts[host].server.executed) != Ok(true);
+    let ackers = (0..history.servers()).any(|host| host != primary && !ahead(host));
+    let lossless = !ackers || world.hosts[primary].server.wait_count == 1;
+    lossless && (0..history.servers()).all(follows)
 }
 
 /// What is wrong at the end.

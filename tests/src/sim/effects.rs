@@ -80,9 +80,9 @@ fn go_on(world: &mut World, host: Host, running: &mut Running) -> Step {
     let server = &mut world.hosts[host].server;
     match (&effect, server.run) {
         (Effect::ReadFiles { was_primary }, _) => return gone(server, *was_primary),
-        (Effect::Fence, None) => return gone(server, true),
+        (Effect::Fence { was_primary, .. }, None) => return gone(server, *was_primary),
         (_, None) => return failed("nobody listens"),
-        (Effect::Fence, Some(_)) if server.hung => {
+        (Effect::Fence { was_primary, .. }, Some(_)) if server.hung => {
             if waited < 250 * MS {
                 return Step::After(10 * MS);
             }
@@ -93,17 +93,18 @@ fn go_on(world: &mut World, host: Host, running: &mut Running) -> Step {
                 // The system's service manager starts it again.
                 world.after(1000 * MS, Happening::Fault(super::faults::Fault::Start(host)));
             }
-            return gone(&world.hosts[host].server, true);
+            return gone(&world.hosts[host].server, *was_primary);
         }
         (_, Some(_)) if server.hung => return Step::After(POLL),
         (_, Some(_)) => {}
     }
     match effect {
         Effect::Look { .. } | Effect::ReadFiles { .. } => failed("done above"),
-        Effect::Fence => fence(server, running.step),
+        Effect::Fence { .. } => fence(server, running.step),
         Effect::StopReceiving { source, drain } => stop(server, running, source.map(host_of).filter(|_| !drain)),
         Effect::Follow { source, semi_sync } => follow(world, host, running, host_of(source), semi_sync),
         Effect::JoinGroup { source } => join(server, running, host_of(source), waited),
+        Effect::SetWaitCount { acks, floor, .. } => set_wait_count(world, host, running, acks, floor),
         Effect::Replicate { source, goal } => replicate(server, running, host_of(source), &goal, now, waited),
         Effect::Apply { transactions } => {
             let gtids: Vec<String> = transactions.into_iter().map(|transaction| transaction.gtid).collect();
@@ -237,6 +238,30 @@ fn apply(world: &mut World, host: Host, step: u32, gtids: &[String]) -> Step {
         }
     }
     Step::End(Ended::Done(world.hosts[host].server.holdings()))
+}
+
+fn set_wait_count(world: &mut World, host: Host, running: &mut Running, acks: u32, floor: u32) -> Step {
+    let waited = world.now - running.began;
+    let server = &mut world.hosts[host].server;
+    let Some(barrier) = running.barrier.clone() else {
+        server.wait_count = acks;
+        if acks <= floor {
+            super::traffic::release(world, host);
+            return Step::End(Ended::Done(world.hosts[host].server.holdings()));
+        }
+        running.barrier = Some(server.commit(None, true));
+        world.register(host);
+        return Step::After(POLL);
+    };
+    if !server.waiting.iter().any(|waiting| waiting.transaction.gtid == barrier) {
+        return Step::End(Ended::Done(server.holdings()));
+    }
+    if waited < 700 * MS {
+        return Step::After(POLL);
+    }
+    server.wait_count = floor;
+    super::traffic::release(world, host);
+    failed("the barrier row was not acknowledged")
 }
 
 fn promote(

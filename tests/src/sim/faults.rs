@@ -41,8 +41,65 @@ pub(crate) enum Fault {
     Lose(u64),
     /// Redis is gone; the mesh remains.
     KillRedis,
+    /// A replica receives nothing for so long, though its connection stands.
+    Lag(Host, u64),
     /// The whole network is well again.
     Mend,
+}
+
+/// A fault that waits for an effect to begin: failovers are struck in their middle.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Trap {
+    /// The name that the effect's text begins with.
+    pub(crate) effect: &'static str,
+    /// So many beginnings are let through.
+    pub(crate) skip: u64,
+    pub(crate) delay: u64,
+    pub(crate) snare: Snare,
+}
+
+/// Whom a trap strikes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Snare {
+    /// The server where the effect began, or its whole host.
+    Server { whole_host: bool },
+    /// The node beside it; it is started again soon.
+    Node,
+    /// All coordinators stand still for different lengths.
+    Pause([u64; 2]),
+    /// Something drawn before.
+    Other(Fault),
+}
+
+impl Trap {
+    /// What happens when it is sprung on a host.
+    pub(crate) fn faults(&self, host: Host) -> Vec<(u64, Fault)> {
+        let at = |fault| (self.delay, fault);
+        match &self.snare {
+            Snare::Server { whole_host: false } => vec![at(Fault::Kill(host))],
+            Snare::Server { whole_host: true } => vec![at(Fault::KillHost(host))],
+            Snare::Node => vec![at(Fault::KillNode(host)), (self.delay + 20 * MS, Fault::StartNode(host))],
+            Snare::Pause([one, other]) => {
+                vec![at(Fault::PauseCoordinator(0, *one)), at(Fault::PauseCoordinator(1, *other))]
+            }
+            Snare::Other(fault) => vec![at(fault.clone())],
+        }
+    }
+}
+
+/// Draws the traps of a run.
+pub(crate) fn traps(dice: &mut Dice, servers: usize, hosts: usize, coordinators: usize) -> Vec<Trap> {
+    const EFFECTS: [&str; 7] = ["Promote", "Promote", "StopReceiving", "Follow", "Fence", "SetWaitCount", "JoinGroup"];
+    let one = |dice: &mut Dice| {
+        let snare = match dice.between(0, 8) {
+            0..3 => Snare::Server { whole_host: dice.one_in(2) },
+            3 | 4 => Snare::Node,
+            5 | 6 => Snare::Pause([dice.between(0, 3000 * MS), dice.between(0, 3000 * MS)]),
+            _ => Snare::Other(one(dice, servers, hosts, coordinators)),
+        };
+        Trap { effect: dice.choose(&EFFECTS), skip: dice.between(0, 3), delay: dice.between(0, 15 * MS), snare }
+    };
+    (0..dice.between(0, 4)).map(|_| one(dice)).collect()
 }
 
 impl Fault {
@@ -102,6 +159,7 @@ impl Fault {
             }
             Self::Lose(one_in) => world.net.lossy = one_in,
             Self::KillRedis => world.net.redis = false,
+            Self::Lag(host, length) => world.hosts[host].server.lags_until = world.now + length,
             Self::Mend => world.net.heal(),
         }
     }
@@ -118,6 +176,14 @@ fn kill(world: &mut World, host: Host) {
 pub(crate) fn schedule(dice: &mut Dice, servers: usize, hosts: usize, coordinators: usize) -> Vec<(u64, Fault)> {
     let mut plan = Vec::new();
     let mut at = 2000 * MS;
+    if dice.one_in(3) {
+        // Only one replica has what is acknowledged last.
+        let kept = 1 + usize::try_from(dice.between(0, servers as u64 - 1)).unwrap_or(0);
+        for host in (1..servers).filter(|host| *host != kept) {
+            plan.push((at - 100 * MS, Fault::Lag(host, dice.between(100 * MS, 1500 * MS))));
+        }
+        plan.push((at, if dice.one_in(2) { Fault::KillHost(0) } else { Fault::Kill(0) }));
+    }
     for _ in 0..dice.between(1, 6) {
         plan.push((at, one(dice, servers, hosts, coordinators)));
         // Often within the failover that the last one began, sometimes after it.
@@ -133,7 +199,10 @@ pub(crate) fn schedule(dice: &mut Dice, servers: usize, hosts: usize, coordinato
     }
     for host in 0..servers {
         plan.push((at + dice.between(0, 500 * MS), Fault::Thaw(host)));
-        plan.push((at + dice.between(0, 1500 * MS), Fault::Start(host)));
+        // Traps may strike until the very end.
+        for late in [0, 2000 * MS] {
+            plan.push((at + late + dice.between(0, 1500 * MS), Fault::Start(host)));
+        }
     }
     for coordinator in 0..coordinators {
         plan.push((at + dice.between(0, 500 * MS), Fault::StartCoordinator(coordinator)));

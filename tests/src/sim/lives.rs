@@ -118,6 +118,7 @@ pub(crate) fn first_record(flavour: Flavour, servers: usize) -> Accepted {
         reigns: vec![Reign { epoch, node: name(0), origin, set_before: GtidSet::empty(flavour) }],
         voters: names.into_iter().enumerate().map(|(at, name)| (name, Incarnation(at as u64))).collect(),
         mode: Mode::Armed,
+        wanted: 1,
     };
     Accepted { ballot, record }
 }

@@ -84,7 +84,11 @@ impl Net {
         let mut copies = Vec::new();
         for _ in 0..ways {
             let lost = self.lossy > 0 && dice.one_in(self.lossy);
-            let slow = if dice.one_in(200) { 30 * MS } else { 0 };
+            let slow = match dice.between(0, 1000) {
+                0 => dice.between(100 * MS, 3000 * MS),
+                1..6 => 30 * MS,
+                _ => 0,
+            };
             if !lost {
                 copies.push(dice.between(100, 2 * MS) + slow);
             }

@@ -53,7 +53,7 @@ fn facts(server: &Server, now: u64) -> Facts {
         writable: server.writable,
         replication,
         semi_sync: SemiSync {
-            source_enabled: server.writable,
+            source_enabled: server.writable && server.wait_count > 0,
             replica_enabled: server.replica_enabled,
             wait_count: server.wait_count,
             clients: 0,

@@ -60,6 +60,7 @@ impl World {
             }
             Output::Execute(id, effect) => {
                 self.note(|| format!("db{} begins {effect:?}", host + 1));
+                self.spring(host, &format!("{effect:?}"));
                 self.hosts[host].effects.insert(id, Running::new(id, effect, self.now));
                 self.after(200, Happening::Step { host, life, id });
             }
@@ -82,6 +83,22 @@ impl World {
             }
             Output::Send(to, message) => self.send(host, &to, *message),
             Output::Serving(on) => self.note(|| format!("db{} serves: {on}", host + 1)),
+        }
+    }
+
+    /// An effect begins: traps that waited for it strike.
+    fn spring(&mut self, host: Host, effect: &str) {
+        let mut sprung = Vec::new();
+        for trap in self.traps.iter_mut().filter(|trap| effect.starts_with(trap.effect)) {
+            if trap.skip == 0 {
+                sprung.extend(trap.faults(host));
+            }
+            trap.skip = trap.skip.wrapping_sub(1);
+        }
+        if self.now < self.healed_at {
+            for (delay, fault) in sprung {
+                self.after(delay, Happening::Fault(fault));
+            }
         }
     }
 

@@ -62,6 +62,7 @@ pub(crate) struct Server {
     pub(crate) refused_sources: BTreeSet<Host>,
     pub(crate) refused_servers: BTreeSet<Host>,
     pub(crate) silent_since: Option<u64>,
+    pub(crate) lags_until: u64,
     runs: u64,
     /// The number of its last own transaction, or of the domain's last one.
     top: u64,
@@ -88,6 +89,7 @@ impl Server {
             refused_sources: BTreeSet::new(),
             refused_servers: BTreeSet::new(),
             silent_since: None,
+            lags_until: 0,
             runs: 0,
             top: 0,
         }

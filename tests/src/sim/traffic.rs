@@ -19,8 +19,7 @@ pub(crate) fn replicate(world: &mut World, host: Host) {
     }
     let source = channel.source;
     let giver = &world.hosts[source].server;
-    let refused = giver.port_closed
-        || giver.refused_servers.contains(&host)
+    let refused = giver.refused_servers.contains(&host)
         || world.hosts[host].server.refused_sources.contains(&source)
         || giver.run.is_none();
     let reset = refused && world.net.joined(host, source);
@@ -48,6 +47,9 @@ pub(crate) fn replicate(world: &mut World, host: Host) {
     }
     channel.heard_at = world.now;
     let acknowledges = channel.acknowledges;
+    if replica.lags_until > world.now {
+        return;
+    }
     let Some(run) = run else { return };
     let mut acks = Vec::new();
     for transaction in next {
@@ -73,7 +75,7 @@ pub(crate) fn acknowledge(world: &mut World, source: Host, run: ServerRun, gtid:
         .as_ref()
         .is_some_and(|channel| channel.connected && channel.source == source);
     let server = &mut world.hosts[source].server;
-    let heard = joined && connected && !server.port_closed && !server.refused_servers.contains(&replica);
+    let heard = joined && connected && !server.refused_servers.contains(&replica);
     if server.run != Some(run) || server.hung || !heard {
         return;
     }
@@ -86,7 +88,7 @@ pub(crate) fn acknowledge(world: &mut World, source: Host, run: ServerRun, gtid:
 }
 
 /// Tells clients whose commits have what they waited for.
-fn release(world: &mut World, host: Host) {
+pub(crate) fn release(world: &mut World, host: Host) {
     let done = world.hosts[host].server.acknowledged();
     for waiting in done {
         let Some(id) = waiting.transaction.id.filter(|_| waiting.listening) else { continue };

@@ -11,7 +11,7 @@ use tasuki_schemas::moment::Moment;
 
 use super::check::History;
 use super::effects::{self, Running};
-use super::faults::Fault;
+use super::faults::{Fault, Trap};
 use super::lives::{first_record, name};
 use super::net::{Dice, Net};
 use super::probes;
@@ -120,6 +120,9 @@ pub(crate) struct World {
     pub(crate) flavour: Flavour,
     pub(crate) log: VecDeque<String>,
     pub(crate) writes: u64,
+    pub(crate) traps: Vec<Trap>,
+    /// From here on nothing new goes wrong.
+    pub(crate) healed_at: u64,
     queue: BinaryHeap<Reverse<(u64, u64)>>,
     pub(crate) queued: BTreeMap<u64, Queued>,
     order: u64,
@@ -144,6 +147,8 @@ impl World {
             flavour,
             log: VecDeque::new(),
             writes: 0,
+            traps: Vec::new(),
+            healed_at: 0,
             queue: BinaryHeap::new(),
             queued: BTreeMap::new(),
             order: 0,
@@ -157,7 +162,7 @@ impl World {
             let mut server = Server::new(host, flavour);
             if host == 0 {
                 server.writable = true;
-                memory.opened = server.run;
+                (memory.opened, memory.whole) = (server.run, true);
             } else {
                 server.point(0, true, 0);
             }

@@ -56,6 +56,7 @@ pub(crate) fn record() -> Record {
         ],
         voters: [("db1", 1), ("db2", 2), ("db3", 3)].map(|(name, number)| (node(name), Incarnation(number))).into(),
         mode: Mode::Armed,
+        wanted: 1,
     }
 }
 
@@ -223,6 +224,7 @@ fn requests() -> Vec<Request> {
         order(Order::Promote { record: record(), goal: mysql() }),
         order(Order::Follow { record: record() }),
         order(Order::JoinGroup { record: record() }),
+        order(Order::SetWaitCount { record: record(), acks: 2 }),
         Request::Report,
     ]
 }

@@ -25,6 +25,7 @@ pub(crate) struct Server {
     pub(crate) executed: GtidSet,
     pub(crate) received: GtidSet,
     pub(crate) semi_sync: bool,
+    pub(crate) wait_count: u32,
     pub(crate) refuses: Option<String>,
 }
 
@@ -167,7 +168,8 @@ impl Puppet {
                 server.received = server.received.union(goal).unwrap();
                 server.executed = server.received.clone();
             }
-            Order::Promote { goal, .. } => {
+            Order::Promote { goal, record } => {
+                server.wait_count = record.group().map_or(0, |group| group.acks);
                 server.executed = server.executed.union(goal).unwrap();
                 server.received = server.executed.clone();
                 (server.writable, server.follows) = (true, None);
@@ -179,6 +181,7 @@ impl Puppet {
                 server.semi_sync = record.group().is_some_and(|group| group.members.contains(&self.name));
             }
             Order::JoinGroup { .. } => server.semi_sync = true,
+            Order::SetWaitCount { acks, .. } => server.wait_count = *acks,
         }
         answers.outcomes.insert(order.name(), done(server));
     }
@@ -237,9 +240,9 @@ fn view(server: &Server) -> ServerView {
             writable: server.writable && server.running,
             replication,
             semi_sync: SemiSync {
-                source_enabled: server.writable,
+                source_enabled: server.writable && server.wait_count > 0,
                 replica_enabled: server.semi_sync,
-                wait_count: 1,
+                wait_count: server.wait_count,
                 clients: 2,
                 waiting: 0,
             },

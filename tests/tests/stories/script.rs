@@ -99,6 +99,7 @@ impl Story {
                 executed: set(""),
                 received: set(""),
                 semi_sync: true,
+                wait_count: 1,
                 refuses: None,
             };
             story.puppets.insert(name.clone(), Puppet::new(name.clone(), server.id, Some(server)));
@@ -145,7 +146,7 @@ impl Story {
         self.puppets.get_mut(&name.parse::<NodeId>().unwrap()).unwrap().server.as_mut().unwrap()
     }
 
-    /// `record db1 leads db1 db2 db3 acks 1 [observed]`: opened, accepted by everybody.
+    /// `record db1 leads db1 db2 db3 acks 1 [wanted 1] [observed]`: opened, accepted by everybody.
     fn record(&mut self, primary: &str, rest: &[&str]) {
         let at = rest.iter().position(|word| *word == "acks").unwrap();
         let members: BTreeSet<NodeId> = rest[..at].iter().map(|name| name.parse().unwrap()).collect();
@@ -155,14 +156,18 @@ impl Story {
         let number = self.server(primary.as_str()).id;
         self.server(primary.as_str()).writable = true;
         self.server(primary.as_str()).follows = None;
+        let acks: u32 = rest[at + 1].parse().unwrap();
+        let wanted = rest.iter().position(|word| *word == "wanted").map_or(acks, |at| rest[at + 1].parse().unwrap());
+        self.server(primary.as_str()).wait_count = acks;
         let record = Record {
             epoch: epoch.clone(),
             primary: primary.clone(),
             opened: true,
-            groups: vec![WriteGroup { primary: primary.clone(), members, acks: rest[at + 1].parse().unwrap() }],
+            groups: vec![WriteGroup { primary: primary.clone(), members, acks }],
             reigns: vec![Reign { epoch, node: primary, origin: Origin::Mariadb(number), set_before: set("") }],
             voters: self.puppets.iter().map(|(name, puppet)| (name.clone(), puppet.incarnation())).collect(),
             mode: if rest.contains(&"observed") { Mode::Observe } else { Mode::Armed },
+            wanted,
         };
         for puppet in self.puppets.values_mut() {
             puppet.accept(&ballot, &record);
@@ -289,6 +294,7 @@ fn ordered(order: &Order) -> String {
         Order::Promote { goal, .. } => format!("promote, once {goal} is applied"),
         Order::Follow { record } => format!("follow {}", record.primary),
         Order::JoinGroup { .. } => "join the group".to_owned(),
+        Order::SetWaitCount { acks, .. } => format!("wait for {acks} acknowledgements"),
     }
 }
 

@@ -81,7 +81,10 @@ pub(super) fn acknowledge(on: bool) -> String {
     format!("SET GLOBAL rpl_semi_sync_slave_enabled = {}", u8::from(on))
 }
 
-pub(super) fn arm(_acks: u32) -> String {
+pub(super) fn arm(acks: u32) -> String {
+    if acks == 0 {
+        return "SET GLOBAL rpl_semi_sync_slave_enabled = 0, GLOBAL rpl_semi_sync_master_enabled = 0".to_owned();
+    }
     // MariaDB waits for one acknowledgement, always.
     "SET GLOBAL rpl_semi_sync_master_timeout = 1000000000000, GLOBAL rpl_semi_sync_master_wait_point = 'AFTER_SYNC', \
      GLOBAL rpl_semi_sync_master_wait_no_slave = 1, GLOBAL rpl_semi_sync_slave_enabled = 0, \

@@ -76,7 +76,7 @@ each! {
     change_source(source: Source<'_>);
     /// Switches the semi-sync replica side.
     acknowledge(on: bool);
-    /// Arms the semi-sync source side: endless patience, after the sync, this many acknowledgements.
+    /// Arms the semi-sync source side: endless patience, so many acknowledgements; 0 releases waiting commits.
     arm(acks: u32);
     /// Opens the server to clients.
     open();

@@ -96,6 +96,9 @@ pub(super) fn acknowledge(on: bool) -> String {
 }
 
 pub(super) fn arm(acks: u32) -> String {
+    if acks == 0 {
+        return "SET GLOBAL rpl_semi_sync_replica_enabled = 0, GLOBAL rpl_semi_sync_source_enabled = 0".to_owned();
+    }
     format!(
         "SET GLOBAL rpl_semi_sync_source_timeout = 4294967295, GLOBAL rpl_semi_sync_source_wait_point = 'AFTER_SYNC', \
          GLOBAL rpl_semi_sync_source_wait_no_replica = 1, GLOBAL rpl_semi_sync_source_wait_for_replica_count = {acks}, \

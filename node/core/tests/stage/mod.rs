@@ -52,6 +52,7 @@ pub(crate) fn record(epoch: u64, primary: &str, mode: Mode) -> Record {
         }],
         voters: [("db1", 1), ("db2", 2), ("db3", 3)].map(|(name, number)| (db(name), Incarnation(number))).into(),
         mode,
+        wanted: 1,
     }
 }
 
@@ -86,7 +87,7 @@ impl Stage {
 
     /// The primary of the first record, opened in this very run.
     pub(crate) fn primary() -> Self {
-        let mut stage = Self::of("db1", Memory { opened: Some(RUN), ..remembered(Mode::Armed) });
+        let mut stage = Self::of("db1", Memory { opened: Some(RUN), whole: true, ..remembered(Mode::Armed) });
         stage.probe(true);
         stage
     }

@@ -1,0 +1,110 @@
+//! How many acknowledgements the primary waits for: fewer when replicas are lost, so that writing goes on; more again when
+//! they are back. Lowering: the record first, the server after. Raising: the server first, then coverage, then the record.
+
+use std::time::Duration;
+
+use tasuki_schemas::id::NodeId;
+use tasuki_schemas::moment::Moment;
+use tasuki_schemas::observation::{Connection, Process, Thread};
+use tasuki_schemas::record::{Mode, Record};
+
+use crate::settings::{Degraded, Settings};
+use crate::view::View;
+
+/// A replica that lives but does not acknowledge may only be connecting: it is waited for this long.
+const CONNECTING: Duration = Duration::from_secs(1);
+/// Replicas must have acknowledged for this long before more acknowledgements are required.
+const STEADY: Duration = Duration::from_secs(1);
+
+/// What is remembered about the group between looks.
+#[derive(Clone, Debug, Default)]
+pub struct Ackers {
+    short_since: Option<Moment>,
+    steady_since: Option<Moment>,
+}
+
+/// What the group needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Finding {
+    /// Nothing.
+    Well,
+    /// The record must say fewer.
+    Lower(u32),
+    /// The server must wait for so many; more than the record says when a raise is under way.
+    SetWaitCount(u32),
+    /// People, who must know that writing waits.
+    Waiting(String),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Acker {
+    Acknowledges,
+    Away,
+    Lost,
+}
+
+impl Ackers {
+    /// Looks at the ackers of a decided record.
+    pub fn look(&mut self, settings: &Settings, view: &View, record: &Record, now: Moment) -> Finding {
+        let Some(group) = record.group().filter(|_| record.mode == Mode::Armed && record.wanted > 0) else {
+            return Finding::Well;
+        };
+        let Some(facts) = view.facts(&record.primary, settings.policy.silence, now).filter(|facts| facts.writable)
+        else {
+            *self = Self::default();
+            return Finding::Well;
+        };
+        let states: Vec<Acker> = group
+            .members
+            .iter()
+            .filter(|node| **node != record.primary)
+            .map(|node| acker(settings, view, record, node, now))
+            .collect();
+        let count = |wanted: &[Acker]| {
+            u32::try_from(states.iter().filter(|state| wanted.contains(state)).count()).unwrap_or(u32::MAX)
+        };
+        let (acknowledging, hoped) = (count(&[Acker::Acknowledges]), count(&[Acker::Acknowledges, Acker::Away]));
+        if acknowledging < group.acks {
+            self.steady_since = None;
+            let patience = if hoped < group.acks { settings.policy.acker_patience } else { CONNECTING };
+            return self.short(settings, acknowledging, patience, now);
+        }
+        self.short_since = None;
+        let waits_for = if facts.semi_sync.source_enabled { facts.semi_sync.wait_count.max(1) } else { 0 };
+        let target = record.wanted.min(acknowledging);
+        if target <= group.acks {
+            self.steady_since = None;
+            return if waits_for == group.acks { Finding::Well } else { Finding::SetWaitCount(group.acks) };
+        }
+        let since = *self.steady_since.get_or_insert(now);
+        if now.since(since) < STEADY { Finding::Well } else { Finding::SetWaitCount(target) }
+    }
+
+    fn short(&mut self, settings: &Settings, acknowledging: u32, patience: Duration, now: Moment) -> Finding {
+        let since = *self.short_since.get_or_insert(now);
+        if now.since(since) < patience {
+            return Finding::Well;
+        }
+        match settings.policy.degraded {
+            Degraded::Open => Finding::Lower(acknowledging),
+            Degraded::Hold => Finding::Waiting(format!(
+                "writing waits: only {acknowledging} replicas acknowledge, and the cluster file says `degraded = \"hold\"`; bring a replica back"
+            )),
+        }
+    }
+}
+
+fn acker(settings: &Settings, view: &View, record: &Record, node: &NodeId, now: Moment) -> Acker {
+    let Some(server) = view.server(node, settings.policy.silence, now) else { return Acker::Lost };
+    if server.process == Process::Exited || server.connection != Connection::Answering {
+        return Acker::Lost;
+    }
+    let source = settings.servers.get(&record.primary).map(|server| server.address.into());
+    let acknowledges = server.facts.as_ref().is_some_and(|facts| {
+        let follows = |own: &tasuki_schemas::observation::Replication| {
+            Some(&own.source) == source.as_ref() && own.receiver == Thread::Running
+        };
+        facts.semi_sync.replica_enabled && facts.replication.as_ref().is_some_and(follows)
+    });
+    if acknowledges { Acker::Acknowledges } else { Acker::Away }
+}
