@@ -32,6 +32,8 @@ impl Running {
 enum Step {
     /// The next one, after so many microseconds.
     After(u64),
+    /// The same one, once the server goes on.
+    Blocked,
     /// The end.
     End(Ended),
 }
@@ -57,14 +59,21 @@ pub(crate) fn step(world: &mut World, host: Host, id: EffectId) {
             world.hosts[host].effects.insert(id, running);
             world.after(delay, Happening::Step { host, life: world.hosts[host].life, id });
         }
-        Step::End(ended) => world.node_input(host, Input::Ended(id, ended)),
+        Step::Blocked => {
+            world.hosts[host].effects.insert(id, running);
+            world.after(POLL, Happening::Step { host, life: world.hosts[host].life, id });
+        }
+        Step::End(ended) => {
+            world.note(|| format!("db{} ends effect {id}: {ended:?}", host + 1));
+            world.node_input(host, Input::Ended(id, ended));
+        }
     }
 }
 
 fn cancel(world: &mut World, host: Host, running: &Running) -> Step {
     let server = &mut world.hosts[host].server;
     if server.hung {
-        return Step::After(POLL);
+        return Step::Blocked;
     }
     server.waiting.retain(|waiting| Some(&waiting.transaction.gtid) != running.barrier.as_ref());
     Step::End(Ended::Cancelled)
@@ -95,7 +104,12 @@ fn go_on(world: &mut World, host: Host, running: &mut Running) -> Step {
             }
             return gone(&world.hosts[host].server, *was_primary);
         }
-        (_, Some(_)) if server.hung => return Step::After(POLL),
+        (Effect::StopReceiving { source, drain: false }, Some(_)) if server.hung && running.step == 0 => {
+            // The kernel's rule does not wait for the server.
+            server.refused_sources.extend(source.map(host_of));
+            return Step::Blocked;
+        }
+        (_, Some(_)) if server.hung => return Step::Blocked,
         (_, Some(_)) => {}
     }
     match effect {

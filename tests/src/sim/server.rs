@@ -22,6 +22,8 @@ pub(crate) struct Transaction {
 pub(crate) struct Waiting {
     pub(crate) transaction: Transaction,
     pub(crate) ackers: BTreeSet<Host>,
+    /// Its place in the binlog: who acknowledges a later one has this one too.
+    pub(crate) at: usize,
     /// Its client still listens.
     pub(crate) listening: bool,
     /// The client is on the server's own host.
@@ -120,7 +122,8 @@ impl Server {
         let transaction = Transaction { gtid: self.next_gtid(), id };
         let gtid = transaction.gtid.clone();
         self.append(transaction.clone());
-        self.waiting.push(Waiting { transaction, ackers: BTreeSet::new(), listening: true, local });
+        let at = self.binlog.len();
+        self.waiting.push(Waiting { transaction, ackers: BTreeSet::new(), at, listening: true, local });
         gtid
     }
 

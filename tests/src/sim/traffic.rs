@@ -79,10 +79,9 @@ pub(crate) fn acknowledge(world: &mut World, source: Host, run: ServerRun, gtid:
     if server.run != Some(run) || server.hung || !heard {
         return;
     }
-    for waiting in &mut server.waiting {
-        if waiting.transaction.gtid.to_string() == gtid {
-            waiting.ackers.insert(replica);
-        }
+    let Some(at) = server.binlog.iter().rposition(|transaction| transaction.gtid.to_string() == gtid) else { return };
+    for waiting in server.waiting.iter_mut().filter(|waiting| waiting.at <= at + 1) {
+        waiting.ackers.insert(replica);
     }
     release(world, source);
 }
@@ -97,6 +96,8 @@ pub(crate) fn release(world: &mut World, host: Host) {
             let now = world.now;
             let server = &world.hosts[host].server;
             world.history.acknowledged(host, server, &waiting.transaction.gtid, id, now);
+            let (gtid, ackers) = (waiting.transaction.gtid.clone(), waiting.ackers.clone());
+            world.note(|| format!("db{} says OK for {gtid}, held by {ackers:?}", host + 1));
         }
     }
 }

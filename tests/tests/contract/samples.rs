@@ -167,6 +167,7 @@ pub(crate) fn diagnoses() -> Vec<Diagnosis> {
         Diagnosis::SidecarLost { primary },
         Diagnosis::AttemptUnfinished { ballot: ballot(3) },
         Diagnosis::TwoPrimaries { writable: heard.clone() },
+        Diagnosis::Degraded { primary: node("db1"), acks: 0, wanted: 1 },
         Diagnosis::GroupTooSmall { members: heard, acks: 1 },
         Diagnosis::Unsupported { node: other.clone(), reason: "it is a Galera node".to_owned() },
         Diagnosis::ReplicaStray { node: other.clone(), reason: "it follows nobody".to_owned() },
@@ -280,17 +281,34 @@ pub(crate) fn all() -> BTreeMap<String, Value> {
         ),
         ("echo".to_owned(), Message::Echo { nonce: Nonce(5) }),
     ];
-    messages.extend(
-        requests().into_iter().enumerate().map(|(at, request)| (format!("request_{at:02}"), Message::Request(request))),
-    );
-    messages.extend(events().into_iter().enumerate().map(|(at, body)| {
+    messages.extend(requests().into_iter().map(|request| (String::new(), Message::Request(request))));
+    messages.extend(events().into_iter().map(|body| {
         let (cluster, coordinator) = ("main".parse().unwrap(), "co1".parse().unwrap());
         let event = Event { cluster, coordinator, number: 42, at_ms: 1_790_000_000_000, body };
-        (format!("event_{at:02}"), Message::Event(Box::new(event)))
+        (String::new(), Message::Event(Box::new(event)))
     }));
-    let mut samples: BTreeMap<String, Value> =
-        messages.into_iter().map(|(name, message)| (name, serde_json::to_value(message).unwrap())).collect();
+    let named = |(name, message): (String, Message)| {
+        let value = serde_json::to_value(message).unwrap();
+        (if name.is_empty() { name_of(&value) } else { name }, value)
+    };
+    let mut samples: BTreeMap<String, Value> = messages.into_iter().map(named).collect();
     samples.insert("record".to_owned(), serde_json::to_value(record()).unwrap());
     samples.insert("snapshot".to_owned(), serde_json::to_value(snapshot()).unwrap());
     samples
+}
+
+/// The name of a request's or event's sample: its tags, from the outside in.
+fn name_of(sample: &Value) -> String {
+    let tag = |value: &Value, name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
+    let tags = [
+        tag(sample, "type"),
+        tag(sample, "request"),
+        tag(sample, "kind"),
+        tag(&sample["order"], "order"),
+        tag(&sample["order"], "how"),
+        tag(sample, "event"),
+        tag(&sample["diagnosis"], "diagnosis"),
+        tag(sample, "stage"),
+    ];
+    tags.into_iter().flatten().collect::<Vec<_>>().join("_")
 }

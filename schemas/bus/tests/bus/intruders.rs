@@ -67,9 +67,11 @@ async fn only_the_genuine_message_arrives_and_each_other_has_its_reason() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replay_of_this_run_or_an_earlier_one_does_not_arrive() {
     let (earlier, present) = (seal("n1", 1, &observation("n1", 1)), seal("n1", 2, &observation("n1", 2)));
-    let (numbers, counters) = receive(&[earlier.clone(), present.clone(), earlier, present]).await;
+    // Held back by somebody until now: its text is new, its run is over.
+    let late = seal("n1", 1, &observation("n1", 3));
+    let (numbers, counters) = receive(&[earlier.clone(), present.clone(), earlier, present, late]).await;
     assert_eq!(numbers, [1, 2]);
-    assert_eq!(counters.duplicates, 1);
+    assert_eq!(counters.duplicates, 2);
     assert_eq!(counters.dropped, [(Reason::Stale, 1)].into());
 }
 

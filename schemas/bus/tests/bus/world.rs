@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use ed25519_dalek::SigningKey;
@@ -17,8 +18,17 @@ use tasuki_schemas::observation::{LedgerView, Observation};
 use tokio::sync::mpsc::Receiver;
 use tokio::time::timeout;
 
+/// An address that nobody else gets: each is handed out once, below the ports that the system gives to connections.
 pub(crate) fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    static GIVEN: AtomicU16 = AtomicU16::new(0);
+    let first = u16::try_from(std::process::id() % 100).unwrap() * 200;
+    for _ in 0..20_000 {
+        let port = 12_000 + (first + GIVEN.fetch_add(1, Ordering::Relaxed)) % 20_000;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return SocketAddr::from(([127, 0, 0, 1], port));
+        }
+    }
+    panic!("no port is free");
 }
 
 /// A Redis server of this test alone, killed with it.
