@@ -57,9 +57,16 @@ fn program(flavour: Flavour) -> PathBuf {
     found.unwrap_or_else(|| panic!("no {flavour} server at {candidates:?}: run `make tools`")).clone()
 }
 
+/// A server that starts removes the temporary tables of every other that shares its folder for them.
+fn own_temporary(data: &Path) -> String {
+    let folder = data.with_extension("tmp");
+    fs::create_dir_all(&folder).unwrap();
+    format!("--tmpdir={}", folder.display())
+}
+
 fn common(flavour: Flavour, data: &Path) -> Command {
     let mut command = Command::new(program(flavour));
-    command.arg("--no-defaults").arg(format!("--datadir={}", data.display()));
+    command.arg("--no-defaults").arg(format!("--datadir={}", data.display())).arg(own_temporary(data));
     if flavour == Flavour::Mysql {
         let base = mysql_base();
         command.arg(format!("--basedir={}", base.display()));
@@ -88,7 +95,7 @@ pub(crate) fn template(flavour: Flavour, data: &Path) {
     let mut command = match flavour {
         Flavour::Mariadb => {
             let mut command = Command::new("mariadb-install-db");
-            command.arg("--no-defaults").arg(format!("--datadir={}", data.display())).args([
+            command.arg("--no-defaults").arg(format!("--datadir={}", data.display())).arg(own_temporary(data)).args([
                 "--innodb-log-file-size=8M",
                 "--skip-test-db",
                 "--auth-root-authentication-method=normal",

@@ -78,6 +78,8 @@ fn make(daemon: &Daemon, folder: &Path) -> Result<()> {
 
 fn make_options(daemon: &Daemon, data: &Path, users: &Path) -> Vec<String> {
     let mut options = vec!["--no-defaults".to_owned(), format!("--datadir={}", data.display())];
+    // A server that starts removes the temporary tables of every other that shares its folder for them.
+    options.extend(data.parent().map(|folder| format!("--tmpdir={}", folder.display())));
     if tools::is_root() {
         options.push("--user=root".into());
     }
