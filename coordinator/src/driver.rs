@@ -31,9 +31,13 @@ pub fn input(arrived: Arrived) -> Option<Input> {
         Message::Observation(observation) => Some(Input::Observed(observation, stamp)),
         Message::Position(position) => Some(Input::Positioned(position, stamp)),
         Message::Heartbeat(heartbeat) => Some(Input::Beaten(heartbeat)),
-        Message::Request(_) | Message::Fetch(_) | Message::Delivery(_) | Message::Event(_) | Message::Echo { .. } => {
-            None
-        }
+        Message::Request(_)
+        | Message::Fetch(_)
+        | Message::Delivery(_)
+        | Message::Renew(_)
+        | Message::Grant(_)
+        | Message::Event(_)
+        | Message::Echo { .. } => None,
     }
 }
 

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use tasuki_bus::{Arrived, Bus, boot, clock};
 use tasuki_config::{ClusterFile, CoordinatorConfig, Promotion as Wish};
 use tasuki_coordinator_core::birth::Birth;
-use tasuki_coordinator_core::settings::{Policy, Promotion, Server, Settings};
+use tasuki_coordinator_core::settings::{Degraded, Policy, Promotion, Server, Settings};
 use tasuki_coordinator_core::{Input, Output};
 use tasuki_schemas::channel::Channel;
 use tasuki_schemas::id::{Boot, ProgramId};
@@ -96,8 +96,17 @@ fn settings(config: &CoordinatorConfig, cluster: &ClusterFile, boot: Boot) -> an
         };
         (server.name.clone(), Server { address: server.address, promotion, order })
     });
-    let policy =
-        Policy { silence: cluster.policy.silence, tail_patience: cluster.policy.tail_patience, ..Policy::default() };
+    let usual = Policy::default();
+    let lease = cluster.policy.lease;
+    let policy = Policy {
+        silence: cluster.policy.silence,
+        tail_patience: cluster.policy.tail_patience,
+        degraded: if cluster.policy.holds_when_degraded { Degraded::Hold } else { Degraded::Open },
+        // The end of a lease is awaited within the first stage.
+        stage_patience: lease.map_or(usual.stage_patience, |lease| usual.stage_patience.max(lease.length() * 2)),
+        lease,
+        ..usual
+    };
     Ok(Settings {
         me: config.name.clone(),
         boot: boot.random,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tasuki_bus::{Arrived, Bus, clock};
-use tasuki_node_core::{EffectId, Input, Memory, Node, Output};
+use tasuki_node_core::{EffectId, Guarding, Input, Memory, Node, Output};
 use tasuki_schemas::channel::Channel;
 use tasuki_schemas::id::{CoordinatorId, NodeId};
 use tasuki_schemas::message::Message;
@@ -38,6 +38,8 @@ pub struct Driver {
     pub positions: Option<Sender<()>>,
     /// Asks the prober for a round at once.
     pub rounds: Option<Sender<()>>,
+    /// What the guard is to hold; `None` where the cluster has no lease.
+    pub guard: Option<Sender<Option<Guarding>>>,
 }
 
 impl Driver {
@@ -102,6 +104,12 @@ impl Driver {
             }
             Output::Deliver { to, ballot, have } => self.deliver(to, ballot, have),
             Output::Send(to, message) => said(self.bus.send(&to, &message)),
+            Output::Guard(order) => {
+                if let Some(guard) = &self.guard {
+                    // A full queue means that the guard does not answer: the order is repeated.
+                    let _ = guard.try_send(order);
+                }
+            }
             Output::Serving(on) => {
                 self.shown.send_modify(|shown| shown.serving = on);
                 let armed = self.core.is_armed();
@@ -179,6 +187,8 @@ fn input(arrived: Arrived) -> Option<Input> {
         Message::Heartbeat(heartbeat) => Some(Input::Beaten(heartbeat)),
         Message::Fetch(fetch) => Some(Input::Fetched { from: NodeId::from(&sender), fetch }),
         Message::Delivery(delivery) => Some(Input::Delivered(delivery)),
+        Message::Renew(renew) => Some(Input::Renewed { from: NodeId::from(&sender), renew }),
+        Message::Grant(grant) => Some(Input::Granted { from: NodeId::from(&sender), grant }),
         Message::Observation(_) | Message::Position(_) | Message::Event(_) | Message::Echo { .. } => None,
     }
 }

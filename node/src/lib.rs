@@ -6,6 +6,7 @@ pub mod dial;
 pub mod driver;
 pub mod execute;
 pub mod facts;
+pub mod guard;
 pub mod health;
 pub mod ledger;
 pub mod probe;

@@ -25,6 +25,12 @@ enum Act {
         /// The file; it must not exist.
         file: PathBuf,
     },
+    /// End a server when its lease ends. Started by the node itself; it goes on when the node is gone.
+    #[command(hide = true)]
+    Guard {
+        /// Where the node finds it.
+        socket: PathBuf,
+    },
     /// Read all files, say everything that is wrong with them, and change nothing.
     Check,
 }
@@ -33,6 +39,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = match &arguments.act {
         Some(Act::Key { file }) => make_key(file),
+        Some(Act::Guard { socket }) => guard(socket),
         Some(Act::Check) => check(&arguments.config).map(drop),
         None => run(&arguments.config),
     };
@@ -61,8 +68,12 @@ fn check(file: &Path) -> anyhow::Result<tasuki_config::NodeConfig> {
     Ok(tasuki_config::NodeConfig::load(file)?)
 }
 
-fn run(file: &Path) -> anyhow::Result<()> {
-    let config = check(file)?;
+fn guard(socket: &Path) -> anyhow::Result<()> {
+    log();
+    Ok(tasuki_node::guard::run(socket)?)
+}
+
+fn log() {
     tracing_subscriber::fmt()
         .with_env_filter(
             tracing_subscriber::EnvFilter::try_from_env("TASUKI_LOG")
@@ -71,6 +82,11 @@ fn run(file: &Path) -> anyhow::Result<()> {
         .with_writer(std::io::stderr)
         .with_ansi(false)
         .init();
+}
+
+fn run(file: &Path) -> anyhow::Result<()> {
+    let config = check(file)?;
+    log();
     rustls::crypto::ring::default_provider()
         .install_default()
         .map_err(|_| anyhow::anyhow!("another TLS provider was installed before"))?;

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use mysql_async::OptsBuilder;
-use tasuki_bus::{Arrived, Bus, boot};
+use tasuki_bus::{Arrived, Bus, boot, clock};
 use tasuki_config::{Cut as CutWish, NodeConfig};
 use tasuki_node_core::statements::Dialect;
-use tasuki_node_core::{Input, Memory, Node, Settings};
+use tasuki_node_core::{Guarding, Input, Memory, Node, Settings};
 use tasuki_schemas::id::Incarnation;
 use tasuki_schemas::observation::CutStrength;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
@@ -18,6 +18,7 @@ use tokio::sync::{Mutex, watch};
 use crate::cut::Cut;
 use crate::driver::Driver;
 use crate::execute::Hands;
+use crate::guard;
 use crate::health::{self, Shown};
 use crate::ledger::Ledger;
 use crate::probe::{Known, Prober, Shared};
@@ -58,8 +59,10 @@ pub async fn run(config: Arc<NodeConfig>) -> anyhow::Result<()> {
         cut: strength,
         heartbeat: config.cluster.policy.heartbeat,
         position_every: Duration::from_secs(1),
+        lease: config.cluster.policy.lease,
     };
-    let core = Node::new(settings, memory);
+    let core = Node::new(settings, memory, clock::now());
+    let guard = guard_of(&config, &inputs_tx);
     let (hands, positions, rounds) = match &config.server {
         Some(_) => {
             let (hands, positions, rounds) = beside_server(&config, strength, &inputs_tx, &serving)?;
@@ -67,9 +70,17 @@ pub async fn run(config: Arc<NodeConfig>) -> anyhow::Result<()> {
         }
         None => (None, None, None),
     };
-    let driver = Driver { core, bus, hands, ledger, shown, serving, inputs: inputs_tx, positions, rounds };
+    let driver = Driver { core, bus, hands, ledger, shown, serving, inputs: inputs_tx, positions, rounds, guard };
     tracing::info!(node = %config.name, cluster = %config.cluster.name, "the node runs");
     until_told(driver, arrived, inputs).await
+}
+
+/// A server that may need a lease has a guard from the start, so that one that already holds it is found.
+fn guard_of(config: &NodeConfig, inputs: &Sender<Input>) -> Option<Sender<Option<Guarding>>> {
+    config.cluster.policy.lease.filter(|_| config.server.is_some())?;
+    let (orders, wanted) = channel(4);
+    tokio::spawn(guard::keep(config.state_dir.join("guard"), wanted, inputs.clone()));
+    Some(orders)
 }
 
 async fn until_told(driver: Driver, arrived: Receiver<Arrived>, inputs: Receiver<Input>) -> anyhow::Result<()> {

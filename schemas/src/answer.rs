@@ -71,6 +71,16 @@ pub struct Promise {
     pub duty: Duty,
     /// What the server holds, read after its duty was done.
     pub holdings: Option<Holdings>,
+    /// Milliseconds that are left, when this is answered, of the last lease granted. A voter that restarted counts as if
+    /// it had granted when it started. With a failover promise it grants no more.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub lease_rest_ms: u64,
+}
+
+/// Left out where it is zero: readers of an earlier version do not know it.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the shape that serde asks for")]
+const fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// What a promise made the node do first.

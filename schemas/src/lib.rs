@@ -10,6 +10,7 @@ pub mod envelope;
 pub mod event;
 pub mod gtid;
 pub mod id;
+pub mod lease;
 pub mod message;
 pub mod moment;
 pub mod observation;

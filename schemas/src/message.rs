@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::command::{Delivery, Fetch, Heartbeat, Request};
 use crate::event::Event;
 use crate::id::{Nonce, ProgramId};
+use crate::lease::{Grant, Renew};
 use crate::observation::{Observation, Position};
 
 /// The body of an envelope.
@@ -24,6 +25,10 @@ pub enum Message {
     Fetch(Fetch),
     /// A node delivers transactions to another.
     Delivery(Delivery),
+    /// The primary's node asks a voter for a lease.
+    Renew(Renew),
+    /// A voter grants it.
+    Grant(Grant),
     /// For viewers.
     Event(Box<Event>),
     /// To oneself, to know that a subscription lives.
@@ -51,7 +56,7 @@ impl Message {
         match self {
             Self::Observation(observation) => role == Role::Node && ProgramId::from(&observation.node) == *sender,
             Self::Position(position) => role == Role::Node && ProgramId::from(&position.node) == *sender,
-            Self::Fetch(_) | Self::Delivery(_) => role == Role::Node,
+            Self::Fetch(_) | Self::Delivery(_) | Self::Renew(_) | Self::Grant(_) => role == Role::Node,
             Self::Heartbeat(heartbeat) => {
                 role == Role::Coordinator && ProgramId::from(&heartbeat.coordinator) == *sender
             }

@@ -10,6 +10,7 @@ use crate::answer::Answers;
 use crate::ballot::Ballot;
 use crate::gtid::{Flavour, GtidSet, Origin};
 use crate::id::{CoordinatorId, Incarnation, NodeId, Nonce};
+use crate::lease::LeaseView;
 use crate::record::Accepted;
 
 /// A node's whole report. Whole means: a later one replaces an earlier one, so a lost one costs time and never truth.
@@ -61,6 +62,9 @@ pub struct ServerView {
     pub fenced: bool,
     /// The node holds this server to be the primary and open to clients, at the epoch of the accepted record.
     pub serving: bool,
+    /// The lease under which it serves without acknowledgements, if it needs one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease: Option<LeaseView>,
 }
 
 /// The server's process.

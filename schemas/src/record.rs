@@ -28,6 +28,16 @@ pub struct WriteGroup {
     pub members: BTreeSet<NodeId>,
     /// k: acknowledgements that a commit waits for, besides the primary's own disk. 0: asynchronous.
     pub acks: u32,
+    /// With k = 0: the primary acknowledges only under a lease with a guard, so that the lease's end ends its
+    /// acknowledging. False for one that was adopted, until its lease is seen.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub leased: bool,
+}
+
+/// Left out where it is false: readers of an earlier version do not know it.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the shape that serde asks for")]
+const fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 impl WriteGroup {

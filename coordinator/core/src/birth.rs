@@ -235,7 +235,7 @@ impl Birth {
             );
             members = BTreeSet::from([primary.clone()]);
         }
-        (WriteGroup { primary: primary.clone(), members, acks }, notes)
+        (WriteGroup { primary: primary.clone(), members, acks, leased: false }, notes)
     }
 }
 

@@ -209,12 +209,18 @@ impl Coordinator {
         if self.must_fail_over(record, true, now) {
             return self.begin_failover(record, now);
         }
-        self.begin_proposal(Purpose::TakeOver, None, now)
+        self.begin_proposal(Purpose::TakeOver, None, None, now)
     }
 
-    fn begin_proposal(&mut self, purpose: Purpose, incident: Option<Incident>, now: Moment) -> bool {
+    fn begin_proposal(
+        &mut self,
+        purpose: Purpose,
+        of: Option<Record>,
+        incident: Option<Incident>,
+        now: Moment,
+    ) -> bool {
         let ballot = self.next_ballot();
-        self.role = Role::Proposing(Box::new(Proposal::new(ballot, purpose, now)), incident);
+        self.role = Role::Proposing(Box::new(Proposal::new(ballot, purpose, of, now)), incident);
         true
     }
 
@@ -274,7 +280,7 @@ impl Coordinator {
                 self.role = Role::Leading(leading);
                 false
             }
-            Next::Propose(purpose) => self.begin_proposal(purpose, leading.incident.take(), now),
+            Next::Propose(purpose) => self.begin_proposal(purpose, Some(record), leading.incident.take(), now),
             Next::GiveUp(node, reason) => {
                 self.hold(vec![format!("{node} did not open: {reason}")]);
                 self.excluded.insert(node, now);
@@ -304,7 +310,7 @@ impl Coordinator {
             return false;
         }
         let silent = matches!(self.diagnosis, Diagnosis::PrimaryHostLost { .. } | Diagnosis::PrimaryUnseen { .. });
-        if let Some(group) = record.groups.iter().find(|group| group.acks == 0 && silent) {
+        if let Some(group) = record.groups.iter().find(|group| group.acks == 0 && !group.leased && silent) {
             // Its own node alone could prove anything: recruiting the others would only take its replicas away.
             self.hold(vec![format!(
                 "{} acknowledged writes without replicas (k = 0), and nobody hears its host: only a fence from outside or its return can show what it holds; bring it back",

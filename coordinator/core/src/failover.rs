@@ -16,7 +16,8 @@ use tasuki_schemas::record::Record;
 
 use crate::outbox::{Outbox, Topic};
 use crate::plan::{Plan, Unplanned, plan};
-use crate::proof::{Promises, QuorumProof};
+use crate::promises::Promises;
+use crate::proof::QuorumProof;
 use crate::propose::{accepted, ask_accept};
 use crate::settings::Settings;
 use crate::view::View;
@@ -191,14 +192,14 @@ impl Attempt {
         for node in settings.nodes() {
             let answers = view.answers(node, &ballot);
             if let Some(promise) = answers.and_then(|answers| answers.promise.as_ref()) {
-                self.promises.keep(node, promise);
+                self.promises.keep(node, promise, now);
                 continue;
             }
             outbox.ask(node, Topic::Prepare, prepare.clone(), settings.policy.repeat, now);
             let refused = answers.is_some_and(|answers| answers.refusal.is_some());
             awaited |= !refused && view.silence_of(node, now) < settings.policy.silence / 2;
         }
-        let proof = match QuorumProof::from(&self.promises) {
+        let proof = match QuorumProof::from(&self.promises, now) {
             Ok(proof) => proof,
             Err(missing) => {
                 if !awaited {

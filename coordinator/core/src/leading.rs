@@ -178,6 +178,9 @@ impl Leading {
     /// As many acknowledgements as there can be, up to those wanted.
     fn tend_group(&mut self, settings: &Settings, view: &View, outbox: &mut Outbox, now: Moment) -> Next {
         let primary = self.record.primary.clone();
+        if self.adopts_a_lease(settings, view, now) {
+            return Next::Propose(Purpose::Lease);
+        }
         match self.ackers.look(settings, view, &self.record, now) {
             group::Finding::Well => Next::Stay,
             group::Finding::Waiting(reason) => Next::Hold(reason),
@@ -203,6 +206,13 @@ impl Leading {
                 }
             }
         }
+    }
+
+    /// A primary that was adopted without acknowledgements holds a guarded lease: the record may say so.
+    fn adopts_a_lease(&self, settings: &Settings, view: &View, now: Moment) -> bool {
+        let unleased = self.record.group().is_some_and(|group| group.acks == 0 && !group.leased);
+        let lease = view.server(&self.record.primary, settings.policy.silence, now).and_then(|server| server.lease);
+        self.record.opened && unleased && lease.is_some_and(|lease| lease.guarded)
     }
 
     /// Everyday care of all other servers.

@@ -15,6 +15,7 @@ pub mod group;
 pub mod leading;
 pub mod observing;
 pub mod plan;
+pub mod promises;
 pub mod proof;
 pub mod propose;
 pub mod repair;

@@ -12,7 +12,8 @@ use tasuki_schemas::record::{Record, Reign, WriteGroup};
 
 use crate::elect::{Contender, elect};
 use crate::goal::{Shown, goal, lawful};
-use crate::proof::{Promises, QuorumProof};
+use crate::promises::Promises;
+use crate::proof::QuorumProof;
 use crate::sentence::names;
 use crate::settings::{Degraded, Settings};
 use crate::view::View;
@@ -80,9 +81,11 @@ pub fn plan(
         return Err(Unplanned(vec![format!("the identity of {winner} is not known yet")]));
     };
     let group = group(settings, view, promises, base, &winner, &goal, now)?;
+    let mut reasons = election.reasons;
+    reasons.extend(proof.expired().iter().map(|primary| lost_with(view, primary)));
     let mut plan = Plan {
         base: base.clone(),
-        reasons: election.reasons,
+        reasons,
         donor: None,
         later: donors(promises, base, &shown, &winner)?,
         tail_optional: promises.iter().filter(|(_, promise)| gone(promise)).all(|(node, _)| proof.holds_without(node)),
@@ -137,6 +140,14 @@ fn contenders<'a>(
     Ok(contenders)
 }
 
+/// What people must know before a server opens without all that a leased one acknowledged.
+fn lost_with(view: &View, primary: &NodeId) -> String {
+    let last = view
+        .position(primary)
+        .map_or_else(String::new, |(position, _)| format!(", {} at its last report", position.executed));
+    format!("{primary} acknowledged without replicas and its lease has ended: what it alone holds may be lost{last}")
+}
+
 /// Why a server must not be in a write group, by what its node last reported.
 fn unfit(settings: &Settings, view: &View, node: &NodeId, now: Moment) -> Option<String> {
     let facts = view.facts(node, settings.policy.stage_patience, now)?;
@@ -175,7 +186,8 @@ fn group(
         }
         members = BTreeSet::from([winner.clone()]);
     }
-    Ok(WriteGroup { primary: winner.clone(), members, acks })
+    let leased = acks == 0 && settings.policy.lease.is_some();
+    Ok(WriteGroup { primary: winner.clone(), members, acks, leased })
 }
 
 /// Who can deliver what: living servers first, by replication; then dead ones, by their binlog's tail.

@@ -1,103 +1,33 @@
 //! No promotion without proof. A proof is a value that only evidence can make, and only from answers to one ballot.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::time::Duration;
 
-use tasuki_schemas::answer::{Duty, Promise};
-use tasuki_schemas::ballot::Ballot;
-use tasuki_schemas::command::Kind;
-use tasuki_schemas::gtid::GtidSet;
 use tasuki_schemas::id::NodeId;
+use tasuki_schemas::moment::Moment;
 use tasuki_schemas::record::{Accepted, Record, WriteGroup};
 
+use crate::promises::Promises;
 use crate::sentence::names;
-
-/// The promises given to one ballot.
-#[derive(Clone, Debug)]
-pub struct Promises {
-    ballot: Ballot,
-    by: BTreeMap<NodeId, Promise>,
-}
-
-impl Promises {
-    /// None yet.
-    #[must_use]
-    pub const fn new(ballot: Ballot) -> Self {
-        Self { ballot, by: BTreeMap::new() }
-    }
-
-    /// The ballot that they were given to.
-    #[must_use]
-    pub const fn ballot(&self) -> &Ballot {
-        &self.ballot
-    }
-
-    /// Keeps a promise; false if it was there already.
-    pub fn keep(&mut self, node: &NodeId, promise: &Promise) -> bool {
-        if self.by.get(node) == Some(promise) {
-            return false;
-        }
-        self.by.insert(node.clone(), promise.clone());
-        true
-    }
-
-    /// A node's promise.
-    #[must_use]
-    pub fn get(&self, node: &NodeId) -> Option<&Promise> {
-        self.by.get(node)
-    }
-
-    /// All of them.
-    pub fn iter(&self) -> impl Iterator<Item = (&NodeId, &Promise)> {
-        self.by.iter()
-    }
-
-    /// The highest accepted record among the promises, if a majority of *its* voters promised: the base of whatever is
-    /// proposed next. Decided or not makes no difference (Rystsov, `CASPaxos`, 2018).
-    #[must_use]
-    pub fn base(&self) -> Option<&Accepted> {
-        let highest =
-            self.by.values().filter_map(|promise| promise.accepted.as_ref()).max_by(|a, b| a.ballot.cmp(&b.ballot))?;
-        (self.voters_of(&highest.record) >= highest.record.majority()).then_some(highest)
-    }
-
-    /// How many voters of a record promised, each with the ledger that the record names.
-    fn voters_of(&self, record: &Record) -> usize {
-        record
-            .voters
-            .iter()
-            .filter(|(node, incarnation)| {
-                self.by.get(*node).is_some_and(|promise| promise.incarnation == **incarnation)
-            })
-            .count()
-    }
-
-    /// What a node held after its duty was done; `None` if its promise shows nothing.
-    #[must_use]
-    pub fn holding(&self, node: &NodeId) -> Option<&GtidSet> {
-        self.by.get(node).and_then(shown)
-    }
-}
-
-/// The received set that a promise shows: read after the receiver, or the service as primary, had ended.
-fn shown(promise: &Promise) -> Option<&GtidSet> {
-    if promise.kind != Kind::Failover {
-        return None;
-    }
-    match &promise.duty {
-        Duty::ReceiverStopped | Duty::Fenced | Duty::ProcessExited => {
-            promise.holdings.as_ref().and_then(|holdings| holdings.received.known())
-        }
-        Duty::Nothing | Duty::Failed { .. } => None,
-    }
-}
 
 /// Shows both that nobody can be acknowledged by any subject any more, and that nothing acknowledged is missing from
 /// the union of what was shown: of every group that counts, n − k members answered this ballot; of one without required
-/// acknowledgements, its primary.
+/// acknowledgements, its primary. A leased one that does not answer is muted by the end of its lease, which proves
+/// nothing about what it holds: that is lost to the cluster, and said.
 #[derive(Clone, Debug)]
 pub struct QuorumProof {
     base: Accepted,
     witnesses: BTreeSet<NodeId>,
+    /// Primaries whose lease has ended, and who show nothing.
+    expired: BTreeSet<NodeId>,
+}
+
+/// What shows that a group's primary is mute.
+enum Cover {
+    /// These members showed what they hold.
+    Shown(BTreeSet<NodeId>),
+    /// Its lease has ended.
+    Expired,
 }
 
 /// Why there is no proof (yet).
@@ -113,6 +43,14 @@ pub enum NoProof {
     Alone {
         /// The server.
         primary: NodeId,
+    },
+    /// Its lease must have ended before anybody else may acknowledge.
+    #[error("{primary} may acknowledge writes for as long as its lease lasts; its end is awaited")]
+    Leased {
+        /// The server.
+        primary: NodeId,
+        /// How long that takes.
+        rest: Duration,
     },
     /// Too few members of a group showed what they hold.
     #[error(
@@ -137,13 +75,24 @@ impl QuorumProof {
     ///
     /// # Errors
     /// [`NoProof`] says what is missing.
-    pub fn from(promises: &Promises) -> Result<Self, NoProof> {
+    pub fn from(promises: &Promises, now: Moment) -> Result<Self, NoProof> {
         let base = promises.base().ok_or(NoProof::NoMajority)?;
-        let mut witnesses = BTreeSet::new();
+        let (mut witnesses, mut expired) = (BTreeSet::new(), BTreeSet::new());
         for group in &base.record.groups {
-            witnesses.extend(covered(promises, group)?);
+            match covered(promises, &base.record, group, now)? {
+                Cover::Shown(by) => witnesses.extend(by),
+                Cover::Expired => {
+                    expired.insert(group.primary.clone());
+                }
+            }
         }
-        Ok(Self { base: base.clone(), witnesses })
+        Ok(Self { base: base.clone(), witnesses, expired })
+    }
+
+    /// Primaries that are mute by the end of their lease alone: what only they hold is not known.
+    #[must_use]
+    pub const fn expired(&self) -> &BTreeSet<NodeId> {
+        &self.expired
     }
 
     /// The accepted record that the attempt starts from.
@@ -163,7 +112,8 @@ impl QuorumProof {
     pub fn holds_without(&self, node: &NodeId) -> bool {
         self.base.record.groups.iter().all(|group| {
             if group.acks == 0 {
-                return group.primary != *node && self.witnesses.contains(&group.primary);
+                let known = self.witnesses.contains(&group.primary) || self.expired.contains(&group.primary);
+                return group.primary != *node && known;
             }
             let counted = group.members.iter().filter(|member| *member != node && self.witnesses.contains(*member));
             counted.count() >= group.needed_promises()
@@ -171,14 +121,17 @@ impl QuorumProof {
     }
 }
 
-fn covered(promises: &Promises, group: &WriteGroup) -> Result<BTreeSet<NodeId>, NoProof> {
+fn covered(promises: &Promises, record: &Record, group: &WriteGroup, now: Moment) -> Result<Cover, NoProof> {
     if group.acks == 0 {
         // Nobody else need have what it acknowledged, and nobody else's word ends its acknowledging: closed by its node,
         // or gone with its binlog read to the end, it proves both itself.
         let primary = group.primary.clone();
-        return match promises.holding(&primary) {
-            Some(_) => Ok(BTreeSet::from([primary])),
-            None => Err(NoProof::Alone { primary }),
+        let ends = promises.leases_end(record).filter(|_| group.leased);
+        return match (promises.holding(&primary), ends) {
+            (Some(_), _) => Ok(Cover::Shown(BTreeSet::from([primary]))),
+            (None, Some(ends)) if ends <= now => Ok(Cover::Expired),
+            (None, Some(ends)) => Err(NoProof::Leased { primary, rest: ends.since(now) }),
+            (None, None) => Err(NoProof::Alone { primary }),
         };
     }
     let by: BTreeSet<NodeId> =
@@ -188,19 +141,26 @@ fn covered(promises: &Promises, group: &WriteGroup) -> Result<BTreeSet<NodeId>, 
         let (group_names, shown) = (names(&group.members), by.len());
         return Err(NoProof::TooFew { group: group_names, acks: group.acks, needed, shown, by: names(&by) });
     }
-    Ok(by)
+    Ok(Cover::Shown(by))
 }
 
 #[cfg(test)]
 mod tests {
-    use tasuki_schemas::answer::Holdings;
-    use tasuki_schemas::ballot::Epoch;
-    use tasuki_schemas::gtid::{Flavour, Origin};
+    use tasuki_schemas::answer::{Duty, Holdings, Promise};
+    use tasuki_schemas::ballot::{Ballot, Epoch};
+    use tasuki_schemas::command::Kind;
+    use tasuki_schemas::gtid::{Flavour, GtidSet, Origin};
     use tasuki_schemas::id::{BootId, Incarnation};
     use tasuki_schemas::observation::Received;
     use tasuki_schemas::record::{Mode, Reign};
 
     use super::*;
+
+    const NOW: Moment = Moment::from_nanos(1_000_000_000);
+
+    fn prove(promises: &Promises) -> Result<QuorumProof, NoProof> {
+        QuorumProof::from(promises, NOW)
+    }
 
     fn ballot(counter: u64) -> Ballot {
         Ballot { counter, coordinator: "co1".parse().unwrap(), boot: BootId(1) }
@@ -229,7 +189,12 @@ mod tests {
     }
 
     fn group(members: &[usize], acks: u32) -> WriteGroup {
-        WriteGroup { primary: node(members[0]), members: members.iter().map(|number| node(*number)).collect(), acks }
+        WriteGroup {
+            primary: node(members[0]),
+            members: members.iter().map(|number| node(*number)).collect(),
+            acks,
+            leased: false,
+        }
     }
 
     fn promise(number: usize, record: &Record, duty: Duty, received: Received) -> Promise {
@@ -240,13 +205,14 @@ mod tests {
             accepted: Some(Accepted { ballot: ballot(1), record: record.clone() }),
             duty,
             holdings: Some(Holdings { executed: set(""), received }),
+            lease_rest_ms: 0,
         }
     }
 
     fn promises(record: &Record, by: &[(usize, Duty, Received)]) -> Promises {
         let mut promises = Promises::new(ballot(2));
         for (number, duty, received) in by {
-            promises.keep(&node(*number), &promise(*number, record, duty.clone(), received.clone()));
+            promises.keep(&node(*number), &promise(*number, record, duty.clone(), received.clone()), NOW);
         }
         promises
     }
@@ -269,7 +235,7 @@ mod tests {
                         .filter(|number| shown & (1 << **number) != 0)
                         .map(|number| (*number, Duty::ReceiverStopped, known("0-1-1")))
                         .collect();
-                    let proved = QuorumProof::from(&promises(&record, &by)).is_ok();
+                    let proved = prove(&promises(&record, &by)).is_ok();
                     if !proved {
                         continue;
                     }
@@ -295,7 +261,7 @@ mod tests {
             [(1, Duty::Nothing, known("0-1-1")), (1, Duty::ReceiverStopped, unknown), (1, failed, known("0-1-1"))]
         {
             let by = [bad, (2, Duty::ReceiverStopped, known("0-1-1"))];
-            assert!(matches!(QuorumProof::from(&promises(&record, &by)), Err(NoProof::TooFew { .. })));
+            assert!(matches!(prove(&promises(&record, &by)), Err(NoProof::TooFew { .. })));
         }
     }
 
@@ -303,7 +269,7 @@ mod tests {
     fn a_server_that_is_down_counts_only_with_its_files_read_to_the_end() {
         let record = record(vec![group(&[0, 1, 2], 1)], 3);
         let read = [(0, Duty::ProcessExited, known("0-1-1")), (1, Duty::ReceiverStopped, known("0-1-1"))];
-        assert!(QuorumProof::from(&promises(&record, &read)).is_ok());
+        assert!(prove(&promises(&record, &read)).is_ok());
     }
 
     #[test]
@@ -312,7 +278,7 @@ mod tests {
         record.opened = false;
         // Trace S2: db2 alone covers the new group, not the old one.
         let by = [(2, Duty::ReceiverStopped, known("0-1-1")), (0, Duty::Nothing, known(""))];
-        assert!(matches!(QuorumProof::from(&promises(&record, &by)), Err(NoProof::TooFew { needed: 2, .. })));
+        assert!(matches!(prove(&promises(&record, &by)), Err(NoProof::TooFew { needed: 2, .. })));
     }
 
     #[test]
@@ -321,22 +287,45 @@ mod tests {
         let mut given = promises(&record, &[(1, Duty::ReceiverStopped, known("0-1-1"))]);
         let mut copied = promise(2, &record, Duty::ReceiverStopped, known("0-1-1"));
         copied.incarnation = Incarnation(77);
-        given.keep(&node(2), &copied);
-        assert_eq!(QuorumProof::from(&given).unwrap_err(), NoProof::NoMajority);
+        given.keep(&node(2), &copied, NOW);
+        assert_eq!(prove(&given).unwrap_err(), NoProof::NoMajority);
     }
 
     #[test]
     fn without_required_acknowledgements_only_the_primary_itself_is_proof() {
         let record = record(vec![group(&[0], 0)], 3);
         let others = [(1, Duty::ReceiverStopped, known("")), (2, Duty::ReceiverStopped, known(""))];
-        assert!(matches!(QuorumProof::from(&promises(&record, &others)), Err(NoProof::Alone { .. })));
+        assert!(matches!(prove(&promises(&record, &others)), Err(NoProof::Alone { .. })));
         for duty in [Duty::ProcessExited, Duty::Fenced] {
             let by = [(0, duty, known("0-1-9")), (1, Duty::ReceiverStopped, known(""))];
-            let proof = QuorumProof::from(&promises(&record, &by)).unwrap();
+            let proof = prove(&promises(&record, &by)).unwrap();
             assert!(!proof.holds_without(&node(0)) && proof.holds_without(&node(1)));
         }
         let unread = Received::Unknown { reason: "its binlog cannot be read".to_owned() };
         let by = [(0, Duty::ProcessExited, unread), (1, Duty::ReceiverStopped, known(""))];
-        assert!(matches!(QuorumProof::from(&promises(&record, &by)), Err(NoProof::Alone { .. })));
+        assert!(matches!(prove(&promises(&record, &by)), Err(NoProof::Alone { .. })));
+    }
+
+    /// The majority of promises whose grants ended first decides; a member's silence prolongs nothing.
+    #[test]
+    fn a_leased_primary_that_shows_nothing_is_mute_when_its_lease_has_ended() {
+        let mut alone = group(&[0], 0);
+        alone.leased = true;
+        let record = record(vec![alone], 3);
+        let mut given = Promises::new(ballot(2));
+        for (number, rest) in [(1, 400), (2, 900)] {
+            let mut promise = promise(number, &record, Duty::ReceiverStopped, known("0-1-1"));
+            promise.lease_rest_ms = rest;
+            given.keep(&node(number), &promise, NOW);
+            if number == 1 {
+                assert!(matches!(QuorumProof::from(&given, NOW), Err(NoProof::NoMajority)));
+            }
+        }
+        let after = |ms: u64| NOW + Duration::from_millis(ms);
+        assert!(matches!(QuorumProof::from(&given, after(900)), Err(NoProof::Leased { .. })));
+        let proof = QuorumProof::from(&given, after(930)).unwrap();
+        assert_eq!(proof.expired(), &BTreeSet::from([node(0)]));
+        given.keep(&node(0), &promise(0, &record, Duty::Fenced, known("0-1-1")), after(10));
+        assert!(QuorumProof::from(&given, after(10)).unwrap().expired().is_empty());
     }
 }

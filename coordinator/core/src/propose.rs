@@ -8,7 +8,7 @@ use tasuki_schemas::moment::Moment;
 use tasuki_schemas::record::{Record, WriteGroup};
 
 use crate::outbox::{Outbox, Topic};
-use crate::proof::Promises;
+use crate::promises::Promises;
 use crate::settings::Settings;
 use crate::view::View;
 
@@ -24,12 +24,17 @@ pub enum Purpose {
     /// Another number of acknowledgements is required: fewer before the server waits for fewer, more after it waits for
     /// more and what it had by then is covered.
     Acks(u32),
+    /// The primary that was adopted without acknowledgements holds a guarded lease: from now on it needs one.
+    Lease,
 }
 
 /// A vote round under way.
 #[derive(Clone, Debug)]
 pub struct Proposal {
     purpose: Purpose,
+    /// The record that is to be changed. Another one in its place means that somebody else decided meanwhile, and that
+    /// what this change rests on was seen in another reign.
+    of: Option<Record>,
     promises: Promises,
     value: Option<Record>,
     began: Moment,
@@ -49,10 +54,10 @@ pub enum Progress {
 }
 
 impl Proposal {
-    /// Begins a round.
+    /// Begins a round; `of` is the record that it changes, `None` to take over whatever is found.
     #[must_use]
-    pub const fn new(ballot: Ballot, purpose: Purpose, now: Moment) -> Self {
-        Self { purpose, promises: Promises::new(ballot), value: None, began: now }
+    pub const fn new(ballot: Ballot, purpose: Purpose, of: Option<Record>, now: Moment) -> Self {
+        Self { purpose, of, promises: Promises::new(ballot), value: None, began: now }
     }
 
     /// Its ballot.
@@ -73,7 +78,7 @@ impl Proposal {
         for node in settings.nodes() {
             let Some(answers) = view.answers(node, &ballot) else { continue };
             if let Some(promise) = &answers.promise {
-                self.promises.keep(node, promise);
+                self.promises.keep(node, promise, now);
             }
             match &answers.refusal {
                 Some(Refusal::Unfinished { .. }) => return Progress::Unfinished,
@@ -81,8 +86,12 @@ impl Proposal {
                 _ => {}
             }
         }
+        let base = self.promises.base().map(|base| &base.record);
+        if base.is_some_and(|base| self.of.as_ref().is_some_and(|of| of != base)) {
+            return Progress::Lost;
+        }
         if self.value.is_none() {
-            self.value = self.promises.base().map(|base| changed(&base.record, &self.purpose));
+            self.value = self.promises.base().map(|base| changed(settings, &base.record, &self.purpose));
         }
         if let Some(record) = &self.value {
             ask_accept(settings, view, &ballot, record, outbox, now);
@@ -100,7 +109,7 @@ impl Proposal {
     }
 }
 
-fn changed(base: &Record, purpose: &Purpose) -> Record {
+fn changed(settings: &Settings, base: &Record, purpose: &Purpose) -> Record {
     let mut record = base.clone();
     match purpose {
         Purpose::TakeOver => {}
@@ -112,7 +121,13 @@ fn changed(base: &Record, purpose: &Purpose) -> Record {
             if let Some(group) = record.group().cloned() {
                 // While the record is not opened, every group of its list still counts.
                 record.groups.drain(..if record.opened { record.groups.len() } else { 0 });
-                record.groups.push(WriteGroup { acks: *acks, ..group });
+                let leased = *acks == 0 && settings.policy.lease.is_some();
+                record.groups.push(WriteGroup { acks: *acks, leased, ..group });
+            }
+        }
+        Purpose::Lease => {
+            if let Some(group) = record.groups.last_mut() {
+                group.leased = true;
             }
         }
         Purpose::Widen(node) => {

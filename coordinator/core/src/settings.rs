@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tasuki_schemas::gtid::Flavour;
 use tasuki_schemas::id::{BootId, ClusterName, CoordinatorId, NodeId};
+use tasuki_schemas::lease::LeaseTerms;
 use tasuki_schemas::record::Mode;
 
 /// Everything that stays the same during a run.
@@ -89,6 +90,8 @@ pub struct Policy {
     pub degraded: Degraded,
     /// An attempt's stage that has not ended by then is given up.
     pub stage_patience: Duration,
+    /// The lease of a primary without acknowledgements, if the cluster file has one.
+    pub lease: Option<LeaseTerms>,
 }
 
 impl Default for Policy {
@@ -104,6 +107,7 @@ impl Default for Policy {
             acker_patience: Duration::from_millis(300),
             degraded: Degraded::Open,
             stage_patience: Duration::from_secs(5),
+            lease: None,
         }
     }
 }

@@ -5,6 +5,7 @@ use tasuki_schemas::ballot::Ballot;
 use tasuki_schemas::command::Kind;
 use tasuki_schemas::event::Diagnosis;
 use tasuki_schemas::id::CoordinatorId;
+use tasuki_schemas::moment::Moment;
 use tasuki_schemas::record::{Mode, Record};
 
 use crate::io::{Effect, EffectId, Ended, Output};
@@ -80,7 +81,6 @@ impl Node {
             self.overtaken = Some((effect, ballot));
         }
         self.pending = Some(newer);
-        self.advance_pending();
     }
 
     /// Why a ballot must not be promised.
@@ -135,7 +135,7 @@ impl Node {
         self.dirty = true;
     }
 
-    pub(crate) fn advance_pending(&mut self) {
+    pub(crate) fn advance_pending(&mut self, now: Moment) {
         let Some(mut pending) = self.pending.take() else { return };
         if matches!(pending.step, Step::Clearing) && self.is_clear(&pending.ballot) {
             pending.step = self.begin(&pending);
@@ -143,7 +143,7 @@ impl Node {
         match &pending.step {
             Step::OnDuty { effect: None, duty, holdings, durable: Some(durable) } if *durable <= self.durable => {
                 let (duty, holdings) = (duty.clone(), holdings.clone());
-                self.answer(&pending, duty, holdings);
+                self.answer(&pending, duty, holdings, now);
             }
             Step::Looking(_) | Step::Clearing | Step::OnDuty { .. } => self.pending = Some(pending),
         }
@@ -295,7 +295,7 @@ impl Node {
     }
 
     /// Everything owed is done and durable: the answer becomes part of the next observation.
-    fn answer(&mut self, pending: &Pending, duty: Option<Duty>, holdings: Option<Holdings>) {
+    fn answer(&mut self, pending: &Pending, duty: Option<Duty>, holdings: Option<Holdings>, now: Moment) {
         self.dirty = true;
         match &pending.what {
             What::Accept { .. } => self.answer_accepted(&pending.from, &pending.ballot),
@@ -307,6 +307,7 @@ impl Node {
                     accepted: self.memory.accepted.clone(),
                     duty: duty.unwrap_or(Duty::Nothing),
                     holdings,
+                    lease_rest_ms: self.lease.rest_ms(now),
                 };
                 let answers = self.answers_of(&pending.from);
                 let probe = answers.probe.take();

@@ -8,7 +8,9 @@ use tasuki_schemas::ballot::{Ballot, Epoch};
 use tasuki_schemas::command::{Delivery, Fetch, Heartbeat, Request, Transaction};
 use tasuki_schemas::gtid::GtidSet;
 use tasuki_schemas::id::{CoordinatorId, NodeId, ProgramId};
+use tasuki_schemas::lease::{Grant, Renew};
 use tasuki_schemas::message::Message;
+use tasuki_schemas::moment::Moment;
 use tasuki_schemas::observation::{Connection, Facts, Identity, Observation, Position};
 
 use crate::memory::{Memory, ServerRun};
@@ -27,6 +29,15 @@ pub struct ServerReport {
     pub identity: Option<Identity>,
     /// What it said, if it answered.
     pub facts: Option<Facts>,
+}
+
+/// What a guard was told to do. It does so whatever becomes of its node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Guarding {
+    /// The server's process that it holds.
+    pub run: ServerRun,
+    /// When it kills that process; `None`: not yet known.
+    pub until: Option<Moment>,
 }
 
 /// One thing that happened.
@@ -61,6 +72,22 @@ pub enum Input {
         /// What there is.
         delivery: Delivery,
     },
+    /// The primary's node asks for a lease.
+    Renewed {
+        /// Who.
+        from: NodeId,
+        /// Its question.
+        renew: Renew,
+    },
+    /// A voter grants one.
+    Granted {
+        /// Who.
+        from: NodeId,
+        /// Its answer.
+        grant: Grant,
+    },
+    /// What the guard holds; `None` if there is no guard, or it holds nothing.
+    Guarded(Option<Guarding>),
     /// A probe round ended.
     Probed(Box<ServerReport>),
     /// The process of this run is gone, or its exit flag shows on every task.
@@ -202,6 +229,8 @@ pub enum Output {
     },
     /// Say something to one program.
     Send(ProgramId, Box<Message>),
+    /// The guard is to hold this, or to let go. Answered by [`Input::Guarded`].
+    Guard(Option<Guarding>),
     /// From now on the server serves clients as primary, or does not: role page, VIP.
     Serving(bool),
 }

@@ -6,6 +6,7 @@
 
 mod admit;
 mod io;
+mod lease;
 mod memory;
 mod node;
 mod orders;
@@ -13,7 +14,7 @@ mod report;
 mod settings;
 pub mod statements;
 
-pub use io::{Effect, EffectId, Ended, Input, Output, Progress, ServerReport};
+pub use io::{Effect, EffectId, Ended, Guarding, Input, Output, Progress, ServerReport};
 pub use memory::{Memory, ServerRun};
 pub use node::Node;
 pub use settings::Settings;

@@ -13,6 +13,7 @@ use tasuki_schemas::record::{Accepted, Mode, Record};
 
 use crate::admit::Pending;
 use crate::io::{Effect, EffectId, Ended, Input, Output, ServerReport};
+use crate::lease::Lease;
 use crate::memory::{Memory, ServerRun};
 use crate::orders::Act;
 use crate::settings::Settings;
@@ -62,6 +63,7 @@ pub struct Node {
     /// The newest ballot whose failover duty was seen done by this process.
     pub(crate) on_duty_done: Option<Ballot>,
     pub(crate) looks: BTreeMap<EffectId, (CoordinatorId, Nonce)>,
+    pub(crate) lease: Lease,
     /// Whose question the tail is being read for: one reading at a time.
     delivering: Option<NodeId>,
     pub(crate) serving: bool,
@@ -75,8 +77,9 @@ pub struct Node {
 impl Node {
     /// A node that has heard nothing yet. `memory` is what its ledger holds durably.
     #[must_use]
-    pub const fn new(settings: Settings, memory: Memory) -> Self {
+    pub fn new(settings: Settings, memory: Memory, now: Moment) -> Self {
         Self {
+            lease: Lease::new(settings.lease, now),
             settings,
             durable: memory.sequence,
             memory,
@@ -119,6 +122,9 @@ impl Node {
                 self.delivering = None;
                 self.send(ProgramId::from(&to), Message::Delivery(delivery));
             }
+            Input::Renewed { from, renew } => self.renewed(&from, renew, now),
+            Input::Granted { from, grant } => self.granted(&from, &grant),
+            Input::Guarded(guarding) => self.guarded(guarding),
             Input::Probed(report) => self.probed(*report, now),
             Input::Exited(run) => {
                 self.server.exited = Some(run);
@@ -129,8 +135,9 @@ impl Node {
             Input::Progressed(id, progress) => self.progressed(id, progress, now),
             Input::Ended(id, ended) => self.ended(id, ended, now),
         }
-        self.advance_pending();
-        self.close_if_unlawful();
+        self.advance_pending(now);
+        self.tend_lease(now);
+        self.close_if_unlawful(now);
         self.advance_act(now);
         self.show(now);
         std::mem::take(&mut self.outputs)
@@ -141,7 +148,7 @@ impl Node {
     pub fn next_wake(&self, now: Moment) -> Moment {
         let beat = self.published_at.map_or(now, |at| at + self.settings.heartbeat);
         let repeat = self.act.as_ref().and_then(Act::repeat_at);
-        let next = repeat.map_or(beat, |repeat| beat.min(repeat));
+        let next = [repeat, self.lease_wake(now)].into_iter().flatten().fold(beat, Moment::min);
         next.max(now + std::time::Duration::from_millis(1))
     }
 
@@ -241,15 +248,20 @@ impl Node {
     }
 
     /// A returning or misconfigured server that is writable without being the opened primary is closed at once.
-    fn close_if_unlawful(&mut self) {
+    fn close_if_unlawful(&mut self, now: Moment) {
         let writable = self.server.facts().is_some_and(|facts| facts.writable) && self.server.run().is_some();
         let opening = self.act.as_ref().is_some_and(Act::is_promotion);
         let busy = self.closing.is_some() || self.pending.is_some() || self.overtaken.is_some();
         if !self.is_armed() || !writable || opening || busy {
             return;
         }
-        let lawful = self.is_primary() && self.memory.opened == self.server.run();
+        let lapsed = self.has_lapsed(now);
+        let lawful = self.is_primary() && self.memory.opened == self.server.run() && !lapsed;
         if !lawful {
+            if lapsed {
+                self.memory.opened = None;
+                self.persist();
+            }
             let fence = self.fence();
             self.closing = Some(self.execute(fence));
         }
@@ -322,7 +334,7 @@ impl Node {
 
     /// Says what changed: at once, or at the heartbeat.
     fn show(&mut self, now: Moment) {
-        let serving = self.may_serve();
+        let serving = self.may_serve() && !self.has_lapsed(now);
         if serving != self.serving {
             self.serving = serving;
             self.dirty = true;

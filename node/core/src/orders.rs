@@ -19,6 +19,9 @@ use crate::node::Node;
 /// A Fetch without an answer is repeated after this.
 const REPEAT: Duration = Duration::from_millis(40);
 
+/// A lease must be held within this.
+const LEASING: Duration = Duration::from_secs(3);
+
 /// An act under way.
 #[derive(Debug)]
 pub(crate) struct Act {
@@ -36,6 +39,11 @@ enum State {
     Durable {
         sequence: u64,
         order: Box<Order>,
+    },
+    /// Nothing may be acknowledged without replicas before a lease is held.
+    Leasing {
+        order: Box<Order>,
+        since: Moment,
     },
     /// Transactions were asked for at another node.
     Fetching {
@@ -62,7 +70,7 @@ impl Act {
     /// Nothing of it runs yet.
     pub(crate) const fn is_waiting(&self) -> bool {
         match self.state {
-            State::Durable { .. } | State::Fetching { .. } => true,
+            State::Durable { .. } | State::Leasing { .. } | State::Fetching { .. } => true,
             State::Running { .. } | State::Cancelling => false,
         }
     }
@@ -77,7 +85,11 @@ impl Act {
     pub(crate) fn repeat_at(&self) -> Option<Moment> {
         match &self.state {
             State::Fetching { asked: Some(asked), .. } => Some(*asked + REPEAT),
-            State::Fetching { .. } | State::Durable { .. } | State::Running { .. } | State::Cancelling => None,
+            State::Fetching { .. }
+            | State::Durable { .. }
+            | State::Leasing { .. }
+            | State::Running { .. }
+            | State::Cancelling => None,
         }
     }
 }
@@ -177,9 +189,17 @@ impl Node {
             && *sequence <= self.durable
             && self.closing.is_none()
         {
-            let order = order.clone();
-            act.state = self.begin_act(&act, *order);
+            act.state = State::Leasing { order: order.clone(), since: now };
             self.report(&act, Outcome::Running { step: "begun".to_owned() });
+        }
+        if let State::Leasing { order, since } = &act.state {
+            if !is_alone(order) || self.is_leased(now) {
+                let order = order.clone();
+                act.state = self.begin_act(&act, *order);
+            } else if !self.lease.has_terms() || now.since(*since) > LEASING {
+                let reason = "it got no lease, without which nothing may be acknowledged without replicas (k = 0)";
+                return self.report(&act, Outcome::Failed { reason: reason.to_owned() });
+            }
         }
         let mut asking = None;
         if let State::Fetching { from, fetch, asked } = &mut act.state
@@ -286,7 +306,7 @@ impl Node {
                 self.dirty = true;
                 return;
             }
-            State::Running { .. } | State::Durable { .. } | State::Fetching { .. } => {
+            State::Running { .. } | State::Durable { .. } | State::Leasing { .. } | State::Fetching { .. } => {
                 self.act = Some(act);
                 return;
             }
@@ -330,6 +350,16 @@ fn carried(order: &Order) -> Option<&Record> {
         | Order::JoinGroup { record }
         | Order::SetWaitCount { record, .. } => Some(record),
     }
+}
+
+/// Whether an order makes its server acknowledge without replicas, where that needs a lease.
+fn is_alone(order: &Order) -> bool {
+    let acks = match order {
+        Order::Promote { record, .. } => record.group().map(|group| group.acks),
+        Order::SetWaitCount { acks, .. } => Some(*acks),
+        Order::CatchUp { .. } | Order::Follow { .. } | Order::JoinGroup { .. } => None,
+    };
+    acks == Some(0) && carried(order).and_then(Record::group).is_some_and(|group| group.leased)
 }
 
 fn millis(from: Moment, to: Moment) -> u64 {

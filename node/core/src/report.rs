@@ -35,6 +35,7 @@ impl Node {
             fenced: self.memory.failover.is_some()
                 && self.record().is_some_and(|record| record.subjects().contains(&self.settings.me)),
             serving: self.serving,
+            lease: self.lease_view(now),
         }
     }
 }

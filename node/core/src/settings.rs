@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tasuki_schemas::gtid::Flavour;
 use tasuki_schemas::id::NodeId;
+use tasuki_schemas::lease::LeaseTerms;
 use tasuki_schemas::observation::CutStrength;
 
 /// Everything that stays the same during a run.
@@ -23,6 +24,8 @@ pub struct Settings {
     pub heartbeat: Duration,
     /// Between two positions.
     pub position_every: Duration,
+    /// The lease of a primary without acknowledgements, if the cluster file has one.
+    pub lease: Option<LeaseTerms>,
 }
 
 impl Settings {

@@ -13,6 +13,7 @@ use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use tasuki_schemas::gtid::Flavour;
 use tasuki_schemas::id::{ClusterName, CoordinatorId, NodeId, ProgramId};
+use tasuki_schemas::lease::LeaseTerms;
 use tasuki_schemas::message::Role;
 use tasuki_schemas::record::Mode;
 
@@ -143,9 +144,16 @@ pub struct Policy {
     pub silence: Duration,
     /// How long a failover waits for the dead primary's unacknowledged tail.
     pub tail_patience: Duration,
+    /// The lease of a primary without acknowledgements.
+    pub lease: Option<LeaseTerms>,
+    /// Whether writing waits when too few replicas are left to acknowledge it.
+    pub holds_when_degraded: bool,
 }
 
 const KNOWN: [&str; 8] = ["flavour", "server", "witness", "coordinator", "redis", "replication", "vip", "policy"];
+
+const KNOWN_POLICY: [&str; 7] =
+    ["mode", "heartbeat_ms", "silence_ms", "tail_patience_ms", "lease_ms", "pausable", "degraded"];
 
 impl ClusterFile {
     /// Reads a file.
@@ -191,8 +199,8 @@ impl ClusterFile {
         let replication = reader.needed_section(&root, "replication", &["user", "password_file"]);
         let replication = replication.and_then(|section| replication_login(reader, &section));
         let vip = reader.section(&root, "vip", &["address", "interface"]).map(|section| checked_vip(reader, &section));
-        let policy = reader.section(&root, "policy", &["mode", "heartbeat_ms", "silence_ms", "tail_patience_ms"]);
-        let policy = checked_policy(reader, policy.as_ref());
+        let policy = reader.section(&root, "policy", &KNOWN_POLICY);
+        let policy = checked_policy(reader, policy.as_ref(), servers.len() + witnesses.len());
         let (redis_urls, redis_ca_file) = redis?;
         Some(Self {
             name: name?,

@@ -94,6 +94,8 @@ fn read(envelope: &[u8]) -> Result<Event> {
         | Message::Request(_)
         | Message::Fetch(_)
         | Message::Delivery(_)
+        | Message::Renew(_)
+        | Message::Grant(_)
         | Message::Echo { .. }) => anyhow::bail!("something else than an event: {other:?}"),
     }
 }

@@ -1,14 +1,28 @@
 //! What must hold: one history, nothing lost of it, and after healing writing goes on.
 
+use tasuki_schemas::ballot::Epoch;
 use tasuki_schemas::gtid::Gtid;
 
 use super::server::{Host, Server};
 use super::world::{MS, World};
 
+/// A write that a client was told OK for.
+#[derive(Clone, Debug)]
+struct Acknowledged {
+    gtid: Gtid,
+    id: u64,
+    /// The server, if it asked no replica.
+    alone_on: Option<Host>,
+    /// It may be lost: that was told before another server opened.
+    excused: bool,
+}
+
 /// Everything that clients were told.
 #[derive(Clone, Debug)]
 pub(crate) struct History {
-    acknowledged: Vec<(Gtid, u64)>,
+    acknowledged: Vec<Acknowledged>,
+    /// The newest reign that acknowledged anything.
+    reign: Option<Epoch>,
     /// How much of it each server was seen to hold.
     held: Vec<usize>,
     pub(crate) last_at: u64,
@@ -18,7 +32,7 @@ pub(crate) struct History {
 
 impl History {
     pub(crate) fn new(servers: usize) -> Self {
-        Self { acknowledged: Vec::new(), held: vec![0; servers], last_at: 0, last_on: 0, violation: None }
+        Self { acknowledged: Vec::new(), reign: None, held: vec![0; servers], last_at: 0, last_on: 0, violation: None }
     }
 
     pub(crate) fn servers(&self) -> usize {
@@ -35,16 +49,29 @@ impl History {
             let text = format!("db{} acknowledges {gtid} (write {id}) without {lost} (write {of})", host + 1);
             self.violation.get_or_insert(text);
         }
-        self.acknowledged.push((gtid.clone(), id));
+        if server.reign < self.reign {
+            let text = format!("db{} acknowledges {gtid} although a newer reign has begun", host + 1);
+            self.violation.get_or_insert(text);
+        }
+        self.reign.clone_from(&server.reign);
+        let alone_on = (server.wait_count == 0).then_some(host);
+        self.acknowledged.push(Acknowledged { gtid: gtid.clone(), id, alone_on, excused: false });
         (self.last_at, self.last_on) = (now, host);
+    }
+
+    /// What a server acknowledged alone until now may be lost with it.
+    pub(crate) fn excuse(&mut self, host: Host) {
+        for write in self.acknowledged.iter_mut().filter(|write| write.alone_on == Some(host)) {
+            write.excused = true;
+        }
     }
 
     /// The first acknowledged write that a server does not hold.
     fn missing(&mut self, host: Host, server: &Server) -> Option<(Gtid, u64)> {
         let from = self.held[host];
-        for (gtid, id) in &self.acknowledged[from..] {
-            if !server.executed.contains_gtid(gtid) {
-                return Some((gtid.clone(), *id));
+        for write in self.acknowledged[from..].iter().filter(|write| !write.excused) {
+            if !server.executed.contains_gtid(&write.gtid) {
+                return Some((write.gtid.clone(), write.id));
             }
         }
         self.held[host] = self.acknowledged.len();
@@ -68,7 +95,7 @@ pub(crate) fn settled(world: &World) -> bool {
     let ahead =
         |host: Host| world.hosts[primary].server.executed.contains(&world.hosts[host].server.executed) != Ok(true);
     let ackers = (0..history.servers()).any(|host| host != primary && !ahead(host));
-    let lossless = !ackers || world.hosts[primary].server.wait_count == 1;
+    let lossless = !ackers || world.hosts[primary].server.wait_count == world.wanted;
     lossless && (0..history.servers()).all(follows)
 }
 

@@ -124,8 +124,9 @@ fn go_on(world: &mut World, host: Host, running: &mut Running) -> Step {
             let gtids: Vec<String> = transactions.into_iter().map(|transaction| transaction.gtid).collect();
             apply(world, host, running.step, &gtids)
         }
-        Effect::Promote { goal, acks, outside, .. } => {
+        Effect::Promote { goal, acks, outside, epoch } => {
             let outside = outside.into_iter().map(host_of).collect();
+            world.hosts[host].server.reign = Some(epoch);
             promote(world, host, running, &goal, acks, outside)
         }
     }

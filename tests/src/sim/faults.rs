@@ -123,6 +123,7 @@ impl Fault {
             Self::PauseNode(host, length) => world.hosts[host].paused_until = world.now + length,
             Self::KillHost(host) => {
                 world.stop_node(host);
+                world.hosts[host].guard = None;
                 let server = &mut world.hosts[host].server;
                 server.crash();
                 server.port_closed = false;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tasuki_coordinator_core::Coordinator;
 use tasuki_coordinator_core::settings::{Policy, Promotion, Server as Configured, Settings as CoordinatorSettings};
-use tasuki_node_core::{Node, Settings};
+use tasuki_node_core::{Input, Node, Settings};
 use tasuki_schemas::ballot::{Ballot, Epoch};
 use tasuki_schemas::gtid::{Flavour, GtidSet};
 use tasuki_schemas::id::{BootId, Incarnation, NodeId};
@@ -24,23 +24,27 @@ impl World {
     /// Starts a node on what its disk holds.
     pub(crate) fn start_node(&mut self, host: Host) {
         let servers = (0..self.history.servers()).map(|number| (name(number), address(number))).collect();
-        let state = &mut self.hosts[host];
-        if state.node.is_some() {
+        if self.hosts[host].node.is_some() {
             return;
         }
         let settings = Settings {
-            me: state.name.clone(),
+            me: name(host),
             flavour: self.flavour,
             servers,
             cut: CutStrength::Kernel,
             heartbeat: Duration::from_millis(200),
             position_every: Duration::from_secs(1),
+            lease: self.lease,
         };
+        let now = self.moment();
+        let state = &mut self.hosts[host];
         state.life += 1;
         state.sequence = 0;
         state.wake_at = 0;
-        state.node = Some(Node::new(settings, state.ledger.clone()));
+        state.node = Some(Node::new(settings, state.ledger.clone(), now));
         let life = state.life;
+        let held = Box::new(Input::Guarded(state.guard));
+        self.after(2 * MS, Happening::ToNode { host, life, input: held });
         self.after(MS, Happening::WakeNode { host, life });
         self.after(2 * MS, Happening::Probe { host, life });
     }
@@ -81,7 +85,7 @@ impl World {
             witnesses: (self.history.servers()..self.hosts.len()).map(name).collect(),
             coordinators: self.coordinators.iter().map(|state| state.name.clone()).collect(),
             mode: Mode::Armed,
-            policy: Policy::default(),
+            policy: Policy { lease: self.lease, ..Policy::default() },
             seed: self.dice.next(),
         };
         let now = self.moment();
@@ -104,8 +108,8 @@ fn address(number: usize) -> SocketAddr {
     SocketAddr::from(([10, 0, 0, 1], 3306 + u16::try_from(number).unwrap_or(0)))
 }
 
-/// The record of a cluster that was born long ago: lossless, with every server in the group.
-pub(crate) fn first_record(flavour: Flavour, servers: usize) -> Accepted {
+/// The record of a cluster that was born long ago: with every server in the group, or leased, with the primary alone.
+pub(crate) fn first_record(flavour: Flavour, servers: usize, acks: u32) -> Accepted {
     let ballot = Ballot { counter: 1, coordinator: "co1".parse().expect("a name"), boot: BootId(0) };
     let epoch = Epoch(ballot.clone());
     let names: Vec<NodeId> = (0..servers).map(name).collect();
@@ -114,11 +118,16 @@ pub(crate) fn first_record(flavour: Flavour, servers: usize) -> Accepted {
         epoch: epoch.clone(),
         primary: name(0),
         opened: true,
-        groups: vec![WriteGroup { primary: name(0), members: names.iter().cloned().collect(), acks: 1 }],
+        groups: vec![WriteGroup {
+            primary: name(0),
+            members: if acks == 0 { [name(0)].into() } else { names.iter().cloned().collect() },
+            acks,
+            leased: acks == 0,
+        }],
         reigns: vec![Reign { epoch, node: name(0), origin, set_before: GtidSet::empty(flavour) }],
         voters: names.into_iter().enumerate().map(|(at, name)| (name, Incarnation(at as u64))).collect(),
         mode: Mode::Armed,
-        wanted: 1,
+        wanted: acks,
     };
     Accepted { ballot, record }
 }

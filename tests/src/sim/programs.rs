@@ -3,6 +3,7 @@
 use tasuki_coordinator_core::{Input as CoordinatorInput, Output as CoordinatorOutput};
 use tasuki_node_core::{Input, Output};
 use tasuki_schemas::command::{Delivery, Heartbeat, Transaction as Carried};
+use tasuki_schemas::event::EventBody;
 use tasuki_schemas::id::{Boot, BootId, ProgramId};
 use tasuki_schemas::message::Message;
 use tasuki_schemas::observation::Position;
@@ -82,6 +83,10 @@ impl World {
                 self.after(delay, Happening::ToNode { host, life, input });
             }
             Output::Send(to, message) => self.send(host, &to, *message),
+            Output::Guard(guarding) => {
+                let delay = self.dice.between(100, MS);
+                self.after(delay, Happening::Guard { host, guarding });
+            }
             Output::Serving(on) => self.note(|| format!("db{} serves: {on}", host + 1)),
         }
     }
@@ -107,6 +112,8 @@ impl World {
         let input = match message {
             Message::Fetch(fetch) => Input::Fetched { from: self.hosts[from].name.clone(), fetch },
             Message::Delivery(delivery) => Input::Delivered(delivery),
+            Message::Renew(renew) => Input::Renewed { from: self.hosts[from].name.clone(), renew },
+            Message::Grant(grant) => Input::Granted { from: self.hosts[from].name.clone(), grant },
             Message::Observation(_)
             | Message::Position(_)
             | Message::Heartbeat(_)
@@ -169,9 +176,21 @@ impl World {
             }
             CoordinatorOutput::Beat(heartbeat) => self.beat(at, &heartbeat),
             CoordinatorOutput::Tell(body) => {
+                self.excuse(&body);
                 if !matches!(body.name(), "health" | "position") {
                     self.note(|| format!("co{} {}", at + 1, super::brief(&body)));
                 }
+            }
+        }
+    }
+
+    /// A leased server may lose what it alone acknowledged, if that is told before another one opens.
+    fn excuse(&mut self, body: &EventBody) {
+        let EventBody::Stage { reasons, .. } = body else { return };
+        for host in 0..self.history.servers() {
+            let told = format!("{} acknowledged without replicas and its lease has ended", super::lives::name(host));
+            if reasons.iter().any(|reason| reason.starts_with(&told)) {
+                self.history.excuse(host);
             }
         }
     }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tasuki_node_core::ServerRun;
 use tasuki_schemas::answer::Holdings;
+use tasuki_schemas::ballot::Epoch;
 use tasuki_schemas::gtid::{Flavour, Gtid, GtidSet, Origin};
 use tasuki_schemas::observation::{Received, Thread};
 
@@ -59,6 +60,8 @@ pub(crate) struct Server {
     pub(crate) applying: bool,
     pub(crate) replica_enabled: bool,
     pub(crate) wait_count: u32,
+    /// The epoch at which it was told to open.
+    pub(crate) reign: Option<Epoch>,
     pub(crate) waiting: Vec<Waiting>,
     pub(crate) port_closed: bool,
     pub(crate) refused_sources: BTreeSet<Host>,
@@ -86,6 +89,7 @@ impl Server {
             applying: true,
             replica_enabled: true,
             wait_count: 1,
+            reign: None,
             waiting: Vec::new(),
             port_closed: false,
             refused_sources: BTreeSet::new(),

@@ -2,11 +2,13 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::time::Duration;
 
 use tasuki_coordinator_core::{Coordinator, Input as CoordinatorInput};
-use tasuki_node_core::{EffectId, Input, Memory, Node, ServerRun};
+use tasuki_node_core::{EffectId, Guarding, Input, Memory, Node, ServerRun};
 use tasuki_schemas::gtid::Flavour;
 use tasuki_schemas::id::{CoordinatorId, Incarnation, NodeId};
+use tasuki_schemas::lease::LeaseTerms;
 use tasuki_schemas::moment::Moment;
 
 use super::check::History;
@@ -26,6 +28,8 @@ pub(crate) struct HostState {
     pub(crate) name: NodeId,
     pub(crate) server: Server,
     pub(crate) node: Option<Node>,
+    /// What the guard holds: it does not end with the node.
+    pub(crate) guard: Option<Guarding>,
     /// Counts the node's runs; what was meant for an earlier one is dropped.
     pub(crate) life: u64,
     pub(crate) paused_until: u64,
@@ -88,6 +92,15 @@ pub(crate) enum Happening {
         host: Host,
         run: ServerRun,
     },
+    /// The guard is told what to hold.
+    Guard {
+        host: Host,
+        guarding: Option<Guarding>,
+    },
+    /// The guard's moment may have come.
+    LeaseEnds {
+        host: Host,
+    },
     Replicate {
         host: Host,
     },
@@ -118,6 +131,9 @@ pub(crate) struct World {
     pub(crate) registry: Registry,
     pub(crate) history: History,
     pub(crate) flavour: Flavour,
+    pub(crate) lease: Option<LeaseTerms>,
+    /// Acknowledgements that the operator wants.
+    pub(crate) wanted: u32,
     pub(crate) log: VecDeque<String>,
     pub(crate) writes: u64,
     pub(crate) traps: Vec<Trap>,
@@ -129,13 +145,22 @@ pub(crate) struct World {
     pub(crate) starts: u64,
 }
 
+/// The lease of those clusters that have one.
+const LEASE: Duration = Duration::from_millis(1500);
+/// Between two renewals.
+const HEARTBEAT: Duration = Duration::from_millis(200);
+
 /// How many lines a failing run tells.
-const LOG: usize = 400;
+const LOG: usize = 4000;
 
 impl World {
     /// A healthy cluster: the first server is the primary of a lossless group of all, and `witnesses` only vote.
     pub(crate) fn new(seed: u64, servers: usize, coordinators: usize) -> Self {
         let flavour = if seed.is_multiple_of(2) { Flavour::Mysql } else { Flavour::Mariadb };
+        // Half of the clusters have a lease, and a quarter of those want no acknowledgements at all.
+        let leased = (seed / 2).is_multiple_of(2);
+        let wanted = u32::from(!(leased && (seed / 4).is_multiple_of(4)));
+        let lease = leased.then(|| LeaseTerms::new(LEASE, HEARTBEAT).expect("lawful terms"));
         let mut world = Self {
             now: 0,
             dice: Dice::new(seed),
@@ -145,6 +170,8 @@ impl World {
             registry: Registry::new(),
             history: History::new(servers),
             flavour,
+            lease,
+            wanted,
             log: VecDeque::new(),
             writes: 0,
             traps: Vec::new(),
@@ -154,7 +181,7 @@ impl World {
             order: 0,
             starts: 0,
         };
-        let record = first_record(flavour, servers);
+        let record = first_record(flavour, servers, wanted);
         for host in 0..servers {
             let mut memory = Memory::new(Incarnation(host as u64));
             memory.promised = Some(record.ballot.clone());
@@ -162,14 +189,18 @@ impl World {
             let mut server = Server::new(host, flavour);
             if host == 0 {
                 server.writable = true;
+                server.wait_count = wanted;
                 (memory.opened, memory.whole) = (server.run, true);
             } else {
-                server.point(0, true, 0);
+                server.point(0, wanted > 0, 0);
             }
+            let until = lease.map(|lease| Moment::from_nanos(0) + lease.usable());
+            let guard = server.run.filter(|_| host == 0 && wanted == 0).map(|run| Guarding { run, until });
             world.hosts.push(HostState {
                 name: name(host),
                 server,
                 node: None,
+                guard,
                 life: 0,
                 paused_until: 0,
                 effects: BTreeMap::new(),
@@ -239,6 +270,8 @@ impl World {
             Happening::Step { host, life, id } if self.hosts[host].life == life => effects::step(self, host, id),
             Happening::Probe { host, life } if self.hosts[host].life == life => probes::probe(self, host),
             Happening::Exit { host, run } => self.feed(host, Input::Exited(run)),
+            Happening::Guard { host, guarding } => self.guard(host, guarding),
+            Happening::LeaseEnds { host } => self.end_lease(host),
             Happening::ToNode { .. }
             | Happening::WakeNode { .. }
             | Happening::Durable { .. }
@@ -272,6 +305,8 @@ impl World {
                 self.coordinators[*at].paused_until
             }
             Happening::Durable { .. }
+            | Happening::Guard { .. }
+            | Happening::LeaseEnds { .. }
             | Happening::Replicate { .. }
             | Happening::Apply { .. }
             | Happening::Ack { .. }
@@ -296,5 +331,32 @@ impl World {
         if let Some(last) = self.hosts[host].server.binlog.last() {
             self.registry.insert(last.gtid.to_string(), last.clone());
         }
+    }
+
+    /// The guard holds what it is told, if that run is there, and says so.
+    fn guard(&mut self, host: Host, guarding: Option<Guarding>) {
+        let state = &mut self.hosts[host];
+        state.guard = guarding.filter(|guarding| Some(guarding.run) == state.server.run);
+        let held = state.guard;
+        self.note(|| format!("the guard of db{} holds {held:?}", host + 1));
+        if let Some(until) = held.and_then(|guarding| guarding.until) {
+            let at = until.nanos() / 1000;
+            self.after(at.saturating_sub(self.now), Happening::LeaseEnds { host });
+        }
+        self.node_input(host, Input::Guarded(held));
+    }
+
+    /// The guard kills what it holds, unless it was given more time meanwhile.
+    fn end_lease(&mut self, host: Host) {
+        let Some(Guarding { run, until: Some(until) }) = self.hosts[host].guard else { return };
+        if until > self.moment() || self.hosts[host].server.run != Some(run) {
+            return;
+        }
+        self.note(|| format!("the guard of db{} kills it", host + 1));
+        self.hosts[host].guard = None;
+        self.hosts[host].server.crash();
+        self.after(MS, Happening::Exit { host, run });
+        // The system's service manager starts it again.
+        self.after(1000 * MS, Happening::Fault(Fault::Start(host)));
     }
 }

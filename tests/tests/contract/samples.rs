@@ -9,6 +9,7 @@ use tasuki_schemas::command::{CatchUpHow, Delivery, Fetch, Heartbeat, Kind, Orde
 use tasuki_schemas::event::{Diagnosis, Event, EventBody, Snapshot, StageName};
 use tasuki_schemas::gtid::{Flavour, GtidSet, Origin};
 use tasuki_schemas::id::{BootId, Incarnation, NodeId, Nonce};
+use tasuki_schemas::lease::{Grant, Renew};
 use tasuki_schemas::message::Message;
 use tasuki_schemas::observation::{
     BinlogCoordinates, Connection, CutStrength, Endpoint, Facts, FailingGate, Identity, LedgerView, Observation,
@@ -42,8 +43,8 @@ pub(crate) fn record() -> Record {
         primary: node("db2"),
         opened: false,
         groups: vec![
-            WriteGroup { primary: node("db1"), members: nodes(&["db1", "db2", "db3"]), acks: 1 },
-            WriteGroup { primary: node("db2"), members: nodes(&["db2", "db3"]), acks: 1 },
+            WriteGroup { primary: node("db1"), members: nodes(&["db1", "db2", "db3"]), acks: 1, leased: false },
+            WriteGroup { primary: node("db2"), members: nodes(&["db2", "db3"]), acks: 1, leased: false },
         ],
         reigns: vec![
             Reign { epoch: Epoch(ballot(1)), node: node("db1"), origin: Origin::Mariadb(1), set_before: mariadb("") },
@@ -76,6 +77,7 @@ fn answers() -> Answers {
             accepted: Some(Accepted { ballot: ballot(1), record: record() }),
             duty: Duty::ReceiverStopped,
             holdings: Some(holdings()),
+            lease_rest_ms: 0,
         }),
         accepted: true,
         outcomes: BTreeMap::from([
@@ -136,6 +138,7 @@ fn observation(process: Process, connection: Connection) -> Observation {
             cut: CutStrength::Kernel,
             fenced: true,
             serving: false,
+            lease: None,
         }),
         answers: BTreeMap::from([("co1".parse().unwrap(), answers())]),
     }
@@ -279,6 +282,8 @@ pub(crate) fn all() -> BTreeMap<String, Value> {
                 note: "the rest does not fit".to_owned(),
             }),
         ),
+        ("renew".to_owned(), Message::Renew(Renew { epoch: Epoch(ballot(3)), number: 5, guarded: true })),
+        ("grant".to_owned(), Message::Grant(Grant { epoch: Epoch(ballot(3)), number: 5, incarnation: Incarnation(2) })),
         ("echo".to_owned(), Message::Echo { nonce: Nonce(5) }),
     ];
     messages.extend(requests().into_iter().map(|request| (String::new(), Message::Request(request))));

@@ -38,6 +38,8 @@ pub(crate) struct Puppet {
     pub(crate) reachable: bool,
     /// What this node sees when it looks at the primary itself.
     pub(crate) primary_greets: bool,
+    /// What is left of the lease that it granted last.
+    pub(crate) lease_rest_ms: u64,
     incarnation: Incarnation,
     sequence: u64,
     promised: Option<Ballot>,
@@ -54,6 +56,7 @@ impl Puppet {
             server,
             reachable: true,
             primary_greets: false,
+            lease_rest_ms: 0,
             incarnation: Incarnation(u64::from(number)),
             sequence: 0,
             promised: None,
@@ -146,6 +149,7 @@ impl Puppet {
             accepted: self.accepted.clone(),
             duty,
             holdings,
+            lease_rest_ms: self.lease_rest_ms,
         });
     }
 
@@ -254,5 +258,6 @@ fn view(server: &Server) -> ServerView {
         cut: CutStrength::Kernel,
         fenced: false,
         serving: server.writable && server.running,
+        lease: None,
     }
 }

@@ -163,7 +163,7 @@ impl Story {
             epoch: epoch.clone(),
             primary: primary.clone(),
             opened: true,
-            groups: vec![WriteGroup { primary: primary.clone(), members, acks }],
+            groups: vec![WriteGroup { primary: primary.clone(), members, acks, leased: false }],
             reigns: vec![Reign { epoch, node: primary, origin: Origin::Mariadb(number), set_before: set("") }],
             voters: self.puppets.iter().map(|(name, puppet)| (name.clone(), puppet.incarnation())).collect(),
             mode: if rest.contains(&"observed") { Mode::Observe } else { Mode::Armed },

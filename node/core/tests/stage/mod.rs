@@ -11,6 +11,7 @@ use tasuki_schemas::command::{Kind, Order, Request};
 use tasuki_schemas::event::Diagnosis;
 use tasuki_schemas::gtid::{Flavour, GtidSet, Origin};
 use tasuki_schemas::id::{BootId, CoordinatorId, Incarnation, NodeId};
+use tasuki_schemas::lease::LeaseTerms;
 use tasuki_schemas::moment::Moment;
 use tasuki_schemas::observation::{Connection, CutStrength, Facts, Observation, Received, SemiSync};
 use tasuki_schemas::record::{Accepted, Mode, Record, Reign, WriteGroup};
@@ -43,7 +44,7 @@ pub(crate) fn record(epoch: u64, primary: &str, mode: Mode) -> Record {
         epoch: Epoch(ballot(epoch)),
         primary: db(primary),
         opened: true,
-        groups: vec![WriteGroup { primary: db(primary), members, acks: 1 }],
+        groups: vec![WriteGroup { primary: db(primary), members, acks: 1, leased: false }],
         reigns: vec![Reign {
             epoch: Epoch(ballot(epoch)),
             node: db(primary),
@@ -66,6 +67,15 @@ pub(crate) struct Stage {
 
 impl Stage {
     pub(crate) fn of(name: &str, memory: Memory) -> Self {
+        Self::with(name, memory, None)
+    }
+
+    /// A node of a cluster with a lease.
+    pub(crate) fn leased(name: &str, memory: Memory, terms: LeaseTerms) -> Self {
+        Self::with(name, memory, Some(terms))
+    }
+
+    fn with(name: &str, memory: Memory, lease: Option<LeaseTerms>) -> Self {
         let servers = [("db1", 1), ("db2", 2), ("db3", 3)];
         let settings = Settings {
             me: db(name),
@@ -74,8 +84,9 @@ impl Stage {
             cut: CutStrength::Kernel,
             heartbeat: Duration::from_millis(200),
             position_every: Duration::from_secs(1),
+            lease,
         };
-        Self { node: Node::new(settings, memory.clone()), now: 0, outputs: Vec::new(), memory }
+        Self { node: Node::new(settings, memory.clone(), Moment::from_nanos(0)), now: 0, outputs: Vec::new(), memory }
     }
 
     /// A replica of db1 that accepted the first record.
@@ -101,6 +112,19 @@ impl Stage {
             }
         }
         self.outputs.extend(outputs);
+        self
+    }
+
+    pub(crate) fn moment(&self) -> Moment {
+        Moment::from_nanos(self.now * 1_000_000)
+    }
+
+    /// Lets time pass, as finely as the node wants to be woken.
+    pub(crate) fn wait(&mut self, ms: u64) -> &mut Self {
+        for _ in 0..ms / 10 {
+            self.now += 9;
+            self.hand(Input::Woke);
+        }
         self
     }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use ed25519_dalek::VerifyingKey;
 use serde::Deserialize;
 use tasuki_schemas::id::InvalidName;
+use tasuki_schemas::lease::LeaseTerms;
 use tasuki_schemas::record::Mode;
 use toml::Spanned;
 
@@ -22,6 +23,13 @@ use crate::secret::Secret;
 enum ModeWish {
     Observe,
     Armed,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum DegradedWish {
+    Open,
+    Hold,
 }
 
 fn name<'a, T: FromStr<Err = InvalidName>>(reader: &mut Reader<'a>, section: &Section<'_, 'a>) -> Option<T> {
@@ -134,7 +142,7 @@ fn is_prefixed(text: &str) -> bool {
     prefix.parse::<u8>().is_ok_and(|prefix| prefix <= longest)
 }
 
-pub(super) fn checked_policy<'a>(reader: &mut Reader<'a>, section: Option<&Section<'_, 'a>>) -> Policy {
+pub(super) fn checked_policy<'a>(reader: &mut Reader<'a>, section: Option<&Section<'_, 'a>>, voters: usize) -> Policy {
     let mut within = |name: &str, default: u64, low: u64, high: u64| {
         let value = section.and_then(|section| reader.optional::<u64>(section, name));
         let Some(value) = value else { return default };
@@ -153,11 +161,47 @@ pub(super) fn checked_policy<'a>(reader: &mut Reader<'a>, section: Option<&Secti
         Some(ModeWish::Observe) => Mode::Observe,
         Some(ModeWish::Armed) | None => Mode::Armed,
     };
+    let degraded =
+        section.and_then(|section| reader.optional::<DegradedWish>(section, "degraded")).map(Spanned::into_inner);
     Policy {
         mode,
         heartbeat: Duration::from_millis(heartbeat),
         silence: Duration::from_millis(silence),
         tail_patience: Duration::from_millis(tail_patience),
+        lease: section.and_then(|section| lease(reader, section, Duration::from_millis(heartbeat), voters)),
+        holds_when_degraded: degraded == Some(DegradedWish::Hold),
+    }
+}
+
+/// A lease needs numbers that work, hosts that are not paused, and a majority that can be had without the primary.
+fn lease<'a>(
+    reader: &mut Reader<'a>,
+    section: &Section<'_, 'a>,
+    heartbeat: Duration,
+    voters: usize,
+) -> Option<LeaseTerms> {
+    let pausable = reader.optional::<bool>(section, "pausable").is_none_or(Spanned::into_inner);
+    let length = reader.optional::<u64>(section, "lease_ms")?;
+    let place = Some(length.span());
+    if pausable {
+        let why = "a lease needs `pausable = false`, your word that nothing pauses these hosts: a hypervisor's pause stops \
+                   the clock that ends the lease";
+        reader.note(place.clone(), why);
+    }
+    if voters < 3 {
+        let why = "with two voters the loss of the replica would end the primary's lease; add a [[witness]], or leave `lease_ms` out";
+        reader.note(place.clone(), why);
+    }
+    if *length.get_ref() > 10_000 {
+        reader.note(place, "`lease_ms` may be 10000 at most: writing stands still for so long when a host is lost");
+        return None;
+    }
+    match LeaseTerms::new(Duration::from_millis(length.into_inner()), heartbeat) {
+        Ok(terms) => Some(terms),
+        Err(short) => {
+            reader.note(place, short.to_string());
+            None
+        }
     }
 }
 
