@@ -107,13 +107,16 @@ impl QuorumProof {
         &self.witnesses
     }
 
-    /// Whether it would still hold without `node`'s answer.
+    /// Whether it would still hold without `node`'s answer. What a lease's end proves is silence and nothing about sets, so
+    /// that beside it everything that anybody shows may have been acknowledged.
     #[must_use]
     pub fn holds_without(&self, node: &NodeId) -> bool {
+        if !self.expired.is_empty() {
+            return false;
+        }
         self.base.record.groups.iter().all(|group| {
             if group.acks == 0 {
-                let known = self.witnesses.contains(&group.primary) || self.expired.contains(&group.primary);
-                return group.primary != *node && known;
+                return group.primary != *node && self.witnesses.contains(&group.primary);
             }
             let counted = group.members.iter().filter(|member| *member != node && self.witnesses.contains(*member));
             counted.count() >= group.needed_promises()

@@ -9,6 +9,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tasuki_bus::clock;
 use tasuki_node_core::Guarding;
+use tasuki_schemas::moment::Moment;
 
 use super::Line;
 use super::hold::Hold;
@@ -18,6 +19,8 @@ use super::hold::Hold;
 const ARMED: Duration = Duration::from_millis(20);
 /// How often it is looked whether there is still a reason to be here.
 const IDLE: Duration = Duration::from_millis(500);
+/// With neither a node nor a moment it stays for this long: a node may be starting.
+const LONELY: Duration = Duration::from_secs(5);
 
 /// Why a guard cannot do its work.
 #[derive(Debug, thiserror::Error)]
@@ -47,7 +50,7 @@ pub fn run(socket: &Path) -> Result<(), GuardError> {
     let listener = listen().map_err(|source| GuardError { path: socket.to_owned(), source })?;
     // Not the first to be killed when memory is short. Without the right to say so it is as likely as any other.
     drop(fs::write("/proc/self/oom_score_adj", "-900"));
-    Guard { listener, node: None, hold: None }.watch();
+    Guard { listener, node: None, hold: None, needed_at: clock::now() }.watch();
     drop(fs::remove_file(socket));
     Ok(())
 }
@@ -56,13 +59,17 @@ struct Guard {
     listener: UnixListener,
     node: Option<BufReader<UnixStream>>,
     hold: Option<Hold>,
+    needed_at: Moment,
 }
 
 impl Guard {
     fn watch(mut self) {
         loop {
             self.end_what_is_due();
-            if self.node.is_none() && self.hold.as_ref().and_then(|hold| hold.until).is_none() {
+            let now = clock::now();
+            if self.node.is_some() || self.hold.as_ref().is_some_and(|hold| hold.until.is_some()) {
+                self.needed_at = now;
+            } else if now.since(self.needed_at) > LONELY {
                 return;
             }
             let pause = if self.hold.is_some() { ARMED } else { IDLE };
@@ -77,16 +84,18 @@ impl Guard {
         if hold.is_over() {
             self.hold = None;
         } else if hold.until.is_some_and(|until| until <= clock::now()) {
+            // Until it is over, again and again: a kill may be refused.
             let killed = hold.kill();
             tracing::warn!(pid = hold.run.pid, killed, "the lease ended and was not renewed; its server is killed");
-            // It is looked at again until it is over: a kill that was refused is tried anew.
         }
     }
 
     /// Waits for a word of the node, a new node, or the time.
     fn wait(&self, pause: Duration) {
         let until = self.hold.as_ref().and_then(|hold| hold.until);
-        let left = until.map_or(pause, |until| until.since(clock::now()).min(pause));
+        // After its moment, it is looked at whether the server has ended.
+        let left = until.map(|until| until.since(clock::now())).filter(|left| !left.is_zero());
+        let left = left.map_or(pause, |left| left.min(pause));
         let timeout = Timespec { tv_sec: 0, tv_nsec: i64::from(left.subsec_nanos()) };
         let mut watched = vec![PollFd::new(&self.listener, PollFlags::IN)];
         watched.extend(self.node.iter().map(|node| PollFd::new(node.get_ref(), PollFlags::IN)));

@@ -29,6 +29,10 @@ pub struct ClusterPlan {
     pub vip: Option<(String, String)>,
     /// `armed` or `observe`.
     pub mode: String,
+    /// The lease of a primary without acknowledgements.
+    pub lease_ms: Option<u64>,
+    /// The replicas acknowledge nothing.
+    pub asynchronous: bool,
 }
 
 /// A node.
@@ -171,6 +175,9 @@ fn cluster_toml(files: &Files, cluster: &ClusterPlan, coordinators: &str, redis:
         write!(text, "\n[vip]\naddress = \"{address}\"\ninterface = \"{interface}\"\n")?;
     }
     write!(text, "\n[policy]\nmode = \"{}\"\n", cluster.mode)?;
+    if let Some(lease_ms) = cluster.lease_ms {
+        write!(text, "lease_ms = {lease_ms}\npausable = false\n")?;
+    }
     // A small, busy machine reads the dead server's tail slower than a real one. Without it that server would be ahead
     // and quarantined, and could not be seen coming back.
     text += "tail_patience_ms = 400\n";

@@ -37,6 +37,10 @@ pub struct Options {
     pub mode: String,
     /// A virtual address for each cluster (namespaces only).
     pub vip: bool,
+    /// The replicas acknowledge nothing (k = 0).
+    pub asynchronous: bool,
+    /// The lease of a primary without acknowledgements.
+    pub lease_ms: Option<u64>,
     /// Further options of all database servers.
     pub server_options: Vec<String>,
     /// Wait until no other lab runs on this machine.
@@ -51,6 +55,8 @@ impl Default for Options {
             witnesses: 0,
             mode: "armed".into(),
             vip: false,
+            asynchronous: false,
+            lease_ms: None,
             server_options: Vec::new(),
             alone: true,
         }
@@ -104,7 +110,11 @@ impl Lab {
         let mut trios = Vec::new();
         tracing::info!("the database servers start and replicate");
         for (flavour, members) in flavours.iter().zip(&hosts.clusters) {
-            trios.push(trio(&run, &net, *flavour, &members.servers, &options.server_options).await?);
+            let servers = trio(&run, &net, *flavour, &members.servers, &options.server_options).await?;
+            if options.asynchronous {
+                wire::acknowledge_nothing(&servers).await?;
+            }
+            trios.push(servers);
         }
         let plans = plan_clusters(&net, &hosts, &trios, options)?;
         let coordinators = plan_coordinators(&net, &hosts)?;
@@ -160,6 +170,7 @@ async fn begin_cluster(lab: &Lab, plan: ClusterPlan, servers: Vec<Server>, membe
         client: members.client.clone(),
         health: plan.nodes.iter().map(|node| (node.name.clone(), node.health)).collect(),
         name: plan.name,
+        acks: u32::from(!plan.asynchronous),
         flavour: plan.flavour,
         servers,
         nodes,
@@ -187,7 +198,9 @@ fn plan_clusters(net: &Net, hosts: &Hosts, trios: &[Vec<Server>], options: &Opti
         }
         let vip = options.vip.then(|| (format!("10.77.0.{}/24", 100 + number), "eth0".to_owned()));
         let flavour = servers.first().context("no servers")?.flavour();
-        plans.push(ClusterPlan { name: members.cluster.clone(), flavour, nodes, vip, mode: options.mode.clone() });
+        let (name, mode) = (members.cluster.clone(), options.mode.clone());
+        let (lease_ms, asynchronous) = (options.lease_ms, options.asynchronous);
+        plans.push(ClusterPlan { name, flavour, nodes, vip, mode, lease_ms, asynchronous });
     }
     Ok(plans)
 }

@@ -45,6 +45,34 @@ pub async fn replicate(servers: &[Server]) -> Result<()> {
     Ok(())
 }
 
+/// Takes the acknowledgements of a trio away: what an asynchronous cluster looks like.
+///
+/// # Errors
+/// When a statement fails.
+pub async fn acknowledge_nothing(servers: &[Server]) -> Result<()> {
+    let (primary, replicas) = servers.split_first().context("no servers")?;
+    for replica in replicas {
+        replica
+            .sql()
+            .run(match replica.flavour() {
+                Flavour::Mariadb => {
+                    "SET GLOBAL rpl_semi_sync_slave_enabled=0; STOP SLAVE IO_THREAD; START SLAVE IO_THREAD"
+                }
+                Flavour::Mysql => {
+                    "SET GLOBAL rpl_semi_sync_replica_enabled=0; STOP REPLICA IO_THREAD; START REPLICA IO_THREAD"
+                }
+            })
+            .await?;
+    }
+    primary
+        .sql()
+        .run(match primary.flavour() {
+            Flavour::Mariadb => "SET GLOBAL rpl_semi_sync_master_enabled=0",
+            Flavour::Mysql => "SET GLOBAL rpl_semi_sync_source_enabled=0",
+        })
+        .await
+}
+
 /// The semi-sync replicas that a server has now.
 ///
 /// # Errors
