@@ -84,7 +84,7 @@ impl World {
             policy: Policy::default(),
             seed: self.dice.next(),
         };
-        let now = self.moment();
+        let now = self.moment(self.place(at));
         let state = &mut self.coordinators[at];
         state.life += 1;
         state.wake_at = 0;

@@ -13,7 +13,7 @@ use super::check::History;
 use super::effects::{self, Running};
 use super::faults::{Fault, Trap};
 use super::lives::{first_record, name};
-use super::net::{Dice, Net};
+use super::net::{Dice, Net, Place};
 use super::probes;
 use super::server::{Host, Registry, Server};
 use super::traffic;
@@ -121,6 +121,13 @@ pub(crate) struct World {
     pub(crate) log: VecDeque<String>,
     pub(crate) writes: u64,
     pub(crate) traps: Vec<Trap>,
+    /// Where a million true microseconds are so many: nobody's clock is right.
+    clocks: Vec<u64>,
+    /// Reports that are kept to be delivered again much later, while that is wanted.
+    pub(crate) keeping: bool,
+    pub(crate) kept: Vec<CoordinatorInput>,
+    /// When a coordinator last began to replace a primary.
+    pub(crate) recruited_at: Option<u64>,
     /// From here on nothing new goes wrong.
     pub(crate) healed_at: u64,
     queue: BinaryHeap<Reverse<(u64, u64)>>,
@@ -136,9 +143,12 @@ impl World {
     /// A healthy cluster: the first server is the primary of a lossless group of all, and `witnesses` only vote.
     pub(crate) fn new(seed: u64, servers: usize, coordinators: usize) -> Self {
         let flavour = if seed.is_multiple_of(2) { Flavour::Mysql } else { Flavour::Mariadb };
+        let mut dice = Dice::new(seed);
+        // Clocks drift by up to one percent.
+        let clocks = (0..servers + coordinators).map(|_| dice.between(990_000, 1_010_001)).collect();
         let mut world = Self {
             now: 0,
-            dice: Dice::new(seed),
+            dice,
             net: Net::whole(),
             hosts: Vec::new(),
             coordinators: Vec::new(),
@@ -148,6 +158,10 @@ impl World {
             log: VecDeque::new(),
             writes: 0,
             traps: Vec::new(),
+            clocks,
+            keeping: false,
+            kept: Vec::new(),
+            recruited_at: None,
             healed_at: 0,
             queue: BinaryHeap::new(),
             queued: BTreeMap::new(),
@@ -281,8 +295,25 @@ impl World {
         (until > self.now).then(|| until - self.now + 1)
     }
 
-    pub(crate) fn moment(&self) -> Moment {
-        Moment::from_nanos((self.now + 1) * 1000)
+    /// What the clock of a place shows.
+    pub(crate) fn moment(&self, place: Place) -> Moment {
+        Moment::from_nanos((self.now + 1) * self.clocks[place] / 1000)
+    }
+
+    /// When the clock of a place will show that.
+    pub(crate) fn at(&self, place: Place, moment: Moment) -> u64 {
+        (moment.nanos() * 1000).div_ceil(self.clocks[place])
+    }
+
+    /// When the next thing happens.
+    pub(crate) fn due(&self) -> u64 {
+        self.queue.peek().map_or(u64::MAX, |Reverse((at, _))| *at)
+    }
+
+    /// What that is, unless somebody stands still.
+    pub(crate) fn peek(&self) -> Option<&Happening> {
+        let Reverse((_, order)) = self.queue.peek()?;
+        self.queued.get(order).map(|queued| &queued.0)
     }
 
     /// Hands an input to the node that asked for it, right after this.
