@@ -158,15 +158,15 @@ impl QuorumProof {
         &self.witnesses
     }
 
-    /// Whether it would still hold without `node`'s answer.
+    /// Whether it would still hold without any of these nodes' answers: each of two may be spared, and both not.
     #[must_use]
-    pub fn holds_without(&self, node: &NodeId) -> bool {
+    pub fn holds_without(&self, nodes: &BTreeSet<NodeId>) -> bool {
+        let counts = |node: &NodeId| self.witnesses.contains(node) && !nodes.contains(node);
         self.base.record.groups.iter().all(|group| {
             if group.acks == 0 {
-                return group.primary != *node && self.witnesses.contains(&group.primary);
+                return counts(&group.primary);
             }
-            let counted = group.members.iter().filter(|member| *member != node && self.witnesses.contains(*member));
-            counted.count() >= group.needed_promises()
+            group.members.iter().filter(|member| counts(member)).count() >= group.needed_promises()
         })
     }
 }
@@ -208,6 +208,10 @@ mod tests {
 
     fn node(number: usize) -> NodeId {
         format!("db{number}").parse().unwrap()
+    }
+
+    fn only(number: usize) -> BTreeSet<NodeId> {
+        BTreeSet::from([node(number)])
     }
 
     fn set(text: &str) -> GtidSet {
@@ -316,6 +320,22 @@ mod tests {
     }
 
     #[test]
+    fn each_of_two_dead_servers_may_be_spared_and_both_not() {
+        let record = record(vec![group(&[0, 1, 2], 1)], 3);
+        let by = [
+            (0, Duty::ProcessExited, Received::Unknown { reason: "not whole".to_owned() }),
+            (1, Duty::ProcessExited, known("0-1-9")),
+            (2, Duty::ReceiverStopped, known("0-1-4")),
+        ];
+        let proof = QuorumProof::from(&promises(&record, &by)).unwrap();
+        assert!(!proof.holds_without(&only(1)) && proof.holds_without(&only(0)));
+        let by = [(0, Duty::ProcessExited, known("0-1-9")), by[1].clone(), by[2].clone()];
+        let proof = QuorumProof::from(&promises(&record, &by)).unwrap();
+        assert!(proof.holds_without(&only(0)) && proof.holds_without(&only(1)));
+        assert!(!proof.holds_without(&BTreeSet::from([node(0), node(1)])));
+    }
+
+    #[test]
     fn a_promise_of_another_incarnation_is_no_vote() {
         let record = record(vec![group(&[0, 1, 2], 1)], 3);
         let mut given = promises(&record, &[(1, Duty::ReceiverStopped, known("0-1-1"))]);
@@ -333,7 +353,7 @@ mod tests {
         for duty in [Duty::ProcessExited, Duty::Fenced] {
             let by = [(0, duty, known("0-1-9")), (1, Duty::ReceiverStopped, known(""))];
             let proof = QuorumProof::from(&promises(&record, &by)).unwrap();
-            assert!(!proof.holds_without(&node(0)) && proof.holds_without(&node(1)));
+            assert!(!proof.holds_without(&only(0)) && proof.holds_without(&only(1)));
         }
         let unread = Received::Unknown { reason: "its binlog cannot be read".to_owned() };
         let by = [(0, Duty::ProcessExited, unread), (1, Duty::ReceiverStopped, known(""))];
