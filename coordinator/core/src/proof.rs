@@ -92,8 +92,8 @@ fn shown(promise: &Promise) -> Option<&GtidSet> {
 }
 
 /// Shows both that nobody can be acknowledged by any subject any more, and that nothing acknowledged is missing from
-/// the union of what was shown: of every group that counts, n − k members answered this ballot; of one without required
-/// acknowledgements, its primary.
+/// the union of what was shown: of every group that counts, its primary answered this ballot, or n − k of its members;
+/// of one without required acknowledgements, its primary.
 #[derive(Clone, Debug)]
 pub struct QuorumProof {
     base: Accepted,
@@ -163,8 +163,9 @@ impl QuorumProof {
     pub fn holds_without(&self, nodes: &BTreeSet<NodeId>) -> bool {
         let counts = |node: &NodeId| self.witnesses.contains(node) && !nodes.contains(node);
         self.base.record.groups.iter().all(|group| {
-            if group.acks == 0 {
-                return counts(&group.primary);
+            let alone = counts(&group.primary);
+            if alone || group.acks == 0 {
+                return alone;
             }
             group.members.iter().filter(|member| counts(member)).count() >= group.needed_promises()
         })
@@ -184,7 +185,9 @@ fn covered(promises: &Promises, group: &WriteGroup) -> Result<BTreeSet<NodeId>, 
     let by: BTreeSet<NodeId> =
         group.members.iter().filter(|member| promises.holding(member).is_some()).cloned().collect();
     let needed = group.needed_promises();
-    if by.len() < needed {
+    // The primary's own set, read after it was closed or was gone, has whatever it acknowledged: after a power failure
+    // the replicas may have relay files that nobody read, and show nothing.
+    if by.len() < needed && !by.contains(&group.primary) {
         let (group_names, shown) = (names(&group.members), by.len());
         return Err(NoProof::TooFew { group: group_names, acks: group.acks, needed, shown, by: names(&by) });
     }
@@ -333,6 +336,15 @@ mod tests {
         let proof = QuorumProof::from(&promises(&record, &by)).unwrap();
         assert!(proof.holds_without(&only(0)) && proof.holds_without(&only(1)));
         assert!(!proof.holds_without(&BTreeSet::from([node(0), node(1)])));
+    }
+
+    #[test]
+    fn the_primary_itself_is_proof_when_its_replicas_show_nothing() {
+        let record = record(vec![group(&[0, 1, 2], 1)], 3);
+        let unread = Received::Unknown { reason: "relay files that nobody read".to_owned() };
+        let by = [(0, Duty::Fenced, known("0-1-9")), (1, Duty::ReceiverStopped, unread)];
+        let proof = QuorumProof::from(&promises(&record, &by)).unwrap();
+        assert!(!proof.holds_without(&only(0)));
     }
 
     #[test]
