@@ -18,6 +18,7 @@ mod probes;
 mod programs;
 mod scenarios;
 mod server;
+mod timing;
 mod traffic;
 mod world;
 
@@ -25,7 +26,10 @@ use tasuki_schemas::event::EventBody;
 
 pub use exhaustive::{Scope, Tally};
 use faults::{Fault, Trap};
+pub(crate) use lives::{first_record, name};
 pub use scenarios::SCENARIOS;
+pub(crate) use timing::leader;
+pub use timing::{Times, decision_times};
 use world::{Happening, MS, World};
 
 /// How long after the last mend a cluster may take to be whole.

@@ -72,6 +72,14 @@ impl Scope {
         }
     }
 
+    /// When the window opens: what is before the patience for silence ends is the healthy cluster's beat.
+    const fn opens(self) -> u64 {
+        match self {
+            Self::PrimaryKilled | Self::ReplicasLost => BEGIN,
+            Self::FalseAlarm => BEGIN + 750 * MS,
+        }
+    }
+
     fn is_over(self, world: &World) -> bool {
         let records = world.hosts.iter().filter_map(|host| host.ledger.accepted.as_ref()).map(|it| &it.record);
         let done = records.filter(|record| match self {
@@ -136,18 +144,23 @@ impl Scope {
         let mut world = self.begin(seed);
         let mut steps = Vec::new();
         while world.now < BEGIN + WINDOW && !self.is_over(&world) {
-            steps.extend(step(&world));
+            steps.extend(self.step(&world));
             world.turn(u64::MAX);
         }
         assert!(self.is_over(&world), "{self:?} does not end undisturbed");
         steps
     }
 
+    /// What the next happening touches, if it is a step of the window.
+    fn step(self, world: &World) -> Option<BTreeSet<Place>> {
+        if world.now < self.opens() { None } else { touched(world) }
+    }
+
     fn struck(self, seed: u64, strike: &Strike, at: usize) -> (Option<String>, Vec<String>) {
         let mut world = self.begin(seed);
         let mut steps = 0;
         while !self.is_over(&world) {
-            if step(&world).is_some() {
+            if self.step(&world).is_some() {
                 if steps == at {
                     break;
                 }
@@ -201,11 +214,8 @@ fn strikes() -> Vec<Strike> {
     strikes
 }
 
-/// What the next happening touches, if it is a step of the window.
-fn step(world: &World) -> Option<BTreeSet<Place>> {
-    if world.now < BEGIN {
-        return None;
-    }
+/// What the next happening touches, if it is a step.
+fn touched(world: &World) -> Option<BTreeSet<Place>> {
     let here = |host: Place, life: u64| (world.hosts[host].life == life).then(|| BTreeSet::from([host]));
     match world.peek()? {
         Happening::ToNode { host, life, .. }

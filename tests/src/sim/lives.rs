@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use tasuki_coordinator_core::Coordinator;
-use tasuki_coordinator_core::settings::{Policy, Promotion, Server as Configured, Settings as CoordinatorSettings};
+use tasuki_coordinator_core::settings::{Promotion, Server as Configured, Settings as CoordinatorSettings};
 use tasuki_node_core::{Node, Settings};
 use tasuki_schemas::ballot::{Ballot, Epoch};
 use tasuki_schemas::gtid::{Flavour, GtidSet};
@@ -81,7 +81,7 @@ impl World {
             witnesses: (self.history.servers()..self.hosts.len()).map(name).collect(),
             coordinators: self.coordinators.iter().map(|state| state.name.clone()).collect(),
             mode: Mode::Armed,
-            policy: Policy::default(),
+            policy: self.policy.clone(),
             seed: self.dice.next(),
         };
         let now = self.moment(self.place(at));

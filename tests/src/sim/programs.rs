@@ -11,6 +11,7 @@ use tasuki_schemas::observation::Position;
 use super::effects::Running;
 use super::net::Place;
 use super::server::Host;
+use super::timing;
 use super::world::{Happening, MS, World};
 
 impl World {
@@ -148,7 +149,12 @@ impl World {
         let place = self.place(at);
         let now = self.moment(place);
         let Some(mut core) = self.coordinators[at].core.take() else { return };
-        let outputs = core.handle(input, now);
+        let outputs = match &mut self.times {
+            Some(times) if matches!(input, CoordinatorInput::Observed(..)) => {
+                timing::timed(times, &mut core, now, |core| core.handle(input, now))
+            }
+            Some(_) | None => core.handle(input, now),
+        };
         let wake_at = self.at(place, core.next_wake(now));
         self.coordinators[at].core = Some(core);
         for output in outputs {

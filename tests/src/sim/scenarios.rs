@@ -5,7 +5,7 @@ use super::faults::{Fault, Snare, Trap};
 use super::world::MS;
 
 /// The names of all scenarios.
-pub const SCENARIOS: [&str; 4] = ["clones", "yesterday", "thaw", "amnesia"];
+pub const SCENARIOS: [&str; 5] = ["clones", "yesterday", "thaw", "blackout", "amnesia"];
 
 const SERVERS: usize = 3;
 /// The coordinators' places on the network.
@@ -23,7 +23,8 @@ impl Plan {
             "clones" => Some(plan(clones())),
             "yesterday" => Some(Self { calm_from: Some(9000 * MS), ..plan(yesterday()) }),
             "thaw" => Some(Self { traps: vec![thaw_while_stopping()], ..plan(thaw()) }),
-            "amnesia" => Some(Self { servers: 5, ..plan(amnesia()) }),
+            "blackout" => Some(plan(blackout())),
+            "amnesia" => Some(Self { servers: 5, traps: unheard_acceptance(), ..plan(amnesia()) }),
             _ => None,
         }
     }
@@ -77,21 +78,43 @@ fn thaw_while_stopping() -> Trap {
     Trap { effect: "StopReceiving", skip: 0, delay: 5 * MS, snare: Snare::Other(Fault::Thaw(0)) }
 }
 
-/// A record is decided by three of five voters. One of them loses its memory, the others are cut off, and the two that
-/// know nothing of it are heard with the one that forgot it.
-fn amnesia() -> Vec<(u64, Fault)> {
-    let forgets = 2;
-    let mut faults = vec![
-        (1500, Fault::KillHost(0)),
-        (1500, Fault::PauseNode(3, 4000 * MS)),
-        (1500, Fault::PauseNode(4, 4000 * MS)),
-        (4000, Fault::LoseLedger(forgets)),
-        (4100, Fault::StartNode(forgets)),
-        (5400, Fault::KillHost(1)),
-        (12_000, Fault::Mend),
-    ];
-    for host in [0, 1] {
-        faults.extend([(12_000, Fault::StartNode(host)), (12_200, Fault::Start(host))]);
+/// Every server loses its process while its replicas have unread relay files; every one starts again.
+fn blackout() -> Vec<(u64, Fault)> {
+    let mut faults = vec![(3000, Fault::Mend)];
+    for host in 0..SERVERS {
+        faults.extend([(2000, Fault::Kill(host)), (3000, Fault::Start(host))]);
     }
     faults
+}
+
+/// A record is decided that one of five voters never hears of, and that another forgets. These two and the old primary
+/// are a majority that must know that it is none: what the new primary acknowledged is not on any of the three.
+fn amnesia() -> Vec<(u64, Fault)> {
+    const FORGETS: usize = 3;
+    const MISSES: usize = 4;
+    let coordinators = [5, 6];
+    let mut faults = vec![
+        (2000, Fault::KillHost(0)),
+        (3200, Fault::Lag(FORGETS, 8000 * MS)),
+        (4000, Fault::LoseLedger(FORGETS)),
+        (4000, Fault::StartNode(FORGETS)),
+        (4700, Fault::StartNode(0)),
+        (4700, Fault::Start(0)),
+        (12_000, Fault::Mend),
+    ];
+    for (at, place) in coordinators.into_iter().enumerate() {
+        faults.extend([(3990, Fault::Cut(place, FORGETS)), (4500, Fault::KillCoordinator(at))]);
+        faults.extend([FORGETS, MISSES].map(|node| (4510, Fault::Join(place, node))));
+        faults.push((4650, Fault::StartCoordinator(at)));
+    }
+    for knows in [1, 2] {
+        faults.extend([0, FORGETS, MISSES, 5, 6].map(|place| (4490, Fault::Part(knows, place))));
+    }
+    faults
+}
+
+/// The coordinators' words do not reach the last voter once its duty is done: it promised, and accepts nothing.
+fn unheard_acceptance() -> Vec<Trap> {
+    let cut = |place| Snare::Other(Fault::Cut(place, 4));
+    [5, 6].map(|place| Trap { effect: "StopReceiving", skip: 3, delay: 1500, snare: cut(place) }).to_vec()
 }

@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 
+use tasuki_coordinator_core::settings::Policy;
 use tasuki_coordinator_core::{Coordinator, Input as CoordinatorInput};
 use tasuki_node_core::{EffectId, Input, Memory, Node, ServerRun};
 use tasuki_schemas::gtid::Flavour;
@@ -16,6 +17,7 @@ use super::lives::{first_record, name};
 use super::net::{Dice, Net, Place};
 use super::probes;
 use super::server::{Host, Registry, Server};
+use super::timing::Times;
 use super::traffic;
 
 /// A millisecond of virtual time, which counts in microseconds.
@@ -126,6 +128,10 @@ pub(crate) struct World {
     /// Reports that are kept to be delivered again much later, while that is wanted.
     pub(crate) keeping: bool,
     pub(crate) kept: Vec<CoordinatorInput>,
+    /// What every coordinator that starts is told.
+    pub(crate) policy: Policy,
+    /// How long coordinators take for observations, while the bench wants to know.
+    pub(crate) times: Option<Times>,
     /// When a coordinator last began to replace a primary.
     pub(crate) recruited_at: Option<u64>,
     /// From here on nothing new goes wrong.
@@ -161,6 +167,8 @@ impl World {
             clocks,
             keeping: false,
             kept: Vec::new(),
+            policy: Policy::default(),
+            times: None,
             recruited_at: None,
             healed_at: 0,
             queue: BinaryHeap::new(),
