@@ -6,12 +6,13 @@
 #   make bench                                      footprint and gap from a release build
 #   make sim SEEDS=20000 | SEED=7                   simulated runs of the decisions, or one of them again
 #   make soak                                       the same until stopped
-#   make bite                                       faults put in on purpose: the simulator must find each
+#   make bite [ROW=quorum]                          faults put in on purpose: the simulator must find each
+#   make exhaustive [SCOPE=false_alarm]             every single cut and crash at every step, of a small cluster
 #   make build tools fmt clippy doc unit lab        the parts
 
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: bench bite demo sim soak test test-quick build tools fmt clippy doc unit lab
+.PHONY: bench bite exhaustive demo sim soak test test-quick build tools fmt clippy doc unit lab
 
 FLAVOUR ?= mariadb
 CARGO ?= cargo
@@ -34,15 +35,21 @@ test: tools fmt clippy doc build unit lab
 
 test-quick: fmt clippy doc unit
 
-SIM = "$$($(CARGO) metadata --locked --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/release"
+TARGET = "$$($(CARGO) metadata --locked --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')"
+SIM = $(TARGET)/release
+DEBUG = $(TARGET)/debug
 
 sim soak:
 	@$(CARGO) build --locked --release -p tasuki-tests --bin sim
 	@$(if $(filter soak,$@),SEEDS=0 FROM=$$(date +%s)) exec $(SIM)/sim
 
 bite:
-	@$(CARGO) build --locked --release -p tasuki-tests --bin bite
-	@exec $(SIM)/bite
+	@$(CARGO) build --locked -p tasuki-tests --bin bite
+	@exec $(DEBUG)/bite
+
+exhaustive:
+	@$(CARGO) build --locked --release -p tasuki-tests --bin exhaustive
+	@exec $(SIM)/exhaustive
 
 tools:
 	@$(INSTALL) base net mysql feed

@@ -10,18 +10,26 @@
 
 mod check;
 mod effects;
+mod exhaustive;
 mod faults;
 mod lives;
 mod net;
 mod probes;
 mod programs;
+mod scenarios;
 mod server;
+mod timing;
 mod traffic;
 mod world;
 
 use tasuki_schemas::event::EventBody;
 
+pub use exhaustive::{Scope, Tally};
 use faults::{Fault, Trap};
+pub(crate) use lives::{first_record, name};
+pub use scenarios::SCENARIOS;
+pub(crate) use timing::leader;
+pub use timing::{Times, decision_times};
 use world::{Happening, MS, World};
 
 /// How long after the last mend a cluster may take to be whole.
@@ -47,6 +55,8 @@ pub struct Plan {
     servers: usize,
     faults: Vec<(u64, Fault)>,
     traps: Vec<Trap>,
+    /// From here on nobody may begin a failover.
+    calm_from: Option<u64>,
 }
 
 impl Plan {
@@ -57,7 +67,7 @@ impl Plan {
         let servers = dice.choose(&[3, 3, 3, 4, 5]);
         let faults = faults::schedule(&mut dice, servers, servers, 2);
         let traps = faults::traps(&mut dice, servers, servers, 2);
-        Self { seed, servers, faults, traps }
+        Self { seed, servers, faults, traps, calm_from: None }
     }
 
     /// The same run with fewer faults, as long as it still fails: what is left is what it takes.
@@ -103,17 +113,9 @@ impl Plan {
         world.traps.clone_from(&self.traps);
         world.healed_at =
             self.faults.iter().filter(|(_, fault)| *fault == Fault::Mend).map(|(at, _)| *at).max().unwrap_or(0);
-        let (mut looked, mut well) = (0, 0);
-        while world.history.violation.is_none() && world.turn(healed + LIVENESS) {
-            if world.now > healed + 500 * MS && world.now - looked > 100 * MS {
-                looked = world.now;
-                well = if check::settled(&world) { well + 1 } else { 0 };
-                if well == 10 {
-                    break;
-                }
-            }
-        }
-        let violation = check::at_the_end(&mut world);
+        let violation = finish(&mut world, healed);
+        let alarmed = self.calm_from.zip(world.recruited_at).is_some_and(|(calm_from, at)| at >= calm_from);
+        let violation = violation.or_else(|| alarmed.then(|| "a failover began though the primary serves".to_owned()));
         Outcome {
             violation,
             acknowledged: world.history.len(),
@@ -126,6 +128,21 @@ impl Plan {
             log: world.log.into_iter().collect(),
         }
     }
+}
+
+/// Lets a cluster come right after the last mend, and says what is wrong with it then.
+fn finish(world: &mut World, healed: u64) -> Option<String> {
+    let (mut looked, mut well) = (0, 0);
+    while world.history.violation.is_none() && world.turn(healed + LIVENESS) {
+        if world.now > healed + 500 * MS && world.now - looked > 100 * MS {
+            looked = world.now;
+            well = if check::settled(world) { well + 1 } else { 0 };
+            if well == 10 {
+                break;
+            }
+        }
+    }
+    check::at_the_end(world)
 }
 
 fn brief(body: &EventBody) -> String {

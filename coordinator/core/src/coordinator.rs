@@ -356,9 +356,12 @@ impl Coordinator {
                 if outbid {
                     return self.back_off(now);
                 }
-                let (record, diagnosis) = (self.record(), attempt.diagnosis().clone());
-                self.diagnosis = diagnosis;
-                record.is_some_and(|record| self.begin_failover(&record, now))
+                // What the attempt rested on may have passed. A primary that is back greets its voters, who would refuse
+                // its silence as evidence for ever; what remains is that they are bound by a promise.
+                if std::mem::discriminant(&self.diagnosis) != std::mem::discriminant(attempt.diagnosis()) {
+                    self.diagnosis = Diagnosis::AttemptUnfinished { ballot: attempt.ballot().clone() };
+                }
+                self.record().is_some_and(|record| self.begin_failover(&record, now))
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use tasuki_schemas::answer::{Duty, Promise};
+use tasuki_schemas::answer::Duty;
 use tasuki_schemas::ballot::{Ballot, Epoch};
 use tasuki_schemas::command::CatchUpHow;
 use tasuki_schemas::gtid::{GtidSet, MixedFlavours, Origin};
@@ -63,10 +63,15 @@ pub fn plan(
     now: Moment,
 ) -> Result<Plan, Unplanned> {
     let base = proof.base();
-    let gone = |promise: &Promise| promise.duty == Duty::ProcessExited;
+    let gone: BTreeSet<NodeId> = promises
+        .iter()
+        .filter(|(_, promise)| promise.duty == Duty::ProcessExited)
+        .map(|(node, _)| node.clone())
+        .collect();
+    let tail_optional = proof.holds_without(&gone);
     let shown: Shown<'_> = promises
         .iter()
-        .filter(|(node, promise)| !(without_tail && gone(promise) && proof.holds_without(node)))
+        .filter(|(node, _)| !(without_tail && tail_optional && gone.contains(*node)))
         .filter_map(|(node, _)| promises.holding(node).map(|set| (node, set)))
         .collect();
     let goal = goal(base, &shown)?.ok_or_else(|| Unplanned(vec!["nobody shows what it holds".to_owned()]))?;
@@ -88,7 +93,7 @@ pub fn plan(
         reasons,
         donor: None,
         later: donors(promises, base, &shown, &winner)?,
-        tail_optional: promises.iter().filter(|(_, promise)| gone(promise)).all(|(node, _)| proof.holds_without(node)),
+        tail_optional,
         origin: identity.origin.clone(),
         group,
         goal,

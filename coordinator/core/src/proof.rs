@@ -11,9 +11,9 @@ use crate::promises::Promises;
 use crate::sentence::names;
 
 /// Shows both that nobody can be acknowledged by any subject any more, and that nothing acknowledged is missing from
-/// the union of what was shown: of every group that counts, n − k members answered this ballot; of one without required
-/// acknowledgements, its primary. A leased one that does not answer is muted by the end of its lease, which proves
-/// nothing about what it holds: that is lost to the cluster, and said.
+/// the union of what was shown: of every group that counts, its primary answered this ballot, or n − k of its members;
+/// of one without required acknowledgements, its primary. A leased one that does not answer is muted by the end of its
+/// lease, which proves nothing about what it holds: that is lost to the cluster, and said.
 #[derive(Clone, Debug)]
 pub struct QuorumProof {
     base: Accepted,
@@ -107,19 +107,21 @@ impl QuorumProof {
         &self.witnesses
     }
 
-    /// Whether it would still hold without `node`'s answer. What a lease's end proves is silence and nothing about sets, so
-    /// that beside it everything that anybody shows may have been acknowledged.
+    /// Whether it would still hold without any of these nodes' answers: each of two may be spared, and both not. What a
+    /// lease's end proves is silence and nothing about sets, so that beside it everything that anybody shows may have been
+    /// acknowledged.
     #[must_use]
-    pub fn holds_without(&self, node: &NodeId) -> bool {
+    pub fn holds_without(&self, nodes: &BTreeSet<NodeId>) -> bool {
         if !self.expired.is_empty() {
             return false;
         }
+        let counts = |node: &NodeId| self.witnesses.contains(node) && !nodes.contains(node);
         self.base.record.groups.iter().all(|group| {
-            if group.acks == 0 {
-                return group.primary != *node && self.witnesses.contains(&group.primary);
+            let alone = counts(&group.primary);
+            if alone || group.acks == 0 {
+                return alone;
             }
-            let counted = group.members.iter().filter(|member| *member != node && self.witnesses.contains(*member));
-            counted.count() >= group.needed_promises()
+            group.members.iter().filter(|member| counts(member)).count() >= group.needed_promises()
         })
     }
 }
@@ -140,7 +142,9 @@ fn covered(promises: &Promises, record: &Record, group: &WriteGroup, now: Moment
     let by: BTreeSet<NodeId> =
         group.members.iter().filter(|member| promises.holding(member).is_some()).cloned().collect();
     let needed = group.needed_promises();
-    if by.len() < needed {
+    // The primary's own set, read after it was closed or was gone, has whatever it acknowledged: after a power failure
+    // the replicas may have relay files that nobody read, and show nothing.
+    if by.len() < needed && !by.contains(&group.primary) {
         let (group_names, shown) = (names(&group.members), by.len());
         return Err(NoProof::TooFew { group: group_names, acks: group.acks, needed, shown, by: names(&by) });
     }
@@ -171,6 +175,10 @@ mod tests {
 
     fn node(number: usize) -> NodeId {
         format!("db{number}").parse().unwrap()
+    }
+
+    fn only(number: usize) -> BTreeSet<NodeId> {
+        BTreeSet::from([node(number)])
     }
 
     fn set(text: &str) -> GtidSet {
@@ -285,6 +293,31 @@ mod tests {
     }
 
     #[test]
+    fn each_of_two_dead_servers_may_be_spared_and_both_not() {
+        let record = record(vec![group(&[0, 1, 2], 1)], 3);
+        let by = [
+            (0, Duty::ProcessExited, Received::Unknown { reason: "not whole".to_owned() }),
+            (1, Duty::ProcessExited, known("0-1-9")),
+            (2, Duty::ReceiverStopped, known("0-1-4")),
+        ];
+        let proof = prove(&promises(&record, &by)).unwrap();
+        assert!(!proof.holds_without(&only(1)) && proof.holds_without(&only(0)));
+        let by = [(0, Duty::ProcessExited, known("0-1-9")), by[1].clone(), by[2].clone()];
+        let proof = prove(&promises(&record, &by)).unwrap();
+        assert!(proof.holds_without(&only(0)) && proof.holds_without(&only(1)));
+        assert!(!proof.holds_without(&BTreeSet::from([node(0), node(1)])));
+    }
+
+    #[test]
+    fn the_primary_itself_is_proof_when_its_replicas_show_nothing() {
+        let record = record(vec![group(&[0, 1, 2], 1)], 3);
+        let unread = Received::Unknown { reason: "relay files that nobody read".to_owned() };
+        let by = [(0, Duty::Fenced, known("0-1-9")), (1, Duty::ReceiverStopped, unread)];
+        let proof = prove(&promises(&record, &by)).unwrap();
+        assert!(!proof.holds_without(&only(0)));
+    }
+
+    #[test]
     fn a_promise_of_another_incarnation_is_no_vote() {
         let record = record(vec![group(&[0, 1, 2], 1)], 3);
         let mut given = promises(&record, &[(1, Duty::ReceiverStopped, known("0-1-1"))]);
@@ -302,7 +335,7 @@ mod tests {
         for duty in [Duty::ProcessExited, Duty::Fenced] {
             let by = [(0, duty, known("0-1-9")), (1, Duty::ReceiverStopped, known(""))];
             let proof = prove(&promises(&record, &by)).unwrap();
-            assert!(!proof.holds_without(&node(0)) && proof.holds_without(&node(1)));
+            assert!(!proof.holds_without(&only(0)) && proof.holds_without(&only(1)));
         }
         let unread = Received::Unknown { reason: "its binlog cannot be read".to_owned() };
         let by = [(0, Duty::ProcessExited, unread), (1, Duty::ReceiverStopped, known(""))];

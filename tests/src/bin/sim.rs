@@ -1,20 +1,27 @@
 //! `make sim SEEDS=20000`: many runs of the simulator. `SEED=7` replays one, with its faults
-//! reduced to what it takes; `STOP=1` ends at the first that fails; SEEDS=0 goes on until it is stopped.
+//! reduced to what it takes; `STOP=1` ends at the first that fails; SEEDS=0 goes on until it is stopped. With
+//! `SCENARIO=name` the seeds run that scenario.
 #![expect(clippy::print_stdout, reason = "the result is the program's purpose")]
 
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
-use tasuki_tests::sim::Plan;
+use tasuki_tests::sim::{Plan, SCENARIOS};
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
 fn main() -> ExitCode {
+    let scenario = std::env::var("SCENARIO").ok();
+    if let Some(name) = scenario.as_ref().filter(|name| !SCENARIOS.contains(&name.as_str())) {
+        println!("there is no scenario {name}; there are {}", SCENARIOS.join(", "));
+        return ExitCode::FAILURE;
+    }
+    let plan = |seed| scenario.as_ref().and_then(|name| Plan::named(name, seed)).unwrap_or_else(|| Plan::of(seed));
     if let Some(seed) = number("SEED") {
-        return replay(seed);
+        return replay(&plan(seed));
     }
     let from = number("FROM").unwrap_or(1);
     let seeds = number("SEEDS").map_or(2000, |seeds| if seeds == 0 { u64::MAX } else { seeds });
@@ -32,7 +39,7 @@ fn main() -> ExitCode {
                     if enough || seed >= from.saturating_add(seeds) {
                         break;
                     }
-                    let outcome = Plan::of(seed).run();
+                    let outcome = plan(seed).run();
                     acknowledged.fetch_add(outcome.acknowledged, Ordering::Relaxed);
                     if let Some(violation) = outcome.violation {
                         failed.fetch_add(1, Ordering::Relaxed);
@@ -51,8 +58,7 @@ fn main() -> ExitCode {
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn replay(seed: u64) -> ExitCode {
-    let plan = Plan::of(seed);
+fn replay(plan: &Plan) -> ExitCode {
     let whole = plan.run();
     let outcome = if whole.violation.is_some() { plan.shrunk().run() } else { whole };
     for line in &outcome.log {

@@ -20,11 +20,19 @@ pub(crate) struct Running {
     began: u64,
     pub(crate) cancelled: bool,
     barrier: Option<Gtid>,
+    /// What the server held when that was read.
+    held: Option<Holdings>,
 }
 
 impl Running {
     pub(crate) const fn new(id: EffectId, effect: Effect, began: u64) -> Self {
-        Self { id, effect, step: 0, began, cancelled: false, barrier: None }
+        Self { id, effect, step: 0, began, cancelled: false, barrier: None, held: None }
+    }
+
+    /// The other host whose server this is about to look at.
+    pub(crate) fn looks_at(&self) -> Option<Host> {
+        let Effect::Look { address } = self.effect else { return None };
+        Some(host_of(address))
     }
 }
 
@@ -166,7 +174,7 @@ fn fence(server: &mut Server, step: u32) -> Step {
     Step::End(Ended::Done(server.holdings()))
 }
 
-fn stop(server: &mut Server, running: &Running, refuse: Option<Host>) -> Step {
+fn stop(server: &mut Server, running: &mut Running, refuse: Option<Host>) -> Step {
     match running.step {
         0 => {
             if let Some(source) = refuse {
@@ -176,9 +184,13 @@ fn stop(server: &mut Server, running: &Running, refuse: Option<Host>) -> Step {
         }
         1 => {
             server.stop_receiver();
-            Step::After(MS)
+            Step::After(MS / 2)
         }
-        _ => Step::End(Ended::Done(server.holdings())),
+        2 => {
+            running.held = Some(server.holdings());
+            Step::After(MS / 2)
+        }
+        _ => Step::End(Ended::Done(running.held.take().unwrap_or_else(|| server.holdings()))),
     }
 }
 

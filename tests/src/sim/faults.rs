@@ -1,6 +1,9 @@
 //! What goes wrong, drawn from the seed; and healing, after which everything must come right by itself.
 
-use super::net::Dice;
+use tasuki_node_core::Memory;
+use tasuki_schemas::id::Incarnation;
+
+use super::net::{Dice, Place};
 use super::server::Host;
 use super::world::{Happening, MS, World};
 
@@ -29,6 +32,20 @@ pub(crate) enum Fault {
     HalfIsolate(Host, bool),
     /// Two hosts do not reach each other.
     Part(Host, Host),
+    /// Nothing travels from one place to another.
+    Cut(Place, Place),
+    /// It does again.
+    Join(Place, Place),
+    /// A whole host stands still for so long: its server, and the node beside it.
+    PauseHost(Host, u64),
+    /// A node loses its ledger, with its process: it starts again as a voter that nobody knows.
+    LoseLedger(Host),
+    /// A second coordinator goes on under another's name, as from a copied configuration.
+    Clone(usize),
+    /// From now on nodes' reports are kept, or no more.
+    Keep(bool),
+    /// What was kept comes again, to every coordinator.
+    Replay,
     /// A coordinator's process ends.
     KillCoordinator(usize),
     /// It starts again, remembering nothing.
@@ -149,6 +166,25 @@ impl Fault {
                 world.net.cut(one, other);
                 world.net.cut(other, one);
             }
+            Self::Cut(from, to) => world.net.cut(from, to),
+            Self::Join(from, to) => world.net.join(from, to),
+            Self::PauseHost(host, length) => {
+                world.hosts[host].paused_until = world.now + length;
+                world.hosts[host].server.hung = world.hosts[host].server.run.is_some();
+                world.after(length, Happening::Fault(Self::Thaw(host)));
+            }
+            Self::LoseLedger(host) => {
+                world.stop_node(host);
+                world.starts += 1;
+                world.hosts[host].ledger = Memory::new(Incarnation(1000 + world.starts));
+            }
+            Self::Clone(at) => {
+                world.stop_coordinator(at);
+                world.coordinators[at].name = world.coordinators[0].name.clone();
+                world.start_coordinator(at);
+            }
+            Self::Keep(on) => world.keeping = on,
+            Self::Replay => replay(world),
             Self::KillCoordinator(at) => world.stop_coordinator(at),
             Self::StartCoordinator(at) => world.start_coordinator(at),
             Self::PauseCoordinator(at, length) => world.coordinators[at].paused_until = world.now + length,
@@ -173,6 +209,14 @@ fn kill(world: &mut World, host: Host) {
     }
 }
 
+fn replay(world: &mut World) {
+    for (number, input) in (0..).zip(std::mem::take(&mut world.kept)) {
+        for at in 0..world.coordinators.len() {
+            world.after(number * 10, Happening::ToCoordinator { at, input: Box::new(input.clone()) });
+        }
+    }
+}
+
 /// Draws a schedule: what happens from two seconds on, and the mends that make everything well at the end.
 pub(crate) fn schedule(dice: &mut Dice, servers: usize, hosts: usize, coordinators: usize) -> Vec<(u64, Fault)> {
     let mut plan = Vec::new();
@@ -192,6 +236,13 @@ pub(crate) fn schedule(dice: &mut Dice, servers: usize, hosts: usize, coordinato
         if dice.one_in(4) {
             plan.push((at, mend(dice, servers, coordinators)));
         }
+    }
+    if servers > 3 && dice.one_in(3) {
+        // A voter without its memory counts no more, and nobody re-admits it: one at most, where enough remain.
+        let host = usize::try_from(dice.between(0, hosts as u64)).unwrap_or(0);
+        let lost = 2000 * MS + dice.between(0, at - 1999 * MS);
+        plan.push((lost, Fault::LoseLedger(host)));
+        plan.push((lost + dice.between(MS, 500 * MS), Fault::StartNode(host)));
     }
     at += dice.between(100 * MS, 3000 * MS);
     plan.push((at, Fault::Mend));
@@ -217,7 +268,7 @@ fn one(dice: &mut Dice, servers: usize, hosts: usize, coordinators: usize) -> Fa
     let server = if dice.one_in(2) { 0 } else { pick(dice, servers) };
     let host = if dice.one_in(2) { 0 } else { pick(dice, hosts) };
     let coordinator = if dice.one_in(2) { 0 } else { pick(dice, coordinators) };
-    match dice.between(0, 18) {
+    match dice.between(0, 19) {
         0..4 => Fault::Kill(server),
         4 => Fault::Hang(server),
         5 => Fault::KillNode(host),
@@ -230,6 +281,7 @@ fn one(dice: &mut Dice, servers: usize, hosts: usize, coordinators: usize) -> Fa
         14 => Fault::PauseCoordinator(coordinator, dice.between(50 * MS, 4000 * MS)),
         15 => Fault::IsolateCoordinator(coordinator),
         16 => Fault::Lose(dice.between(2, 10)),
+        17 => Fault::PauseHost(host, dice.between(50 * MS, 8000 * MS)),
         _ => Fault::KillRedis,
     }
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use tasuki_coordinator_core::Coordinator;
-use tasuki_coordinator_core::settings::{Policy, Promotion, Server as Configured, Settings as CoordinatorSettings};
+use tasuki_coordinator_core::settings::{Promotion, Server as Configured, Settings as CoordinatorSettings};
 use tasuki_node_core::{Input, Node, Settings};
 use tasuki_schemas::ballot::{Ballot, Epoch};
 use tasuki_schemas::gtid::{Flavour, GtidSet};
@@ -36,7 +36,7 @@ impl World {
             position_every: Duration::from_secs(1),
             lease: self.lease,
         };
-        let now = self.moment();
+        let now = self.moment(host);
         let state = &mut self.hosts[host];
         state.life += 1;
         state.sequence = 0;
@@ -85,10 +85,10 @@ impl World {
             witnesses: (self.history.servers()..self.hosts.len()).map(name).collect(),
             coordinators: self.coordinators.iter().map(|state| state.name.clone()).collect(),
             mode: Mode::Armed,
-            policy: Policy { lease: self.lease, ..Policy::default() },
+            policy: self.policy.clone(),
             seed: self.dice.next(),
         };
-        let now = self.moment();
+        let now = self.moment(self.place(at));
         let state = &mut self.coordinators[at];
         state.life += 1;
         state.wake_at = 0;

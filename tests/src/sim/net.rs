@@ -60,6 +60,10 @@ impl Net {
         self.cut.insert((from, to));
     }
 
+    pub(crate) fn join(&mut self, from: Place, to: Place) {
+        self.cut.remove(&(from, to));
+    }
+
     pub(crate) fn heal(&mut self) {
         self.cut.clear();
         self.lossy = 0;
@@ -96,6 +100,10 @@ impl Net {
         // The second copy is dropped by its number unless it is the first to come; a real double is rare.
         copies.sort_unstable();
         copies.truncate(if dice.one_in(50) { 2 } else { 1 });
+        // Some carrier, or somebody in its place, kept it and brings it again much later.
+        if dice.one_in(200) {
+            copies.push(dice.between(1000 * MS, 15_000 * MS));
+        }
         copies
     }
 }

@@ -3,7 +3,7 @@
 use tasuki_coordinator_core::{Input as CoordinatorInput, Output as CoordinatorOutput};
 use tasuki_node_core::{Input, Output};
 use tasuki_schemas::command::{Delivery, Heartbeat, Transaction as Carried};
-use tasuki_schemas::event::EventBody;
+use tasuki_schemas::event::{EventBody, StageName};
 use tasuki_schemas::id::{Boot, BootId, ProgramId};
 use tasuki_schemas::message::Message;
 use tasuki_schemas::observation::Position;
@@ -11,11 +11,12 @@ use tasuki_schemas::observation::Position;
 use super::effects::Running;
 use super::net::Place;
 use super::server::Host;
+use super::timing;
 use super::world::{Happening, MS, World};
 
 impl World {
     pub(crate) fn feed(&mut self, host: Host, input: Input) {
-        let now = self.moment();
+        let now = self.moment(host);
         let Some(mut node) = self.hosts[host].node.take() else { return };
         let outputs = node.handle(input, now);
         let wake = node.next_wake(now);
@@ -23,7 +24,7 @@ impl World {
         for output in outputs {
             self.perform(host, output);
         }
-        let wake_at = wake.nanos().div_ceil(1000);
+        let wake_at = self.at(host, wake);
         let state = &mut self.hosts[host];
         if state.wake_at <= self.now || wake_at < state.wake_at {
             state.wake_at = wake_at;
@@ -130,6 +131,9 @@ impl World {
         self.hosts[host].sequence += 1;
         let boot = Boot { start: self.hosts[host].life, random: BootId(host as u64) };
         let stamp = (boot, self.hosts[host].sequence);
+        if self.keeping {
+            self.kept.push(input(stamp));
+        }
         for at in 0..self.coordinators.len() {
             for delay in self.net.copies(host, self.place(at), &mut self.dice) {
                 self.after(delay, Happening::ToCoordinator { at, input: Box::new(input(stamp)) });
@@ -148,10 +152,16 @@ impl World {
     }
 
     pub(crate) fn feed_coordinator(&mut self, at: usize, input: CoordinatorInput) {
-        let now = self.moment();
+        let place = self.place(at);
+        let now = self.moment(place);
         let Some(mut core) = self.coordinators[at].core.take() else { return };
-        let outputs = core.handle(input, now);
-        let wake_at = core.next_wake(now).nanos().div_ceil(1000);
+        let outputs = match &mut self.times {
+            Some(times) if matches!(input, CoordinatorInput::Observed(..)) => {
+                timing::timed(times, &mut core, now, |core| core.handle(input, now))
+            }
+            Some(_) | None => core.handle(input, now),
+        };
+        let wake_at = self.at(place, core.next_wake(now));
         self.coordinators[at].core = Some(core);
         for output in outputs {
             self.perform_coordinator(at, output);
@@ -177,6 +187,9 @@ impl World {
             CoordinatorOutput::Beat(heartbeat) => self.beat(at, &heartbeat),
             CoordinatorOutput::Tell(body) => {
                 self.excuse(&body);
+                if matches!(*body, EventBody::Stage { stage: StageName::Recruiting, .. }) {
+                    self.recruited_at = Some(self.now);
+                }
                 if !matches!(body.name(), "health" | "position") {
                     self.note(|| format!("co{} {}", at + 1, super::brief(&body)));
                 }

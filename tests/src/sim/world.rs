@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::time::Duration;
 
+use tasuki_coordinator_core::settings::Policy;
 use tasuki_coordinator_core::{Coordinator, Input as CoordinatorInput};
 use tasuki_node_core::{EffectId, Guarding, Input, Memory, Node, ServerRun};
 use tasuki_schemas::gtid::Flavour;
@@ -15,9 +16,10 @@ use super::check::History;
 use super::effects::{self, Running};
 use super::faults::{Fault, Trap};
 use super::lives::{first_record, name};
-use super::net::{Dice, Net};
+use super::net::{Dice, Net, Place};
 use super::probes;
 use super::server::{Host, Registry, Server};
+use super::timing::Times;
 use super::traffic;
 
 /// A millisecond of virtual time, which counts in microseconds.
@@ -137,6 +139,17 @@ pub(crate) struct World {
     pub(crate) log: VecDeque<String>,
     pub(crate) writes: u64,
     pub(crate) traps: Vec<Trap>,
+    /// Where a million true microseconds are so many: nobody's clock is right.
+    clocks: Vec<u64>,
+    /// Reports that are kept to be delivered again much later, while that is wanted.
+    pub(crate) keeping: bool,
+    pub(crate) kept: Vec<CoordinatorInput>,
+    /// What every coordinator that starts is told.
+    pub(crate) policy: Policy,
+    /// How long coordinators take for observations, while the bench wants to know.
+    pub(crate) times: Option<Times>,
+    /// When a coordinator last began to replace a primary.
+    pub(crate) recruited_at: Option<u64>,
     /// From here on nothing new goes wrong.
     pub(crate) healed_at: u64,
     queue: BinaryHeap<Reverse<(u64, u64)>>,
@@ -161,9 +174,12 @@ impl World {
         let leased = (seed / 2).is_multiple_of(2);
         let wanted = u32::from(!(leased && (seed / 4).is_multiple_of(4)));
         let lease = leased.then(|| LeaseTerms::new(LEASE, HEARTBEAT).expect("lawful terms"));
+        let mut dice = Dice::new(seed);
+        // Clocks drift by up to one percent.
+        let clocks = (0..servers + coordinators).map(|_| dice.between(990_000, 1_010_001)).collect();
         let mut world = Self {
             now: 0,
-            dice: Dice::new(seed),
+            dice,
             net: Net::whole(),
             hosts: Vec::new(),
             coordinators: Vec::new(),
@@ -175,6 +191,12 @@ impl World {
             log: VecDeque::new(),
             writes: 0,
             traps: Vec::new(),
+            clocks,
+            keeping: false,
+            kept: Vec::new(),
+            policy: Policy { lease, ..Policy::default() },
+            times: None,
+            recruited_at: None,
             healed_at: 0,
             queue: BinaryHeap::new(),
             queued: BTreeMap::new(),
@@ -316,8 +338,25 @@ impl World {
         (until > self.now).then(|| until - self.now + 1)
     }
 
-    pub(crate) fn moment(&self) -> Moment {
-        Moment::from_nanos((self.now + 1) * 1000)
+    /// What the clock of a place shows.
+    pub(crate) fn moment(&self, place: Place) -> Moment {
+        Moment::from_nanos((self.now + 1) * self.clocks[place] / 1000)
+    }
+
+    /// When the clock of a place will show that.
+    pub(crate) fn at(&self, place: Place, moment: Moment) -> u64 {
+        (moment.nanos() * 1000).div_ceil(self.clocks[place])
+    }
+
+    /// When the next thing happens.
+    pub(crate) fn due(&self) -> u64 {
+        self.queue.peek().map_or(u64::MAX, |Reverse((at, _))| *at)
+    }
+
+    /// What that is, unless somebody stands still.
+    pub(crate) fn peek(&self) -> Option<&Happening> {
+        let Reverse((_, order)) = self.queue.peek()?;
+        self.queued.get(order).map(|queued| &queued.0)
     }
 
     /// Hands an input to the node that asked for it, right after this.
@@ -340,7 +379,7 @@ impl World {
         let held = state.guard;
         self.note(|| format!("the guard of db{} holds {held:?}", host + 1));
         if let Some(until) = held.and_then(|guarding| guarding.until) {
-            let at = until.nanos() / 1000;
+            let at = self.at(host, until);
             self.after(at.saturating_sub(self.now), Happening::LeaseEnds { host });
         }
         self.node_input(host, Input::Guarded(held));
@@ -349,7 +388,7 @@ impl World {
     /// The guard kills what it holds, unless it was given more time meanwhile.
     fn end_lease(&mut self, host: Host) {
         let Some(Guarding { run, until: Some(until) }) = self.hosts[host].guard else { return };
-        if until > self.moment() || self.hosts[host].server.run != Some(run) {
+        if until > self.moment(host) || self.hosts[host].server.run != Some(run) {
             return;
         }
         self.note(|| format!("the guard of db{} kills it", host + 1));

@@ -1,0 +1,178 @@
+//! Many healthy clusters at one coordinator: what an observation a second of each server costs.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use ed25519_dalek::SigningKey;
+use tasuki_coordinator_core::{Coordinator, Input, Output};
+use tasuki_schemas::envelope::{Opener, Sealer};
+use tasuki_schemas::id::{Boot, BootId, ClusterName, CoordinatorId, Nonce, ProgramId};
+use tasuki_schemas::message::{Message, Role};
+use tasuki_schemas::moment::Moment;
+use tasuki_schemas::observation::Observation;
+
+use super::cpu;
+use crate::sim::leader;
+
+/// A coordinator is woken this often while nothing is wrong.
+const WAKE: Duration = Duration::from_millis(50);
+/// Reports come once a second here, so silence is no sooner.
+const SILENCE: Duration = Duration::from_secs(3);
+
+/// Processor seconds for each second of the clusters' time.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Cost {
+    /// Opening and verifying the envelopes.
+    pub open: f64,
+    /// The core: observations and wakes.
+    pub handle: f64,
+    /// Sealing the coordinator's own heartbeats and requests.
+    pub seal: f64,
+    /// What the nodes spend on sealing their reports; elsewhere.
+    pub nodes: f64,
+}
+
+impl Cost {
+    /// What the coordinator's process spends.
+    #[must_use]
+    pub fn coordinator(&self) -> f64 {
+        self.open + self.handle + self.seal
+    }
+}
+
+struct Cluster {
+    core: Coordinator,
+    now: Moment,
+    reports: Vec<Observation>,
+    sealers: Vec<Sealer>,
+    opener: Opener,
+    own: Sealer,
+    me: CoordinatorId,
+    nonce: Nonce,
+    envelopes: Vec<String>,
+    spoken: Vec<(Option<ProgramId>, Message)>,
+}
+
+impl Cluster {
+    fn new(number: u64, servers: usize) -> Result<Self> {
+        let (core, reports, now) = leader(number, servers, SILENCE);
+        let name: ClusterName = format!("c{number}").parse()?;
+        let (digest, me) = ("0".repeat(64), "co1");
+        let key = |at: u8| {
+            let mut seed = [at; 32];
+            seed[..8].copy_from_slice(&number.to_le_bytes());
+            SigningKey::from_bytes(&seed)
+        };
+        let mut keys = BTreeMap::new();
+        let mut sealers = Vec::new();
+        for (at, (report, sequence)) in (1..).zip(&reports) {
+            let program = ProgramId::from(&report.node);
+            // Later than whatever the core was told already.
+            let boot = Boot { start: 1_000_000 + sequence, random: BootId(u64::from(at)) };
+            keys.insert(program.clone(), (Role::Node, key(at).verifying_key()));
+            sealers.push(Sealer::new(key(at), name.clone(), digest.clone(), program, boot));
+        }
+        let program: ProgramId = me.parse()?;
+        keys.insert(program.clone(), (Role::Coordinator, key(0).verifying_key()));
+        let boot = Boot { start: 1, random: BootId(0) };
+        let own = Sealer::new(key(0), name.clone(), digest.clone(), program.clone(), boot);
+        let opener = Opener::new(name, digest, program, keys);
+        let reports = reports.into_iter().map(|(report, _)| report).collect();
+        let (me, nonce) = (me.parse()?, Nonce(0));
+        Ok(Self { core, now, reports, sealers, opener, own, me, nonce, envelopes: Vec::new(), spoken: Vec::new() })
+    }
+
+    /// Every node says once how it is, having heard the coordinator last.
+    fn report(&mut self) -> Result<()> {
+        self.envelopes.clear();
+        for (report, sealer) in self.reports.iter_mut().zip(&mut self.sealers) {
+            report.heard.insert(self.me.clone(), self.nonce);
+            self.envelopes.push(sealer.seal(None, &Message::Observation(Box::new(report.clone())))?);
+        }
+        Ok(())
+    }
+
+    fn open(&self) -> Result<Vec<Input>> {
+        let open = |text: &String| {
+            let opened = self.opener.open(text)?;
+            let stamp = (opened.boot, opened.sequence);
+            match opened.message {
+                Message::Observation(observation) => Ok(Input::Observed(observation, stamp)),
+                other => anyhow::bail!("{other:?} is no observation"),
+            }
+        };
+        self.envelopes.iter().map(open).collect()
+    }
+
+    /// A second passes: wakes, and between them the reports.
+    fn second(&mut self, inputs: Vec<Input>) -> usize {
+        let mut told = 0;
+        let mut inputs = inputs.into_iter();
+        for wake in 0..20 {
+            self.now = self.now + WAKE;
+            let input = if wake % 4 == 1 { inputs.next() } else { None };
+            for input in input.into_iter().chain([Input::Woke]) {
+                for output in self.core.handle(input, self.now) {
+                    match output {
+                        Output::Beat(heartbeat) => {
+                            self.nonce = heartbeat.nonce;
+                            self.spoken.push((None, Message::Heartbeat(heartbeat)));
+                        }
+                        Output::Send { to, request } => {
+                            self.spoken.push((Some(ProgramId::from(&to)), Message::Request(request)));
+                        }
+                        Output::Tell(_) => told += 1,
+                    }
+                }
+            }
+        }
+        told
+    }
+
+    fn speak(&mut self) -> Result<()> {
+        for (target, message) in self.spoken.drain(..) {
+            self.own.seal(target.as_ref(), &message)?;
+        }
+        Ok(())
+    }
+}
+
+/// Measures so many clusters over so many seconds of theirs.
+///
+/// # Errors
+/// When a message cannot be sealed or opened, or a cluster is not led.
+pub fn cost(clusters: u64, servers: usize, seconds: u32) -> Result<Cost> {
+    let made = (1..=clusters).map(|number| Cluster::new(number, servers)).collect::<Result<Vec<Cluster>>>();
+    let mut clusters = made.context("a cluster")?;
+    let mut cost = Cost::default();
+    for second in 0..=seconds {
+        let (mut before, mut spent) = (cpu::seconds()?, Cost::default());
+        let mut lap = |into: &mut f64| -> Result<()> {
+            let now = cpu::seconds()?;
+            *into += now - std::mem::replace(&mut before, now);
+            Ok(())
+        };
+        clusters.iter_mut().try_for_each(Cluster::report)?;
+        lap(&mut spent.nodes)?;
+        let inputs = clusters.iter().map(Cluster::open).collect::<Result<Vec<_>>>()?;
+        lap(&mut spent.open)?;
+        for (cluster, inputs) in clusters.iter_mut().zip(inputs) {
+            cluster.second(inputs);
+        }
+        lap(&mut spent.handle)?;
+        clusters.iter_mut().try_for_each(Cluster::speak)?;
+        lap(&mut spent.seal)?;
+        // The first second only warms up, and gives the nodes a nonce to echo.
+        if second > 0 {
+            let share = 1.0 / f64::from(seconds);
+            cost.nodes += spent.nodes * share;
+            cost.open += spent.open * share;
+            cost.handle += spent.handle * share;
+            cost.seal += spent.seal * share;
+        }
+    }
+    let healthy = clusters.iter().filter(|cluster| cluster.core.snapshot(cluster.now).leader.is_some()).count();
+    anyhow::ensure!(healthy == clusters.len(), "only {healthy} of {} clusters are led", clusters.len());
+    Ok(cost)
+}

@@ -1,0 +1,68 @@
+//! `make bench`, second part: how fast one observation is decided, what many clusters cost, and a mass loss of primaries.
+//! `PART=handle`, `PART=many` and `PART=fleet` run one of them.
+#![expect(clippy::print_stdout, reason = "the figures are the program's result")]
+
+use anyhow::{Result, ensure};
+use tasuki_tests::bench::{Figure, fleet, many, percentile};
+use tasuki_tests::sim::decision_times;
+
+/// Limits: microseconds for an observation, processor seconds per second, seconds until a hundred are decided.
+const HANDLE_US: f64 = 200.0;
+const CPU: f64 = 0.5;
+const MASS_S: f64 = 5.0;
+
+/// Servers of the clusters in the first two parts.
+const SERVERS: usize = 5;
+
+fn main() -> Result<()> {
+    let part = std::env::var("PART").unwrap_or_default();
+    let mut above = Vec::new();
+    let parts: [(&str, fn() -> Result<Vec<Figure>>); 3] =
+        [("handle", handle), ("many", many_clusters), ("fleet", mass)];
+    for (_, run) in parts.into_iter().filter(|(name, _)| name.contains(&part)) {
+        for figure in run()? {
+            println!("{}", figure.line());
+            above.extend(figure.is_above().then_some(figure.name));
+        }
+    }
+    ensure!(above.is_empty(), "above the limits: {}", above.join("; "));
+    Ok(())
+}
+
+fn handle() -> Result<Vec<Figure>> {
+    let mut times = decision_times(SERVERS, 60);
+    let mut figures = Vec::new();
+    for (state, values) in [("healthy", &mut times.healthy), ("failover", &mut times.failing)] {
+        ensure!(values.len() > 1000, "only {} observations while {state}", values.len());
+        let mut figure = |what: &str, hundredths, limit| {
+            let us = percentile(values, hundredths) as f64 / 1e3;
+            let name = format!("one observation to its commands, {SERVERS} servers, {state}, {what}");
+            figures.push(Figure { limit, ..Figure::plain(&name, us, "us") });
+        };
+        figure("median", 50, Some(HANDLE_US));
+        figure("p99", 99, Some(HANDLE_US));
+    }
+    Ok(figures)
+}
+
+fn many_clusters() -> Result<Vec<Figure>> {
+    let cost = many::cost(1000, SERVERS, 10)?;
+    Ok(vec![
+        Figure::limited("1,000 healthy clusters of 5, CPU seconds per second", cost.coordinator(), "s", CPU),
+        Figure::plain("  of which opening 5,000 envelopes", cost.open, "s"),
+        Figure::plain("  of which deciding: 5,000 observations, 20,000 wakes", cost.handle, "s"),
+        Figure::plain("  of which sealing own heartbeats", cost.seal, "s"),
+        Figure::plain("  (5,000 nodes spend on sealing, elsewhere)", cost.nodes, "s"),
+    ])
+}
+
+fn mass() -> Result<Vec<Figure>> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let mut mass = runtime.block_on(fleet::mass_loss(300, 100))?;
+    let seconds = |hundredths, values: &mut Vec<u64>| percentile(values, hundredths) as f64 / 1e3;
+    Ok(vec![
+        Figure::plain("300 clusters of 3 over one Redis, CPU of all programs while healthy", mass.busy, "s"),
+        Figure::plain("100 primaries lost at once, decided: median", seconds(50, &mut mass.decided_ms), "s"),
+        Figure::limited("100 primaries lost at once, decided: all", seconds(100, &mut mass.decided_ms), "s", MASS_S),
+    ])
+}

@@ -1,0 +1,120 @@
+//! Fixed plans by name, for what drawn ones meet too seldom. Each holds for every seed.
+
+use super::Plan;
+use super::faults::{Fault, Snare, Trap};
+use super::world::MS;
+
+/// The names of all scenarios.
+pub const SCENARIOS: [&str; 5] = ["clones", "yesterday", "thaw", "blackout", "amnesia"];
+
+const SERVERS: usize = 3;
+/// The coordinators' places on the network.
+const COORDINATORS: [usize; 2] = [SERVERS, SERVERS + 1];
+
+impl Plan {
+    /// A scenario with a seed for delays; its parity is the flavour.
+    #[must_use]
+    pub fn named(name: &str, seed: u64) -> Option<Self> {
+        let plan = |faults: Vec<(u64, Fault)>| {
+            let faults = faults.into_iter().map(|(at, fault)| (at * MS, fault)).collect();
+            Self { seed, servers: SERVERS, faults, traps: Vec::new(), calm_from: None }
+        };
+        match name {
+            "clones" => Some(plan(clones())),
+            "yesterday" => Some(Self { calm_from: Some(9000 * MS), ..plan(yesterday()) }),
+            "thaw" => Some(Self { traps: vec![thaw_while_stopping()], ..plan(thaw()) }),
+            "blackout" => Some(plan(blackout())),
+            "amnesia" => Some(Self { servers: 5, traps: unheard_acceptance(), ..plan(amnesia()) }),
+            _ => None,
+        }
+    }
+}
+
+/// Two coordinators of one name see the primary die. Each hears another replica, and would promote that one.
+fn clones() -> Vec<(u64, Fault)> {
+    let [one, other] = COORDINATORS;
+    let cuts = [(one, 2), (2, one), (other, 1), (1, other)].map(|(from, to)| (1950, Fault::Cut(from, to)));
+    let mut faults = vec![(100, Fault::Clone(1)), (2000, Fault::Kill(0)), (4000, Fault::Mend), (4500, Fault::Start(0))];
+    faults.extend(cuts);
+    faults
+}
+
+/// What was reported when a replica's server had exited comes again when that server is the primary and well, to
+/// coordinators that have just started and hear nothing else of it.
+fn yesterday() -> Vec<(u64, Fault)> {
+    let [one, other] = COORDINATORS;
+    vec![
+        (1000, Fault::Keep(true)),
+        (1010, Fault::Kill(1)),
+        (1300, Fault::Keep(false)),
+        (1500, Fault::Start(1)),
+        (6000, Fault::Kill(0)),
+        (6500, Fault::Start(0)),
+        (9000, Fault::KillCoordinator(0)),
+        (9000, Fault::KillCoordinator(1)),
+        (9050, Fault::Cut(1, one)),
+        (9050, Fault::Cut(1, other)),
+        (9100, Fault::StartCoordinator(0)),
+        (9100, Fault::StartCoordinator(1)),
+        (9130, Fault::Replay),
+        (12_000, Fault::Mend),
+    ]
+}
+
+/// A hung primary whose node nobody reaches goes on just when its replicas stop receiving. One of them is slow.
+fn thaw() -> Vec<(u64, Fault)> {
+    let [one, other] = COORDINATORS;
+    vec![
+        (1500, Fault::Cut(one, 0)),
+        (1500, Fault::Cut(other, 0)),
+        (1500, Fault::Hang(0)),
+        (1500, Fault::Lag(1, 3000 * MS)),
+        (6000, Fault::Thaw(0)),
+        (6000, Fault::Mend),
+    ]
+}
+
+fn thaw_while_stopping() -> Trap {
+    Trap { effect: "StopReceiving", skip: 0, delay: 5 * MS, snare: Snare::Other(Fault::Thaw(0)) }
+}
+
+/// Every server loses its process while its replicas have unread relay files; every one starts again.
+fn blackout() -> Vec<(u64, Fault)> {
+    let mut faults = vec![(3000, Fault::Mend)];
+    for host in 0..SERVERS {
+        faults.extend([(2000, Fault::Kill(host)), (3000, Fault::Start(host))]);
+    }
+    faults
+}
+
+/// A record is decided that one of five voters never hears of, and that another forgets. These two and the old primary
+/// are a majority that must know that it is none: what the new primary acknowledged is not on any of the three.
+fn amnesia() -> Vec<(u64, Fault)> {
+    const FORGETS: usize = 3;
+    const MISSES: usize = 4;
+    let coordinators = [5, 6];
+    let mut faults = vec![
+        (2000, Fault::KillHost(0)),
+        (3200, Fault::Lag(FORGETS, 8000 * MS)),
+        (4000, Fault::LoseLedger(FORGETS)),
+        (4000, Fault::StartNode(FORGETS)),
+        (4700, Fault::StartNode(0)),
+        (4700, Fault::Start(0)),
+        (12_000, Fault::Mend),
+    ];
+    for (at, place) in coordinators.into_iter().enumerate() {
+        faults.extend([(3990, Fault::Cut(place, FORGETS)), (4500, Fault::KillCoordinator(at))]);
+        faults.extend([FORGETS, MISSES].map(|node| (4510, Fault::Join(place, node))));
+        faults.push((4650, Fault::StartCoordinator(at)));
+    }
+    for knows in [1, 2] {
+        faults.extend([0, FORGETS, MISSES, 5, 6].map(|place| (4490, Fault::Part(knows, place))));
+    }
+    faults
+}
+
+/// The coordinators' words do not reach the last voter once its duty is done: it promised, and accepts nothing.
+fn unheard_acceptance() -> Vec<Trap> {
+    let cut = |place| Snare::Other(Fault::Cut(place, 4));
+    [5, 6].map(|place| Trap { effect: "StopReceiving", skip: 3, delay: 1500, snare: cut(place) }).to_vec()
+}
