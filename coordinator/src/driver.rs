@@ -125,8 +125,10 @@ impl Driver {
             | EventBody::Hold { .. }
             | EventBody::WouldHave { .. }
             | EventBody::Repair { .. }
+            | EventBody::Pause { .. }
             | EventBody::Decided { .. } => true,
             EventBody::Diagnosis { .. }
+            | EventBody::Forecast { .. }
             | EventBody::Leader { .. }
             | EventBody::Health { .. }
             | EventBody::Position { .. } => false,

@@ -94,10 +94,15 @@ fn settings(config: &CoordinatorConfig, cluster: &ClusterFile, boot: Boot) -> an
             Wish::Avoid => Promotion::Avoid,
             Wish::Never => Promotion::Never,
         };
-        (server.name.clone(), Server { address: server.address, promotion, order })
+        (server.name.clone(), Server { address: server.address, promotion, site: server.site.clone(), order })
     });
-    let policy =
-        Policy { silence: cluster.policy.silence, tail_patience: cluster.policy.tail_patience, ..Policy::default() };
+    let policy = Policy {
+        silence: cluster.policy.silence,
+        tail_patience: cluster.policy.tail_patience,
+        stable_window: cluster.policy.stable_window,
+        flap_limit: cluster.policy.flap_limit,
+        ..Policy::default()
+    };
     Ok(Settings {
         me: config.name.clone(),
         boot: boot.random,

@@ -139,6 +139,7 @@ fn brief(body: &EventBody) -> String {
             format!("decided at {ballot}: {} opened {}, groups {:?}", record.primary, record.opened, record.groups)
         }
         EventBody::Repair { node, sentence } => format!("{node} {sentence}"),
+        EventBody::Forecast { sentence, .. } | EventBody::Pause { sentence, .. } => sentence.clone(),
         EventBody::WouldHave { .. }
         | EventBody::Leader { .. }
         | EventBody::Health { .. }

@@ -1,10 +1,13 @@
 //! One vote round without side effects: to take the lead, or to change the record.
 
+use std::time::Duration;
+
 use tasuki_schemas::answer::Refusal;
 use tasuki_schemas::ballot::Ballot;
 use tasuki_schemas::command::{Kind, Request};
 use tasuki_schemas::id::NodeId;
 use tasuki_schemas::moment::Moment;
+use tasuki_schemas::past::Pause;
 use tasuki_schemas::record::{Record, WriteGroup};
 
 use crate::outbox::{Outbox, Topic};
@@ -24,6 +27,22 @@ pub enum Purpose {
     /// Another number of acknowledgements is required: fewer before the server waits for fewer, more after it waits for
     /// more and what it had by then is covered.
     Acks(u32),
+    /// The primary served for a stable while: earlier failovers are forgotten.
+    Settle,
+    /// An operator pauses failovers.
+    Pause {
+        /// Who.
+        owner: String,
+        /// Why.
+        reason: String,
+        /// For how long.
+        length: Duration,
+    },
+    /// Failovers go on.
+    Resume {
+        /// An operator says so, and wants earlier failovers forgotten as well. Otherwise the pause has expired.
+        forget: bool,
+    },
 }
 
 /// A vote round under way.
@@ -82,7 +101,7 @@ impl Proposal {
             }
         }
         if self.value.is_none() {
-            self.value = self.promises.base().map(|base| changed(&base.record, &self.purpose));
+            self.value = self.promises.base().map(|base| changed(&base.record, &self.purpose, &ballot));
         }
         if let Some(record) = &self.value {
             ask_accept(settings, view, &ballot, record, outbox, now);
@@ -100,10 +119,22 @@ impl Proposal {
     }
 }
 
-fn changed(base: &Record, purpose: &Purpose) -> Record {
+pub(crate) fn changed(base: &Record, purpose: &Purpose, ballot: &Ballot) -> Record {
     let mut record = base.clone();
     match purpose {
         Purpose::TakeOver => {}
+        Purpose::Settle => record.recent.clear(),
+        Purpose::Pause { owner, reason, length } => {
+            let for_ms = u64::try_from(length.as_millis()).unwrap_or(u64::MAX);
+            let (owner, reason, set_at) = (owner.clone(), reason.clone(), ballot.clone());
+            record.pause = Some(Pause { owner, reason, for_ms, set_at });
+        }
+        Purpose::Resume { forget } => {
+            record.pause = None;
+            if *forget {
+                record.recent.clear();
+            }
+        }
         Purpose::Open => {
             record.opened = true;
             record.groups.drain(..record.groups.len().saturating_sub(1));

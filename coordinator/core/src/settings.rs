@@ -40,6 +40,8 @@ pub struct Server {
     pub address: SocketAddr,
     /// Whether it may win an election.
     pub promotion: Promotion,
+    /// Where it stands; a server of the old primary's site is rather promoted.
+    pub site: Option<String>,
     /// Its place in the file: the last tie-breaker.
     pub order: usize,
 }
@@ -89,6 +91,12 @@ pub struct Policy {
     pub degraded: Degraded,
     /// An attempt's stage that has not ended by then is given up.
     pub stage_patience: Duration,
+    /// A primary that served for this long is stable: what was before no longer counts as flapping.
+    pub stable_window: Duration,
+    /// So many failovers of one server by one cause, without a stable window in between, are made; then people decide.
+    pub flap_limit: u32,
+    /// How long a primary may write without a voter's grant (k = 0). `None`: there is no lease in this cluster.
+    pub lease: Option<Duration>,
 }
 
 impl Default for Policy {
@@ -104,6 +112,9 @@ impl Default for Policy {
             acker_patience: Duration::from_millis(300),
             degraded: Degraded::Open,
             stage_patience: Duration::from_secs(5),
+            stable_window: Duration::from_secs(60),
+            flap_limit: 2,
+            lease: None,
         }
     }
 }
@@ -112,6 +123,13 @@ impl Settings {
     /// All nodes: servers and witnesses.
     pub fn nodes(&self) -> impl Iterator<Item = &NodeId> {
         self.servers.keys().chain(&self.witnesses)
+    }
+
+    /// Whether two servers stand in different places. One whose place is not said stands anywhere.
+    #[must_use]
+    pub fn are_apart(&self, one: &NodeId, other: &NodeId) -> bool {
+        let site = |node| self.servers.get(node).and_then(|server| server.site.as_ref());
+        site(one).zip(site(other)).is_some_and(|(one, other)| one != other)
     }
 
     /// How long this coordinator lets others go first.

@@ -60,6 +60,8 @@ pub struct Server {
     pub key: VerifyingKey,
     /// Whether it may win an election.
     pub promotion: Promotion,
+    /// Where it stands, if that matters to the choice of a new primary.
+    pub site: Option<String>,
 }
 
 /// A node without a server.
@@ -143,7 +145,14 @@ pub struct Policy {
     pub silence: Duration,
     /// How long a failover waits for the dead primary's unacknowledged tail.
     pub tail_patience: Duration,
+    /// A primary that served for this long is stable: what was before no longer counts as flapping.
+    pub stable_window: Duration,
+    /// Failovers of one server by one cause, without a stable window in between, before people decide.
+    pub flap_limit: u32,
 }
+
+/// The keys of `[policy]`.
+const POLICY: [&str; 6] = ["mode", "heartbeat_ms", "silence_ms", "tail_patience_ms", "stable_window_ms", "flap_limit"];
 
 const KNOWN: [&str; 8] = ["flavour", "server", "witness", "coordinator", "redis", "replication", "vip", "policy"];
 
@@ -176,7 +185,7 @@ impl ClusterFile {
         let name =
             stem.parse::<ClusterName>().map_err(|error| reader.note(None, format!("the file's name: {error}"))).ok();
         let flavour = reader.needed::<Flavour>(&root, "flavour");
-        let servers = list(reader, &root, "server", &["name", "address", "mesh", "key", "promotion"], server);
+        let servers = list(reader, &root, "server", &["name", "address", "mesh", "key", "promotion", "site"], server);
         let witnesses = list(reader, &root, "witness", &["name", "mesh", "key"], witness);
         let coordinators = list(reader, &root, "coordinator", &["name", "key"], coordinator);
         if reader.findings.is_empty() && servers.len() < 2 {
@@ -191,7 +200,7 @@ impl ClusterFile {
         let replication = reader.needed_section(&root, "replication", &["user", "password_file"]);
         let replication = replication.and_then(|section| replication_login(reader, &section));
         let vip = reader.section(&root, "vip", &["address", "interface"]).map(|section| checked_vip(reader, &section));
-        let policy = reader.section(&root, "policy", &["mode", "heartbeat_ms", "silence_ms", "tail_patience_ms"]);
+        let policy = reader.section(&root, "policy", &POLICY);
         let policy = checked_policy(reader, policy.as_ref());
         let (redis_urls, redis_ca_file) = redis?;
         Some(Self {

@@ -70,8 +70,9 @@ impl World {
             return;
         }
         self.starts += 1;
-        let servers = (0..self.history.servers())
-            .map(|order| (name(order), Configured { address: address(order), promotion: Promotion::Neutral, order }));
+        let servers = (0..self.history.servers()).map(|order| {
+            (name(order), Configured { address: address(order), promotion: Promotion::Neutral, site: None, order })
+        });
         let settings = CoordinatorSettings {
             me: self.coordinators[at].name.clone(),
             boot: BootId(self.starts),
@@ -81,7 +82,8 @@ impl World {
             witnesses: (self.history.servers()..self.hosts.len()).map(name).collect(),
             coordinators: self.coordinators.iter().map(|state| state.name.clone()).collect(),
             mode: Mode::Armed,
-            policy: Policy::default(),
+            // Faults come as drawn, and people to look into them do not.
+            policy: Policy { flap_limit: u32::MAX, ..Policy::default() },
             seed: self.dice.next(),
         };
         let now = self.moment();
@@ -119,6 +121,8 @@ pub(crate) fn first_record(flavour: Flavour, servers: usize) -> Accepted {
         voters: names.into_iter().enumerate().map(|(at, name)| (name, Incarnation(at as u64))).collect(),
         mode: Mode::Armed,
         wanted: 1,
+        recent: Vec::new(),
+        pause: None,
     };
     Accepted { ballot, record }
 }
