@@ -185,7 +185,6 @@ impl Coordinator {
             }
         }
         self.tell_leader(now);
-        self.measure(now);
         self.foresee(record.as_ref(), now);
     }
 
@@ -279,7 +278,9 @@ impl Coordinator {
         if self.must_fail_over(&record, false, now) {
             return self.begin_failover(&record, now);
         }
-        match leading.step(&self.settings, &self.view, &mut self.outbox, now) {
+        let next = leading.step(&self.settings, &self.view, &mut self.outbox, now);
+        self.foresight.measure(&leading, now);
+        match next {
             Next::Stay => {
                 let settled = record.opened && self.calm.look(&self.settings, &self.view, &record, now);
                 let settles = settled.then_some(Purpose::Settle);

@@ -113,6 +113,10 @@ impl Seer<'_> {
             Election { winner: None, equals: Vec::new(), reasons: Vec::new() }
         });
         match &election.winner {
+            None if answering.is_empty() => {
+                let others = self.settings.servers.keys().filter(|node| **node != self.record.primary);
+                blockers.push(blocker("no other server answers", format!("bring {} back", names(others))));
+            }
             None => blockers.push(blocker("no server may be promoted", "see the reason of each")),
             Some(winner) => blockers.extend(self.alone(winner, &answering)),
         }
@@ -271,7 +275,8 @@ pub fn sentence(forecast: &Forecast) -> String {
         };
         match (outlook.expected_ms, outlook.blockers.first()) {
             (Some(ms), None) => {
-                format!("{winner}{or} in {:.1} s, {loss}", f64::from(u32::try_from(ms).unwrap_or(u32::MAX)) / 1000.0)
+                let tenths = ms.div_ceil(100);
+                format!("{winner}{or} in {}.{} s, {loss}", tenths / 10, tenths % 10)
             }
             (Some(_) | None, _) => {
                 let blockers: Vec<String> =

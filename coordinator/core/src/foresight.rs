@@ -15,6 +15,7 @@ use tasuki_schemas::record::{Mode, Record};
 use crate::coordinator::{Coordinator, Role};
 use crate::flapping;
 use crate::forecast::{Standing, forecast, sentence};
+use crate::leading::Leading;
 
 /// Between two forecasts.
 const EVERY: Duration = Duration::from_millis(200);
@@ -40,6 +41,15 @@ impl Foresight {
         }
         self.told = Some(fresh.clone());
         Some(fresh)
+    }
+
+    /// Remembers how long a failover took, once it has opened.
+    pub(crate) fn measure(&mut self, leading: &Leading, now: Moment) {
+        let opened = leading.incident.as_ref().filter(|_| leading.stage() == Some(StageName::Opened));
+        let (Some(incident), epoch) = (opened, &leading.record().epoch) else { return };
+        if self.measured.as_ref().is_none_or(|(of, _)| of != epoch) {
+            self.measured = Some((epoch.clone(), now.since(incident.began)));
+        }
     }
 }
 
@@ -80,18 +90,6 @@ impl Coordinator {
         match flapping::cause(&self.diagnosis) {
             Cause::HostLost => made.host_loss,
             Cause::Crashed | Cause::Closed | Cause::Hung | Cause::Unfinished | Cause::Other => made.crash,
-        }
-    }
-
-    /// Remembers how long a failover took, once it has opened.
-    pub(crate) fn measure(&mut self, now: Moment) {
-        let Role::Leading(leading) = &self.role else { return };
-        let epoch = &leading.record().epoch;
-        let Some(incident) = leading.incident.as_ref().filter(|_| leading.stage() == Some(StageName::Opened)) else {
-            return;
-        };
-        if self.foresight.measured.as_ref().is_none_or(|(of, _)| of != epoch) {
-            self.foresight.measured = Some((epoch.clone(), now.since(incident.began)));
         }
     }
 

@@ -161,14 +161,13 @@ impl Story {
         self.puppets.get_mut(&name.parse::<NodeId>().unwrap()).unwrap().server.as_mut().unwrap()
     }
 
-    /// `record db1 leads db1 db2 db3 acks 1 [wanted 1] [observed]`: opened, accepted by everybody.
+    /// `record db1 leads db1 db2 db3 acks 1 [wanted 1] [observed] [succeeds db2 before SET]`: opened, accepted by everybody.
     fn record(&mut self, primary: &str, rest: &[&str]) {
         let at = rest.iter().position(|word| *word == "acks").unwrap();
         let members: BTreeSet<NodeId> = rest[..at].iter().map(|name| name.parse().unwrap()).collect();
         let ballot = Ballot { counter: 1, coordinator: "co1".parse().unwrap(), boot: BootId(1) };
         let epoch = Epoch(ballot.clone());
         let primary: NodeId = primary.parse().unwrap();
-        let number = self.server(primary.as_str()).id;
         self.server(primary.as_str()).writable = true;
         self.server(primary.as_str()).follows = None;
         let acks: u32 = rest[at + 1].parse().unwrap();
@@ -176,10 +175,10 @@ impl Story {
         self.server(primary.as_str()).wait_count = acks;
         let record = Record {
             epoch: epoch.clone(),
-            primary: primary.clone(),
             opened: true,
             groups: vec![WriteGroup { primary: primary.clone(), members, acks }],
-            reigns: vec![Reign { epoch, node: primary, origin: Origin::Mariadb(number), set_before: set("") }],
+            reigns: self.reigns(&primary, &epoch, rest),
+            primary,
             voters: self.puppets.iter().map(|(name, puppet)| (name.clone(), puppet.incarnation())).collect(),
             mode: if rest.contains(&"observed") { Mode::Observe } else { Mode::Armed },
             wanted,
@@ -189,6 +188,18 @@ impl Story {
         for puppet in self.puppets.values_mut() {
             puppet.accept(&ballot, &record);
         }
+    }
+
+    /// One reign; with `succeeds db2 before 0-2-104` an earlier one before it.
+    fn reigns(&mut self, primary: &NodeId, epoch: &Epoch, rest: &[&str]) -> Vec<Reign> {
+        let mut reign = |node: NodeId, counter: u64, before: &str| {
+            let origin = Origin::Mariadb(self.server(node.as_str()).id);
+            let epoch = Epoch(Ballot { counter, ..epoch.0.clone() });
+            Reign { epoch, node, origin, set_before: set(before) }
+        };
+        let at = rest.iter().position(|word| *word == "succeeds");
+        let Some(at) = at else { return vec![reign(primary.clone(), epoch.0.counter, "")] };
+        vec![reign(rest[at + 1].parse().unwrap(), 0, ""), reign(primary.clone(), epoch.0.counter, rest[at + 3])]
     }
 
     /// Runs to the end and returns what was told and ordered.
