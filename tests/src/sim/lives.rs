@@ -71,7 +71,8 @@ impl World {
         }
         self.starts += 1;
         let servers = (0..self.history.servers()).map(|order| {
-            (name(order), Configured { address: address(order), promotion: Promotion::Neutral, site: None, order })
+            let promotion = self.wishes.get(order).copied().unwrap_or(Promotion::Neutral);
+            (name(order), Configured { address: address(order), promotion, site: None, order })
         });
         let settings = CoordinatorSettings {
             me: self.coordinators[at].name.clone(),

@@ -3,11 +3,13 @@
 use tasuki_coordinator_core::{Input as CoordinatorInput, Output as CoordinatorOutput};
 use tasuki_node_core::{Input, Output};
 use tasuki_schemas::command::{Delivery, Heartbeat, Transaction as Carried};
+use tasuki_schemas::event::EventBody;
 use tasuki_schemas::id::{Boot, BootId, ProgramId};
 use tasuki_schemas::message::Message;
 use tasuki_schemas::observation::Position;
 
 use super::effects::Running;
+use super::foretold;
 use super::net::Place;
 use super::server::Host;
 use super::world::{Happening, MS, World};
@@ -169,6 +171,9 @@ impl World {
             }
             CoordinatorOutput::Beat(heartbeat) => self.beat(at, &heartbeat),
             CoordinatorOutput::Tell(body) => {
+                if let EventBody::Decided { record, .. } = &*body {
+                    foretold::decided(self, at, record);
+                }
                 if !matches!(body.name(), "health" | "position") {
                     self.note(|| format!("co{} {}", at + 1, super::brief(&body)));
                 }

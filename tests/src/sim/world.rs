@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 
+use tasuki_coordinator_core::settings::Promotion;
 use tasuki_coordinator_core::{Coordinator, Input as CoordinatorInput};
 use tasuki_node_core::{EffectId, Input, Memory, Node, ServerRun};
 use tasuki_schemas::gtid::Flavour;
@@ -12,6 +13,7 @@ use tasuki_schemas::moment::Moment;
 use super::check::History;
 use super::effects::{self, Running};
 use super::faults::{Fault, Trap};
+use super::foretold::{self, Foretold};
 use super::lives::{first_record, name};
 use super::net::{Dice, Net};
 use super::probes;
@@ -123,6 +125,9 @@ pub(crate) struct World {
     pub(crate) traps: Vec<Trap>,
     /// From here on nothing new goes wrong.
     pub(crate) healed_at: u64,
+    pub(crate) foretold: Foretold,
+    /// The servers' wishes for promotion; none for those that are left out.
+    pub(crate) wishes: Vec<Promotion>,
     queue: BinaryHeap<Reverse<(u64, u64)>>,
     pub(crate) queued: BTreeMap<u64, Queued>,
     order: u64,
@@ -134,7 +139,7 @@ const LOG: usize = 400;
 
 impl World {
     /// A healthy cluster: the first server is the primary of a lossless group of all, and `witnesses` only vote.
-    pub(crate) fn new(seed: u64, servers: usize, coordinators: usize) -> Self {
+    pub(crate) fn new(seed: u64, servers: usize, coordinators: usize, wishes: &[Promotion]) -> Self {
         let flavour = if seed.is_multiple_of(2) { Flavour::Mysql } else { Flavour::Mariadb };
         let mut world = Self {
             now: 0,
@@ -149,6 +154,8 @@ impl World {
             writes: 0,
             traps: Vec::new(),
             healed_at: 0,
+            foretold: Foretold::default(),
+            wishes: wishes.to_vec(),
             queue: BinaryHeap::new(),
             queued: BTreeMap::new(),
             order: 0,
@@ -255,7 +262,10 @@ impl World {
             Happening::Apply { host } => traffic::apply(self, host),
             Happening::Ack { source, run, gtid, replica } => traffic::acknowledge(self, source, run, &gtid, replica),
             Happening::Write { writer } => traffic::write(self, writer),
-            Happening::Fault(fault) => fault.strike(self),
+            Happening::Fault(fault) => {
+                foretold::strikes(self, &fault);
+                fault.strike(self);
+            }
         }
     }
 
