@@ -281,7 +281,8 @@ pub fn sentence(forecast: &Forecast) -> String {
             (Some(_) | None, _) => {
                 let blockers: Vec<String> =
                     outlook.blockers.iter().map(|blocker| format!("{} – {}", blocker.what, blocker.fix)).collect();
-                format!("no failover: {}", blockers.join("; "))
+                let to = if outlook.winner.is_some() { format!(" to {winner}{or}") } else { String::new() };
+                format!("no failover{to}: {}", blockers.join("; "))
             }
         }
     };
@@ -290,8 +291,11 @@ pub fn sentence(forecast: &Forecast) -> String {
         Guarantee::Leased => "leased",
         Guarantee::Manual => "manual",
     };
+    let lacking: Vec<String> =
+        forecast.lacking.iter().map(|blocker| format!("{} – {}", blocker.what, blocker.fix)).collect();
+    let since = if lacking.is_empty() { String::new() } else { format!(", since {}", lacking.join("; ")) };
     format!(
-        "{guarantee}; if {primary} crashed now: {}; if its host were lost: {}",
+        "{guarantee}{since}; if {primary} crashed now: {}; if its host were lost: {}",
         outlook(&forecast.crash),
         outlook(&forecast.host_loss),
         primary = forecast.primary

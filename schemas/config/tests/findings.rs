@@ -41,7 +41,7 @@ fn a_lawful_file_is_read_whole() {
     assert_eq!((file.digest.len(), file.flavour), (64, Flavour::Mariadb));
     assert_eq!(file.servers.iter().map(|it| it.promotion).collect::<Vec<_>>(), [Promotion::Prefer, Promotion::Neutral]);
     assert_eq!(file.servers.iter().map(|it| it.site.as_deref()).collect::<Vec<_>>(), [Some("east"), None]);
-    assert_eq!((file.policy.stable_window, file.policy.flap_limit), (Duration::from_secs(30), 3));
+    assert_eq!((file.policy.stable_window, file.policy.flap_limit), (Duration::from_secs(45), 3));
     assert_eq!(file.servers[1].address, "[fd00::2]:3306".parse().unwrap());
     assert_eq!(file.nodes().map(|(name, ..)| name.as_str()).collect::<Vec<_>>(), ["db1", "db2", "w1"]);
     assert_eq!(file.coordinators.iter().map(|it| it.name.as_str()).collect::<Vec<_>>(), ["co1", "co2"]);
@@ -132,7 +132,7 @@ fn patience_has_bounds() {
         "tail_patience_ms = 10001",
         &[("10001", "`tail_patience_ms` must lie between 0 and 10000")],
     );
-    said("= 30000", "= 999", &[("= 999", "`stable_window_ms` must lie between 1000 and 86400000")]);
+    said("= 45000", "= 999", &[("= 999", "`stable_window_ms` must lie between 1000 and 86400000")]);
     said("flap_limit = 3", "flap_limit = 0", &[("= 0", "`flap_limit` must lie between 1 and 1000000")]);
     // The bound of one value is not computed from another that is out of bounds.
     said("= 250", "= 30000", &[("= 30000", "`heartbeat_ms` must lie between 50 and 2000")]);

@@ -64,7 +64,7 @@ mode = "observe"
 heartbeat_ms = 250
 silence_ms = 900
 tail_patience_ms = 50
-stable_window_ms = 30000
+stable_window_ms = 45000
 flap_limit = 3
 "#
     )
