@@ -1,4 +1,4 @@
-//! How `init` reaches the running coordinator: a socket in its state directory. A second program under the same key
+//! How `init`, `pause` and `resume` reach the running coordinator: a socket in its state directory. A second program under the same key
 //! would look to the nodes like a later run of the first, and silence it.
 
 use std::collections::BTreeMap;
@@ -6,20 +6,71 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use tasuki_coordinator_core::pause::Wish;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 /// A request is one short line.
-const LINE: u64 = 256;
-/// A birth ends within its own patience; this is more.
+const LINE: u64 = 4096;
+/// A birth or a vote ends within its own patience; this is more.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The lines for the operator, or why it was not done.
 pub type Reply = Result<Vec<String>, String>;
-/// Asks the driver of one cluster for its birth.
-pub type BirthRequest = oneshot::Sender<Reply>;
+
+/// What an operator asks of one cluster. It travels as one line: its word, the cluster, then fields between tabs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// Its birth.
+    Init,
+    /// A change that a running cluster decides.
+    Wish(Wish),
+}
+
+/// A request to the driver of one cluster.
+#[derive(Debug)]
+pub struct Request {
+    /// What is asked.
+    pub act: Act,
+    /// Who waits for what comes of it.
+    pub reply: oneshot::Sender<Reply>,
+}
+
+impl Act {
+    /// The line that asks for it.
+    #[must_use]
+    pub fn line(&self, name: &str) -> String {
+        match self {
+            Self::Init => format!("init {name}"),
+            Self::Wish(Wish::Resume) => format!("resume {name}"),
+            Self::Wish(Wish::Pause { owner, reason, length }) => {
+                let plain = |text: &str| text.replace(char::is_control, " ");
+                format!("pause {name}\t{}\t{}\t{}", length.as_millis(), plain(owner), plain(reason))
+            }
+        }
+    }
+
+    /// Reads a line: the cluster, and what is asked of it.
+    #[must_use]
+    pub fn parse(line: &str) -> Option<(String, Self)> {
+        let (word, rest) = line.trim_end_matches('\n').split_once(' ')?;
+        let mut fields = rest.split('\t');
+        let name = fields.next()?.trim().to_owned();
+        let act = match word {
+            "init" => Self::Init,
+            "resume" => Self::Wish(Wish::Resume),
+            "pause" => {
+                let length = Duration::from_millis(fields.next()?.parse().ok()?);
+                let (owner, reason) = (fields.next()?.to_owned(), fields.next()?.to_owned());
+                Self::Wish(Wish::Pause { owner, reason, length })
+            }
+            _ => return None,
+        };
+        fields.next().is_none().then_some((name, act))
+    }
+}
 
 /// The socket of a state directory.
 #[must_use]
@@ -46,7 +97,7 @@ pub async fn listen(state_dir: &Path) -> io::Result<UnixListener> {
 }
 
 /// Hands requests to the clusters' drivers, for ever.
-pub async fn serve(listener: UnixListener, clusters: BTreeMap<String, mpsc::Sender<BirthRequest>>) {
+pub async fn serve(listener: UnixListener, clusters: BTreeMap<String, mpsc::Sender<Request>>) {
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -61,12 +112,12 @@ pub async fn serve(listener: UnixListener, clusters: BTreeMap<String, mpsc::Send
     }
 }
 
-async fn answer(stream: UnixStream, clusters: &BTreeMap<String, mpsc::Sender<BirthRequest>>) -> io::Result<()> {
+async fn answer(stream: UnixStream, clusters: &BTreeMap<String, mpsc::Sender<Request>>) -> io::Result<()> {
     let (read, mut write) = stream.into_split();
     let mut line = String::new();
     BufReader::new(read.take(LINE)).read_line(&mut line).await?;
-    let reply = match line.trim().strip_prefix("init ") {
-        Some(name) => birth(name, clusters).await,
+    let reply = match Act::parse(&line) {
+        Some((name, act)) => hand_over(&name, act, clusters).await,
         None => Err(format!("{:?} is no request; `init NAME` is", line.trim())),
     };
     let text = match reply {
@@ -76,21 +127,21 @@ async fn answer(stream: UnixStream, clusters: &BTreeMap<String, mpsc::Sender<Bir
     write.write_all(text.as_bytes()).await
 }
 
-async fn birth(name: &str, clusters: &BTreeMap<String, mpsc::Sender<BirthRequest>>) -> Reply {
+async fn hand_over(name: &str, act: Act, clusters: &BTreeMap<String, mpsc::Sender<Request>>) -> Reply {
     let driver =
         clusters.get(name).ok_or_else(|| format!("the running coordinator has no cluster {name}; restart it"))?;
     let (reply, told) = oneshot::channel();
-    driver.send(reply).await.map_err(|_| "the cluster's loop has ended".to_owned())?;
-    told.await.map_err(|_| "the cluster's loop has ended".to_owned())?
+    driver.send(Request { act, reply }).await.map_err(|_| "the cluster's loop has ended".to_owned())?;
+    told.await.map_err(|_| "the cluster's loop has ended, or somebody asked for something else meanwhile".to_owned())?
 }
 
-/// Asks the running coordinator for a birth; `None` if none runs.
+/// Asks the running coordinator; `None` if none runs.
 ///
 /// # Errors
 /// The system's, while the request is made.
-pub async fn ask_for_birth(state_dir: &Path, name: &str) -> io::Result<Option<Reply>> {
+pub async fn ask(state_dir: &Path, name: &str, act: &Act) -> io::Result<Option<Reply>> {
     let Ok(mut stream) = UnixStream::connect(path(state_dir)).await else { return Ok(None) };
-    stream.write_all(format!("init {name}\n").as_bytes()).await?;
+    stream.write_all(format!("{}\n", act.line(name)).as_bytes()).await?;
     let mut text = String::new();
     timeout(PATIENCE, stream.read_to_string(&mut text)).await??;
     let (word, rest) = text.split_once('\n').unwrap_or((&text, ""));
@@ -98,4 +149,25 @@ pub async fn ask_for_birth(state_dir: &Path, name: &str) -> io::Result<Option<Re
         "done" => Ok(rest.lines().map(str::to_owned).collect()),
         _ => Err(rest.to_owned()),
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_asked_arrives_as_it_was_meant() {
+        let pause = Wish::Pause {
+            owner: "ann of the night shift".to_owned(),
+            reason: "new disks, rack 4".to_owned(),
+            length: Duration::from_secs(1800),
+        };
+        for act in [Act::Init, Act::Wish(Wish::Resume), Act::Wish(pause)] {
+            let line = act.line("main");
+            assert_eq!(Act::parse(&format!("{line}\n")), Some(("main".to_owned(), act)));
+        }
+        for wrong in ["", "init", "pause main", "pause main\tsoon\tann\tdisks", "resume main\tnow", "stop main"] {
+            assert_eq!(Act::parse(wrong), None, "{wrong}");
+        }
+    }
 }

@@ -12,8 +12,9 @@ use tasuki_schemas::event::{Event, EventBody};
 use tasuki_schemas::id::{ClusterName, CoordinatorId, ProgramId};
 use tasuki_schemas::message::Message;
 use tokio::sync::mpsc::Receiver;
+use tokio::sync::oneshot;
 
-use crate::control::{BirthRequest, Reply};
+use crate::control::{Act, Reply, Request};
 use crate::feed::Feed;
 
 /// Viewers get a whole new snapshot at most this often; events go out at once.
@@ -50,7 +51,8 @@ pub struct Driver {
     feed: Feed,
     number: u64,
     settings: Settings,
-    birth: Option<(Birth, BirthRequest)>,
+    birth: Option<(Birth, oneshot::Sender<Reply>)>,
+    asker: Option<oneshot::Sender<Reply>>,
 }
 
 impl Driver {
@@ -66,11 +68,12 @@ impl Driver {
             number: 0,
             settings,
             birth: None,
+            asker: None,
         }
     }
 
     /// Runs until the bus ends.
-    pub async fn run(mut self, mut arrived: Receiver<Arrived>, mut births: Receiver<BirthRequest>) {
+    pub async fn run(mut self, mut arrived: Receiver<Arrived>, mut requests: Receiver<Request>) {
         let mut shown = clock::now();
         loop {
             let now = clock::now();
@@ -85,8 +88,8 @@ impl Driver {
                     Some(next) => input(next),
                     None => return,
                 },
-                Some(asked) = births.recv() => {
-                    self.birth = Some((Birth::new(self.settings.clone(), clock::now()), asked));
+                Some(request) = requests.recv() => {
+                    self.take(request);
                     continue;
                 }
                 () = tokio::time::sleep(patience) => Some(Input::Woke),
@@ -101,6 +104,11 @@ impl Driver {
             for output in self.core.handle(input, now) {
                 news |= self.perform(output);
             }
+            if let Some(answer) = self.core.answer()
+                && let Some(asker) = self.asker.take()
+            {
+                drop(asker.send(answer.map(|line| vec![line])));
+            }
             if news || now.since(shown) >= SNAPSHOT_EVERY {
                 shown = now;
                 let mut snapshot = self.core.snapshot(now);
@@ -110,8 +118,19 @@ impl Driver {
         }
     }
 
+    /// An operator asks for something. What comes of it is told when it has come.
+    fn take(&mut self, request: Request) {
+        match request.act {
+            Act::Init => self.birth = Some((Birth::new(self.settings.clone(), clock::now()), request.reply)),
+            Act::Wish(wish) => {
+                self.core.ask(wish, clock::now());
+                self.asker = Some(request.reply);
+            }
+        }
+    }
+
     /// One step of a birth. Until the cluster is born its core has nothing to do.
-    fn bear(&mut self, mut birth: Birth, asked: BirthRequest, input: Input) {
+    fn bear(&mut self, mut birth: Birth, asked: oneshot::Sender<Reply>, input: Input) {
         for output in birth.handle(input, clock::now()) {
             self.perform(output);
         }
@@ -129,8 +148,10 @@ impl Driver {
             | EventBody::Hold { .. }
             | EventBody::WouldHave { .. }
             | EventBody::Repair { .. }
+            | EventBody::Pause { .. }
             | EventBody::Decided { .. } => true,
             EventBody::Diagnosis { .. }
+            | EventBody::Forecast { .. }
             | EventBody::Leader { .. }
             | EventBody::Health { .. }
             | EventBody::Position { .. } => false,

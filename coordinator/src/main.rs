@@ -2,11 +2,13 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use tasuki_config::{CoordinatorConfig, Findings};
 use tasuki_coordinator::start;
+use tasuki_coordinator_core::pause::{LONGEST, Wish};
 
 #[derive(Parser)]
 #[command(name = "tasuki-coordinator", version, about = "Watches clusters, decides on failover, and feeds viewers")]
@@ -25,6 +27,25 @@ enum Act {
         /// The cluster: the stem of its file.
         name: String,
     },
+    /// Begin no failover for a while: everything is observed and told as before, and a failover under way is finished.
+    Pause {
+        /// The cluster.
+        name: String,
+        /// For how long, e.g. 90s, 30m or 2h; at most 24h.
+        #[arg(long = "for", value_parser = length)]
+        length: Duration,
+        /// Why, for everybody who wonders.
+        #[arg(long, value_parser = words)]
+        reason: String,
+        /// Who asks.
+        #[arg(long, value_parser = words)]
+        owner: String,
+    },
+    /// Let failovers go on before a pause has expired, or after flapping was looked into.
+    Resume {
+        /// The cluster.
+        name: String,
+    },
     /// Make a key file (mode 0600) and print its public key for the cluster file.
     Key {
         /// The file; it must not exist.
@@ -40,6 +61,11 @@ fn main() -> ExitCode {
         Some(Act::Key { file }) => make_key(file),
         Some(Act::Check) => check(&arguments.config).map(drop),
         Some(Act::Init { name }) => init(&arguments.config, name),
+        Some(Act::Pause { name, length, reason, owner }) => {
+            let (owner, reason) = (owner.clone(), reason.clone());
+            wish(&arguments.config, name, Wish::Pause { owner, reason, length: *length })
+        }
+        Some(Act::Resume { name }) => wish(&arguments.config, name, Wish::Resume),
         None => check(&arguments.config).and_then(|config| runtime()?.block_on(start::run(config))),
     };
     match done {
@@ -87,6 +113,32 @@ fn init(file: &Path, name: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
+fn wish(file: &Path, name: &str, wish: Wish) -> anyhow::Result<()> {
+    let config = check(file)?;
+    for line in runtime()?.block_on(start::wish(&config, name, wish))? {
+        say(&line);
+    }
+    Ok(())
+}
+
+/// A duration as operators write it.
+fn length(text: &str) -> Result<Duration, String> {
+    let units = [("s", 1), ("m", 60), ("h", 3600)];
+    let seconds = units.iter().find_map(|(unit, seconds)| {
+        let number: u64 = text.strip_suffix(unit)?.parse().ok()?;
+        number.checked_mul(*seconds)
+    });
+    let length = seconds.map(Duration::from_secs).filter(|length| !length.is_zero() && *length <= LONGEST);
+    length.ok_or_else(|| "write e.g. 90s, 30m or 2h, at most 24h".to_owned())
+}
+
+/// A few words that others will read.
+fn words(text: &str) -> Result<String, String> {
+    let words = text.trim();
+    let fits = !words.is_empty() && words.chars().count() <= 200;
+    if fits { Ok(words.to_owned()) } else { Err("write 1 to 200 characters".to_owned()) }
+}
+
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     let filter = tracing_subscriber::EnvFilter::try_from_env("TASUKI_LOG");
     tracing_subscriber::fmt()
@@ -102,4 +154,18 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
         .enable_all()
         .build()
         .context("the runtime does not start")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_are_read_as_operators_write_them() {
+        let seconds = |text| length(text).map(|length| length.as_secs()).ok();
+        assert_eq!([seconds("90s"), seconds("30m"), seconds("24h")], [Some(90), Some(1800), Some(86_400)]);
+        for wrong in ["", "30", "0m", "25h", "-1m", "1hm", "m"] {
+            assert_eq!(seconds(wrong), None, "{wrong}");
+        }
+    }
 }

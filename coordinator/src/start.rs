@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use tasuki_bus::{Arrived, Bus, boot, clock};
-use tasuki_config::{ClusterFile, CoordinatorConfig, Promotion as Wish};
+use tasuki_config::{ClusterFile, CoordinatorConfig, Promotion as Wanted};
 use tasuki_coordinator_core::birth::Birth;
+use tasuki_coordinator_core::pause::Wish;
 use tasuki_coordinator_core::settings::{Degraded, Policy, Promotion, Server, Settings};
 use tasuki_coordinator_core::{Input, Output};
 use tasuki_schemas::channel::Channel;
@@ -14,7 +15,7 @@ use tasuki_schemas::id::{Boot, ProgramId};
 use tasuki_schemas::message::Message;
 use tokio::sync::mpsc::{Receiver, channel};
 
-use crate::control;
+use crate::control::{self, Act};
 use crate::driver::{Driver, end_of, input, publish, send};
 use crate::feed::{Feed, FeedConfig, Tokens};
 
@@ -38,9 +39,9 @@ pub async fn run(config: CoordinatorConfig) -> anyhow::Result<()> {
     for cluster in config.clusters.iter().flatten() {
         let (bus, arrived) = Bus::start(cluster.coordinator_bus(&config.name, &config.key, boot)?)?;
         let driver = Driver::new(settings(&config, cluster, boot)?, bus, feed.clone());
-        let (births_tx, births) = channel(1);
-        requests.insert(cluster.name.to_string(), births_tx);
-        drivers.spawn(driver.run(arrived, births));
+        let (requests_tx, asked) = channel(1);
+        requests.insert(cluster.name.to_string(), requests_tx);
+        drivers.spawn(driver.run(arrived, asked));
         tracing::info!(coordinator = %config.name, cluster = %cluster.name, feed = %feed.local_addr(), "the coordinator runs");
     }
     tokio::spawn(control::serve(control, requests));
@@ -59,7 +60,7 @@ pub async fn run(config: CoordinatorConfig) -> anyhow::Result<()> {
 /// # Errors
 /// Everything that stands in the way, with its fix.
 pub async fn init(config: &CoordinatorConfig, name: &str) -> anyhow::Result<Vec<String>> {
-    if let Some(reply) = control::ask_for_birth(&config.state_dir, name).await? {
+    if let Some(reply) = control::ask(&config.state_dir, name, &Act::Init).await? {
         return reply.map_err(|reasons| anyhow::anyhow!("{name} was not born:\n{reasons}"));
     }
     let cluster = config.clusters.iter().flatten().find(|cluster| cluster.name.as_str() == name);
@@ -81,6 +82,16 @@ pub async fn init(config: &CoordinatorConfig, name: &str) -> anyhow::Result<Vec<
     }
 }
 
+/// Pauses failovers of a cluster, or lets them go on, by the coordinator that runs here.
+///
+/// # Errors
+/// Everything that stands in the way, with its fix.
+pub async fn wish(config: &CoordinatorConfig, name: &str, wish: Wish) -> anyhow::Result<Vec<String>> {
+    let reply = control::ask(&config.state_dir, name, &Act::Wish(wish)).await?;
+    let reply = reply.context("no coordinator runs with this state directory; ask on a host where one does")?;
+    reply.map_err(|reasons| anyhow::anyhow!("{name} is as it was:\n{reasons}"))
+}
+
 async fn next(arrived: &mut Receiver<Arrived>) -> Input {
     let woken = tokio::time::timeout(Duration::from_millis(20), arrived.recv()).await;
     woken.ok().flatten().and_then(input).unwrap_or(Input::Woke)
@@ -89,12 +100,12 @@ async fn next(arrived: &mut Receiver<Arrived>) -> Input {
 fn settings(config: &CoordinatorConfig, cluster: &ClusterFile, boot: Boot) -> anyhow::Result<Settings> {
     let servers = cluster.servers.iter().enumerate().map(|(order, server)| {
         let promotion = match server.promotion {
-            Wish::Prefer => Promotion::Prefer,
-            Wish::Neutral => Promotion::Neutral,
-            Wish::Avoid => Promotion::Avoid,
-            Wish::Never => Promotion::Never,
+            Wanted::Prefer => Promotion::Prefer,
+            Wanted::Neutral => Promotion::Neutral,
+            Wanted::Avoid => Promotion::Avoid,
+            Wanted::Never => Promotion::Never,
         };
-        (server.name.clone(), Server { address: server.address, promotion, order })
+        (server.name.clone(), Server { address: server.address, promotion, site: server.site.clone(), order })
     });
     let usual = Policy::default();
     let lease = cluster.policy.lease;
@@ -105,6 +116,8 @@ fn settings(config: &CoordinatorConfig, cluster: &ClusterFile, boot: Boot) -> an
         // The end of a lease is awaited within the first stage.
         stage_patience: lease.map_or(usual.stage_patience, |lease| usual.stage_patience.max(lease.length() * 2)),
         lease,
+        stable_window: cluster.policy.stable_window,
+        flap_limit: cluster.policy.flap_limit,
         ..usual
     };
     Ok(Settings {

@@ -6,9 +6,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::ballot::{Ballot, Epoch};
+use crate::forecast::Forecast;
 use crate::gtid::GtidSet;
 use crate::id::{ClusterName, CoordinatorId, NodeId};
 use crate::observation::{Observation, Position};
+use crate::past::Pause;
 use crate::record::Record;
 
 /// The one thing that is wrong with a cluster, with the evidence it rests on.
@@ -186,6 +188,20 @@ pub enum EventBody {
         /// What was done, or found.
         sentence: String,
     },
+    /// What would happen if the primary died now has changed.
+    Forecast {
+        /// It.
+        forecast: Box<Forecast>,
+        /// The same in one sentence.
+        sentence: String,
+    },
+    /// Failovers were paused, or go on.
+    Pause {
+        /// The pause; `None` if there is none any more.
+        pause: Option<Pause>,
+        /// The sentence for operators.
+        sentence: String,
+    },
     /// A record was decided.
     Decided {
         /// Its ballot.
@@ -220,6 +236,8 @@ impl EventBody {
             Self::Hold { .. } => "hold",
             Self::WouldHave { .. } => "would_have",
             Self::Repair { .. } => "repair",
+            Self::Forecast { .. } => "forecast",
+            Self::Pause { .. } => "pause",
             Self::Decided { .. } => "decided",
             Self::Leader { .. } => "leader",
             Self::Health { .. } => "health",
@@ -275,4 +293,7 @@ pub struct Snapshot {
     pub stage: Option<StageName>,
     /// Goal of the failover under way.
     pub goal: Option<GtidSet>,
+    /// If the primary died now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forecast: Option<Forecast>,
 }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::ballot::{Ballot, Epoch};
 use crate::gtid::{GtidSet, Origin};
 use crate::id::{Incarnation, NodeId};
+use crate::past::{Past, Pause};
 
 /// Whether Tasuki acts on a cluster or only says what it would do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -81,6 +82,12 @@ pub struct Record {
     pub mode: Mode,
     /// The acknowledgements that the operator wants. A group that lost too many ackers has fewer, and gets them back.
     pub wanted: u32,
+    /// Failovers since the last stable while, oldest first, at most [`REMEMBERED`](crate::past::REMEMBERED).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub recent: Vec<Past>,
+    /// No failover begins while it lasts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pause: Option<Pause>,
 }
 
 impl Record {

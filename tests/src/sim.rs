@@ -12,6 +12,7 @@ mod check;
 mod effects;
 mod exhaustive;
 mod faults;
+mod foretold;
 mod lives;
 mod net;
 mod probes;
@@ -22,6 +23,7 @@ mod timing;
 mod traffic;
 mod world;
 
+use tasuki_coordinator_core::settings::Promotion;
 use tasuki_schemas::event::EventBody;
 
 pub use exhaustive::{Scope, Tally};
@@ -42,6 +44,8 @@ pub struct Outcome {
     pub violation: Option<String>,
     /// Writes that clients were told OK for.
     pub acknowledged: usize,
+    /// Failovers whose winner was the one foretold.
+    pub foretold: usize,
     /// The faults, in order.
     pub faults: Vec<String>,
     /// The last events, for people.
@@ -57,6 +61,7 @@ pub struct Plan {
     traps: Vec<Trap>,
     /// From here on nobody may begin a failover.
     calm_from: Option<u64>,
+    wishes: Vec<Promotion>,
 }
 
 impl Plan {
@@ -67,7 +72,23 @@ impl Plan {
         let servers = dice.choose(&[3, 3, 3, 4, 5]);
         let faults = faults::schedule(&mut dice, servers, servers, 2);
         let traps = faults::traps(&mut dice, servers, servers, 2);
-        Self { seed, servers, faults, traps, calm_from: None }
+        Self { seed, servers, faults, traps, wishes: Vec::new(), calm_from: None }
+    }
+
+    /// The primary dies, and nothing else goes wrong; the servers' wishes for promotion are drawn as well.
+    #[must_use]
+    pub fn lone(seed: u64) -> Self {
+        let mut dice = net::Dice::new(seed ^ 0x104e);
+        let servers = dice.choose(&[3, 3, 4, 5]);
+        let wish = |dice: &mut net::Dice| {
+            dice.choose(&[Promotion::Prefer, Promotion::Neutral, Promotion::Neutral, Promotion::Avoid])
+        };
+        let wishes = (0..servers).map(|_| wish(&mut dice)).collect();
+        let at = dice.between(2000 * MS, 4000 * MS);
+        let death = if dice.one_in(2) { Fault::Kill(0) } else { Fault::KillHost(0) };
+        let back = at + 3000 * MS;
+        let faults = vec![(at, death), (back, Fault::Mend), (back, Fault::StartNode(0)), (back, Fault::Start(0))];
+        Self { seed, servers, faults, traps: Vec::new(), wishes, calm_from: None }
     }
 
     /// The same run with fewer faults, as long as it still fails: what is left is what it takes.
@@ -104,7 +125,7 @@ impl Plan {
     /// Runs it.
     #[must_use]
     pub fn run(&self) -> Outcome {
-        let mut world = World::new(self.seed, self.servers, 2);
+        let mut world = World::new(self.seed, self.servers, 2, &self.wishes);
         let mut healed = 0;
         for (at, fault) in &self.faults {
             world.after(*at, Happening::Fault(fault.clone()));
@@ -119,6 +140,7 @@ impl Plan {
         Outcome {
             violation,
             acknowledged: world.history.len(),
+            foretold: world.foretold.kept,
             faults: self
                 .faults
                 .iter()
@@ -156,6 +178,7 @@ fn brief(body: &EventBody) -> String {
             format!("decided at {ballot}: {} opened {}, groups {:?}", record.primary, record.opened, record.groups)
         }
         EventBody::Repair { node, sentence } => format!("{node} {sentence}"),
+        EventBody::Forecast { sentence, .. } | EventBody::Pause { sentence, .. } => sentence.clone(),
         EventBody::WouldHave { .. }
         | EventBody::Leader { .. }
         | EventBody::Health { .. }

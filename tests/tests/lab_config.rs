@@ -30,6 +30,8 @@ fn lawful(run: &Run) -> Files {
         nodes: nodes.collect(),
         vip: None,
         mode: "armed".into(),
+        lease_ms: None,
+        asynchronous: false,
     };
     let coordinator = |number: u8| CoordinatorPlan { name: format!("co{number}"), feed: address(10 + number, 3000) };
     let redis = ["redis://127.0.0.1:6379".to_owned()];

@@ -20,6 +20,16 @@ fn a_thousand_drawn_runs_keep_every_promise() {
     assert!(failed.is_empty(), "{}", failed.join("\n"));
 }
 
+/// Of a primary that dies alone, in process or with its host, the winner is the one that was foretold before.
+#[test]
+fn the_winner_of_a_lone_failure_is_the_one_foretold() {
+    for seed in 1..=150 {
+        let outcome = Plan::lone(seed).run();
+        let told = format!("seed {seed}: {:?}\n{}", outcome.violation, outcome.log.join("\n"));
+        assert!(outcome.violation.is_none() && outcome.foretold == 1, "{told}");
+    }
+}
+
 #[test]
 fn the_same_seed_is_the_same_run() {
     let (one, other) = (Plan::of(11).run(), Plan::of(11).run());

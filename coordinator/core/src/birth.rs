@@ -201,6 +201,8 @@ impl Birth {
             voters,
             mode: self.settings.mode,
             wanted: acks,
+            recent: Vec::new(),
+            pause: None,
         })
     }
 

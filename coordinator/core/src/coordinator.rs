@@ -11,10 +11,13 @@ use tasuki_schemas::moment::Moment;
 use tasuki_schemas::observation::{Observation, Position};
 use tasuki_schemas::record::{Mode, Record};
 
+use crate::elect::Doubts;
 use crate::failover::{Attempt, Progress as Failing};
+use crate::flapping::{self, Calm};
+use crate::foresight::Foresight;
 use crate::leading::{Incident, Leading, Next};
-use crate::observing::forecast;
 use crate::outbox::{Outbox, Output, Topic};
+use crate::pause::{Pauses, spoken};
 use crate::propose::{Progress as Proposing, Proposal, Purpose};
 use crate::random::Random;
 use crate::sentence::sentence;
@@ -65,6 +68,9 @@ pub struct Coordinator {
     pub(crate) holds: Vec<String>,
     pub(crate) told_leader: Option<CoordinatorId>,
     pub(crate) excluded: BTreeMap<NodeId, Moment>,
+    pub(crate) foresight: Foresight,
+    pub(crate) pauses: Pauses,
+    pub(crate) calm: Calm,
 }
 
 /// A winner that did not open is passed over for so long.
@@ -89,6 +95,9 @@ impl Coordinator {
             holds: Vec::new(),
             told_leader: None,
             excluded: BTreeMap::new(),
+            foresight: Foresight::default(),
+            pauses: Pauses::default(),
+            calm: Calm::default(),
             settings,
         }
     }
@@ -168,6 +177,7 @@ impl Coordinator {
     fn step(&mut self, now: Moment) {
         let record = self.record();
         self.diagnose(record.as_ref(), now);
+        self.look_at_pause(record.as_ref(), now);
         // Every transition below goes on at once; the bound is against a fault in this very loop.
         for _ in 0..6 {
             if !self.advance(record.as_ref(), now) {
@@ -175,6 +185,7 @@ impl Coordinator {
             }
         }
         self.tell_leader(now);
+        self.foresee(record.as_ref(), now);
     }
 
     /// One transition; true if another may follow at once.
@@ -198,8 +209,10 @@ impl Coordinator {
         let policy = &self.settings.policy;
         let led = self.view.leader(policy.leader_patience, now).is_some();
         if led {
-            self.unled_since = None;
-            return false;
+            (self.unled_since, self.incident) = (None, None);
+            // An operator's wish is worth another leader.
+            let due = if self.has_wish() && now >= self.retry_at { self.due(record) } else { None };
+            return due.is_some_and(|purpose| self.begin_proposal(purpose, Some(record.clone()), None, now));
         }
         let since = *self.unled_since.get_or_insert(now);
         let patience = policy.leader_patience + self.settings.rank_delay();
@@ -247,6 +260,7 @@ impl Coordinator {
             }
             Proposing::Decided(decided) => {
                 self.tell_decided(proposal.ballot().clone(), &decided);
+                self.granted(proposal.purpose(), &decided);
                 let mut leading = Leading::new(proposal.ballot().clone(), *decided, None, now);
                 leading.incident = incident;
                 if leading.record().opened {
@@ -270,8 +284,15 @@ impl Coordinator {
         if self.must_fail_over(&record, false, now) {
             return self.begin_failover(&record, now);
         }
-        match leading.step(&self.settings, &self.view, &mut self.outbox, now) {
+        let next = leading.step(&self.settings, &self.view, &mut self.outbox, now);
+        self.foresight.measure(&leading, now);
+        match next {
             Next::Stay => {
+                let settled = record.opened && self.calm.look(&self.settings, &self.view, &record, now);
+                let settles = settled.then_some(Purpose::Settle);
+                if let Some(purpose) = settles.or_else(|| self.due(&record)) {
+                    return self.begin_proposal(purpose, Some(record), leading.incident.take(), now);
+                }
                 self.role = Role::Leading(leading);
                 false
             }
@@ -302,11 +323,14 @@ impl Coordinator {
         }
         if record.mode == Mode::Observe {
             if self.verdicts.is_news(record) {
-                let election = forecast(&self.settings, &self.view, record, now);
-                let winner = election.winner.as_ref().map_or("nobody", NodeId::as_str);
-                let sentence = format!("would have failed over to {winner}; {}", election.reasons.join("; "));
+                let outlook = self.outlook(record, now);
+                let winner = outlook.winner.as_ref().map_or("nobody", NodeId::as_str);
+                let sentence = format!("would have failed over to {winner}; {}", outlook.reasons.join("; "));
                 self.outbox.tell(EventBody::WouldHave { diagnosis: self.diagnosis.clone(), sentence });
             }
+            return false;
+        }
+        if record.opened && verdict == Verdict::Certain && self.is_held_back(record, now) {
             return false;
         }
         let silent = matches!(self.diagnosis, Diagnosis::PrimaryHostLost { .. } | Diagnosis::PrimaryUnseen { .. });
@@ -321,13 +345,26 @@ impl Coordinator {
         true
     }
 
+    /// People wanted a pause, or have to look first: a failover under way is finished, but none begins.
+    fn is_held_back(&mut self, record: &Record, now: Moment) -> bool {
+        if let Some((reason, rest)) = self.pauses.hold(now) {
+            self.hold_for(&reason, &format!("{} left; `tasuki-coordinator resume` ends it earlier", spoken(rest)));
+            return true;
+        }
+        let flaps = flapping::hold(&self.settings.policy, record, flapping::cause(&self.diagnosis));
+        flaps.is_some_and(|reason| {
+            self.hold(vec![reason]);
+            true
+        })
+    }
+
     fn begin_failover(&mut self, record: &Record, now: Moment) -> bool {
         let (began, without_tail) = *self.incident.get_or_insert((now, false));
         let ballot = self.next_ballot();
         let mut attempt = Attempt::new(ballot, self.diagnosis.clone(), record.primary.clone(), began, now);
         attempt.without_tail = without_tail;
         self.excluded.retain(|_, at| now.since(*at) < EXCLUDED_FOR);
-        attempt.excluded = self.excluded.keys().cloned().collect();
+        attempt.doubts = Doubts { failed: self.excluded.keys().cloned().collect(), broken: self.broken() };
         attempt.tell_stage(None, vec![sentence(&self.diagnosis)], &mut self.outbox, now);
         self.role = Role::Failing(Box::new(attempt));
         true

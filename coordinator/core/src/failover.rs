@@ -2,7 +2,7 @@
 //!
 //! After the record is decided it goes only forward, as the duty of whoever leads: see [`crate::leading`].
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tasuki_schemas::answer::{Outcome, Refusal};
@@ -14,6 +14,8 @@ use tasuki_schemas::id::NodeId;
 use tasuki_schemas::moment::Moment;
 use tasuki_schemas::record::Record;
 
+use crate::elect::Doubts;
+use crate::flapping;
 use crate::outbox::{Outbox, Topic};
 use crate::plan::{Plan, Unplanned, plan};
 use crate::promises::Promises;
@@ -31,8 +33,8 @@ pub struct Attempt {
     pub began: Moment,
     /// The dead primary's tail did not come in time: it is left for quarantine.
     pub without_tail: bool,
-    /// Servers that won before and did not open.
-    pub excluded: BTreeSet<NodeId>,
+    /// Servers that are chosen only if nobody else can be.
+    pub doubts: Doubts,
     promises: Promises,
     stage: Stage,
     entered: Moment,
@@ -43,7 +45,7 @@ pub struct Attempt {
 enum Stage {
     Recruiting { proved: Option<Moment> },
     CatchingUp { plan: Box<Plan>, number: u64 },
-    Promoting { record: Record, goal: GtidSet },
+    Promoting { record: Box<Record>, goal: GtidSet },
 }
 
 /// Where an attempt stands.
@@ -76,7 +78,7 @@ impl Attempt {
             old,
             began,
             without_tail: false,
-            excluded: BTreeSet::new(),
+            doubts: Doubts { failed: BTreeSet::new(), broken: BTreeMap::new() },
             promises: Promises::new(ballot),
             stage: Stage::Recruiting { proved: None },
             entered: now,
@@ -151,7 +153,7 @@ impl Attempt {
                 Stage::Promoting { record, goal } => {
                     ask_accept(settings, view, self.ballot(), record, outbox, now);
                     if accepted(view, self.ballot(), record) {
-                        return Progress::Decided { record: Box::new(record.clone()), goal: goal.clone() };
+                        return Progress::Decided { record: record.clone(), goal: goal.clone() };
                     }
                     Step::Wait
                 }
@@ -215,7 +217,7 @@ impl Attempt {
         if awaited && now.since(proved) < settings.policy.tail_patience {
             return Step::Wait;
         }
-        match plan(settings, view, &self.promises, &proof, &self.excluded, self.without_tail, now) {
+        match plan(settings, view, &self.promises, &proof, &self.doubts, self.without_tail, now) {
             Ok(plan) => self.next_of(plan),
             Err(Unplanned(reasons)) => {
                 self.hold(reasons, outbox);
@@ -231,7 +233,8 @@ impl Attempt {
             return Step::Enter(Box::new(Stage::CatchingUp { plan: Box::new(plan), number: 1 }), winner, reasons);
         }
         let goal = plan.goal.clone();
-        Step::Enter(Box::new(Stage::Promoting { record: plan.record(self.ballot()), goal }), winner, reasons)
+        let record = Box::new(plan.record(self.ballot(), flapping::cause(&self.diagnosis)));
+        Step::Enter(Box::new(Stage::Promoting { record, goal }), winner, reasons)
     }
 
     fn catch_up(&self, settings: &Settings, view: &View, outbox: &mut Outbox, now: Moment) -> Step {

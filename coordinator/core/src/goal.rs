@@ -107,6 +107,8 @@ mod tests {
             voters: BTreeMap::new(),
             mode: Mode::Armed,
             wanted: 1,
+            recent: Vec::new(),
+            pause: None,
         }
     }
 

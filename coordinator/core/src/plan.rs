@@ -8,14 +8,18 @@ use tasuki_schemas::command::CatchUpHow;
 use tasuki_schemas::gtid::{GtidSet, MixedFlavours, Origin};
 use tasuki_schemas::id::NodeId;
 use tasuki_schemas::moment::Moment;
+use tasuki_schemas::past::Cause;
 use tasuki_schemas::record::{Record, Reign, WriteGroup};
 
-use crate::elect::{Contender, elect};
+use crate::elect::{Contender, Doubts, elect};
+use crate::flapping;
 use crate::goal::{Shown, goal, lawful};
+use crate::histories::torn;
 use crate::promises::Promises;
 use crate::proof::QuorumProof;
 use crate::sentence::names;
 use crate::settings::{Degraded, Settings};
+use crate::version::Version;
 use crate::view::View;
 
 /// A plan leaves no choice for its execution.
@@ -58,7 +62,7 @@ pub fn plan(
     view: &View,
     promises: &Promises,
     proof: &QuorumProof,
-    excluded: &BTreeSet<NodeId>,
+    doubts: &Doubts,
     without_tail: bool,
     now: Moment,
 ) -> Result<Plan, Unplanned> {
@@ -74,8 +78,17 @@ pub fn plan(
         .filter(|(node, _)| !(without_tail && tail_optional && gone.contains(*node)))
         .filter_map(|(node, _)| promises.holding(node).map(|set| (node, set)))
         .collect();
+    if let Some(reason) = torn(base, &shown)? {
+        let spared = tail_optional && !gone.is_empty();
+        // What only a dead server's tail holds was acknowledged to nobody: it is left for quarantine.
+        return if spared && !without_tail {
+            plan(settings, view, promises, proof, doubts, true, now)
+        } else {
+            Err(Unplanned(vec![reason]))
+        };
+    }
     let goal = goal(base, &shown)?.ok_or_else(|| Unplanned(vec!["nobody shows what it holds".to_owned()]))?;
-    let contenders = contenders(settings, view, promises, base, &goal, excluded, now)?;
+    let contenders = contenders(settings, view, promises, base, &goal, doubts, now)?;
     let election = elect(&contenders, &goal);
     let Some(winner) = election.winner else {
         return Err(Unplanned(election.reasons));
@@ -113,7 +126,7 @@ fn contenders<'a>(
     promises: &'a Promises,
     base: &Record,
     goal: &GtidSet,
-    excluded: &BTreeSet<NodeId>,
+    doubts: &'a Doubts,
     now: Moment,
 ) -> Result<Vec<Contender<'a>>, MixedFlavours> {
     let mut contenders = Vec::new();
@@ -136,7 +149,10 @@ fn contenders<'a>(
             incumbent: promise.duty == Duty::Fenced
                 && *node == base.primary
                 && received.is_some_and(|set| set.contains(goal) == Ok(true)),
-            excluded: excluded.contains(node),
+            broken: doubts.broken.get(node).map(String::as_str),
+            excluded: doubts.failed.contains(node),
+            elsewhere: settings.are_apart(node, &base.primary),
+            version: version(settings, view, node, now).filter(|_| promise.duty != Duty::ProcessExited),
             received,
             executed: promise.holdings.as_ref().map(|holdings| &holdings.executed),
             barred,
@@ -153,11 +169,21 @@ fn lost_with(view: &View, primary: &NodeId) -> String {
     format!("{primary} acknowledged without replicas and its lease has ended: what it alone holds may be lost{last}")
 }
 
-/// Why a server must not be in a write group, by what its node last reported.
-fn unfit(settings: &Settings, view: &View, node: &NodeId, now: Moment) -> Option<String> {
+/// Why a server must neither win nor be in a write group, by what its node last reported.
+pub(crate) fn unfit(settings: &Settings, view: &View, node: &NodeId, now: Moment) -> Option<String> {
     let facts = view.facts(node, settings.policy.stage_patience, now)?;
-    let filtered = facts.replication.as_ref().is_some_and(|replication| replication.filtered);
-    filtered.then(|| "it filters or delays replication".to_owned())
+    if facts.replication.as_ref().is_some_and(|replication| replication.filtered) {
+        return Some("it filters or delays replication".to_owned());
+    }
+    let logs = |setting: &str| ["log_slave_updates", "log_replica_updates"].contains(&setting);
+    let gate = facts.failing_gates.iter().find(|gate| logs(&gate.setting))?;
+    Some(format!("its binlog lacks what it replicated; set {}", gate.fix))
+}
+
+/// The version of a server that was heard lately.
+pub(crate) fn version(settings: &Settings, view: &View, node: &NodeId, now: Moment) -> Option<Version> {
+    let identity = view.server(node, settings.policy.stage_patience, now)?.identity.as_ref()?;
+    Version::parse(&identity.version)
 }
 
 /// The candidate, and the servers that promised at this ballot with receivers stopped and hold nothing beyond the goal.
@@ -237,9 +263,10 @@ impl Plan {
 
     /// The record that names the winner at `ballot`.
     #[must_use]
-    pub fn record(&self, ballot: &Ballot) -> Record {
+    pub fn record(&self, ballot: &Ballot, cause: Cause) -> Record {
         let mut record = self.base.clone();
         let epoch = Epoch(ballot.clone());
+        record.recent = flapping::remembered(&self.base, &epoch, &self.winner, cause);
         record.epoch = epoch.clone();
         record.primary = self.winner.clone();
         record.opened = false;

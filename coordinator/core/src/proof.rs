@@ -196,6 +196,8 @@ mod tests {
             voters: (0..voters).map(|number| (node(number), Incarnation(number as u64))).collect(),
             mode: Mode::Armed,
             wanted: 1,
+            recent: Vec::new(),
+            pause: None,
         }
     }
 

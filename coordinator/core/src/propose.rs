@@ -1,10 +1,13 @@
 //! One vote round without side effects: to take the lead, or to change the record.
 
+use std::time::Duration;
+
 use tasuki_schemas::answer::Refusal;
 use tasuki_schemas::ballot::Ballot;
 use tasuki_schemas::command::{Kind, Request};
 use tasuki_schemas::id::NodeId;
 use tasuki_schemas::moment::Moment;
+use tasuki_schemas::past::Pause;
 use tasuki_schemas::record::{Record, WriteGroup};
 
 use crate::outbox::{Outbox, Topic};
@@ -26,6 +29,22 @@ pub enum Purpose {
     Acks(u32),
     /// The primary that was adopted without acknowledgements holds a guarded lease: from now on it needs one.
     Lease,
+    /// The primary served for a stable while: earlier failovers are forgotten.
+    Settle,
+    /// An operator pauses failovers.
+    Pause {
+        /// Who.
+        owner: String,
+        /// Why.
+        reason: String,
+        /// For how long.
+        length: Duration,
+    },
+    /// Failovers go on.
+    Resume {
+        /// An operator says so, and wants earlier failovers forgotten as well. Otherwise the pause has expired.
+        forget: bool,
+    },
 }
 
 /// A vote round under way.
@@ -91,7 +110,10 @@ impl Proposal {
             return Progress::Lost;
         }
         if self.value.is_none() {
-            self.value = self.promises.base().map(|base| changed(settings, &base.record, &self.purpose));
+            self.value = self
+                .promises
+                .base()
+                .map(|base| changed(settings.policy.lease.is_some(), &base.record, &self.purpose, &ballot));
         }
         if let Some(record) = &self.value {
             ask_accept(settings, view, &ballot, record, outbox, now);
@@ -109,10 +131,22 @@ impl Proposal {
     }
 }
 
-fn changed(settings: &Settings, base: &Record, purpose: &Purpose) -> Record {
+pub(crate) fn changed(leases: bool, base: &Record, purpose: &Purpose, ballot: &Ballot) -> Record {
     let mut record = base.clone();
     match purpose {
         Purpose::TakeOver => {}
+        Purpose::Settle => record.recent.clear(),
+        Purpose::Pause { owner, reason, length } => {
+            let for_ms = u64::try_from(length.as_millis()).unwrap_or(u64::MAX);
+            let (owner, reason, set_at) = (owner.clone(), reason.clone(), ballot.clone());
+            record.pause = Some(Pause { owner, reason, for_ms, set_at });
+        }
+        Purpose::Resume { forget } => {
+            record.pause = None;
+            if *forget {
+                record.recent.clear();
+            }
+        }
         Purpose::Open => {
             record.opened = true;
             record.groups.drain(..record.groups.len().saturating_sub(1));
@@ -121,7 +155,7 @@ fn changed(settings: &Settings, base: &Record, purpose: &Purpose) -> Record {
             if let Some(group) = record.group().cloned() {
                 // While the record is not opened, every group of its list still counts.
                 record.groups.drain(..if record.opened { record.groups.len() } else { 0 });
-                let leased = *acks == 0 && settings.policy.lease.is_some();
+                let leased = *acks == 0 && leases;
                 record.groups.push(WriteGroup { acks: *acks, leased, ..group });
             }
         }

@@ -41,6 +41,8 @@ pub struct Server {
     pub address: SocketAddr,
     /// Whether it may win an election.
     pub promotion: Promotion,
+    /// Where it stands; a server of the old primary's site is rather promoted.
+    pub site: Option<String>,
     /// Its place in the file: the last tie-breaker.
     pub order: usize,
 }
@@ -90,6 +92,10 @@ pub struct Policy {
     pub degraded: Degraded,
     /// An attempt's stage that has not ended by then is given up.
     pub stage_patience: Duration,
+    /// A primary that served for this long is stable: what was before no longer counts as flapping.
+    pub stable_window: Duration,
+    /// So many failovers of one server by one cause, without a stable window in between, are made; then people decide.
+    pub flap_limit: u32,
     /// The lease of a primary without acknowledgements, if the cluster file has one.
     pub lease: Option<LeaseTerms>,
 }
@@ -107,6 +113,8 @@ impl Default for Policy {
             acker_patience: Duration::from_millis(300),
             degraded: Degraded::Open,
             stage_patience: Duration::from_secs(5),
+            stable_window: Duration::from_secs(60),
+            flap_limit: 2,
             lease: None,
         }
     }
@@ -116,6 +124,13 @@ impl Settings {
     /// All nodes: servers and witnesses.
     pub fn nodes(&self) -> impl Iterator<Item = &NodeId> {
         self.servers.keys().chain(&self.witnesses)
+    }
+
+    /// Whether two servers stand in different places. One whose place is not said stands anywhere.
+    #[must_use]
+    pub fn are_apart(&self, one: &NodeId, other: &NodeId) -> bool {
+        let site = |node| self.servers.get(node).and_then(|server| server.site.as_ref());
+        site(one).zip(site(other)).is_some_and(|(one, other)| one != other)
     }
 
     /// How long this coordinator lets others go first.

@@ -33,9 +33,34 @@ impl Coordinator {
             diagnosis = Diagnosis::ErrantTransactions { node, extras };
         }
         if std::mem::discriminant(&diagnosis) != std::mem::discriminant(&self.diagnosis) {
+            if Self::is_serving(&diagnosis) {
+                self.holds.clear();
+            }
             self.outbox.tell(EventBody::Diagnosis { diagnosis: diagnosis.clone(), sentence: sentence(&diagnosis) });
         }
         self.diagnosis = diagnosis;
+    }
+
+    /// The primary serves: whatever nothing was done about is over.
+    const fn is_serving(diagnosis: &Diagnosis) -> bool {
+        matches!(
+            diagnosis,
+            Diagnosis::Healthy
+                | Diagnosis::Degraded { .. }
+                | Diagnosis::GroupTooSmall { .. }
+                | Diagnosis::ReplicaStray { .. }
+                | Diagnosis::ErrantTransactions { .. }
+        )
+    }
+
+    /// Holds for a reason that ends with time: told once, and kept current for snapshots.
+    pub(crate) fn hold_for(&mut self, reason: &str, rest: &str) {
+        let text = format!("{reason}; {rest}");
+        if self.holds.first().is_some_and(|held| held.starts_with(reason)) {
+            self.holds = vec![text];
+        } else {
+            self.hold(vec![text]);
+        }
     }
 
     pub(crate) fn hold(&mut self, reasons: Vec<String>) {
@@ -98,6 +123,7 @@ impl Coordinator {
             quarantine: self.quarantine(),
             stage,
             goal,
+            forecast: self.forecast().cloned(),
         }
     }
 }

@@ -61,6 +61,8 @@ pub struct Server {
     pub key: VerifyingKey,
     /// Whether it may win an election.
     pub promotion: Promotion,
+    /// Where it stands, if that matters to the choice of a new primary.
+    pub site: Option<String>,
 }
 
 /// A node without a server.
@@ -148,12 +150,26 @@ pub struct Policy {
     pub lease: Option<LeaseTerms>,
     /// Whether writing waits when too few replicas are left to acknowledge it.
     pub holds_when_degraded: bool,
+    /// A primary that served for this long is stable: what was before no longer counts as flapping.
+    pub stable_window: Duration,
+    /// Failovers of one server by one cause, without a stable window in between, before people decide.
+    pub flap_limit: u32,
 }
 
+/// The keys of `[policy]`.
 const KNOWN: [&str; 8] = ["flavour", "server", "witness", "coordinator", "redis", "replication", "vip", "policy"];
 
-const KNOWN_POLICY: [&str; 7] =
-    ["mode", "heartbeat_ms", "silence_ms", "tail_patience_ms", "lease_ms", "pausable", "degraded"];
+const KNOWN_POLICY: [&str; 9] = [
+    "mode",
+    "heartbeat_ms",
+    "silence_ms",
+    "tail_patience_ms",
+    "lease_ms",
+    "pausable",
+    "degraded",
+    "stable_window_ms",
+    "flap_limit",
+];
 
 impl ClusterFile {
     /// Reads a file.
@@ -184,7 +200,7 @@ impl ClusterFile {
         let name =
             stem.parse::<ClusterName>().map_err(|error| reader.note(None, format!("the file's name: {error}"))).ok();
         let flavour = reader.needed::<Flavour>(&root, "flavour");
-        let servers = list(reader, &root, "server", &["name", "address", "mesh", "key", "promotion"], server);
+        let servers = list(reader, &root, "server", &["name", "address", "mesh", "key", "promotion", "site"], server);
         let witnesses = list(reader, &root, "witness", &["name", "mesh", "key"], witness);
         let coordinators = list(reader, &root, "coordinator", &["name", "key"], coordinator);
         if reader.findings.is_empty() && servers.len() < 2 {

@@ -40,6 +40,8 @@ fn a_lawful_file_is_read_whole() {
     assert_eq!(file.name.as_str(), "main");
     assert_eq!((file.digest.len(), file.flavour), (64, Flavour::Mariadb));
     assert_eq!(file.servers.iter().map(|it| it.promotion).collect::<Vec<_>>(), [Promotion::Prefer, Promotion::Neutral]);
+    assert_eq!(file.servers.iter().map(|it| it.site.as_deref()).collect::<Vec<_>>(), [Some("east"), None]);
+    assert_eq!((file.policy.stable_window, file.policy.flap_limit), (Duration::from_secs(45), 3));
     assert_eq!(file.servers[1].address, "[fd00::2]:3306".parse().unwrap());
     assert_eq!(file.nodes().map(|(name, ..)| name.as_str()).collect::<Vec<_>>(), ["db1", "db2", "w1"]);
     assert_eq!(file.coordinators.iter().map(|it| it.name.as_str()).collect::<Vec<_>>(), ["co1", "co2"]);
@@ -80,7 +82,7 @@ fn what_is_misspelt_is_told_with_a_guess() {
         &[(
             "tail_patence_ms",
             "unknown key `tail_patence_ms`; is `tail_patience_ms` meant? (known here: mode, heartbeat_ms, silence_ms, \
-             tail_patience_ms)",
+             tail_patience_ms, stable_window_ms, flap_limit)",
         )],
     );
     said("[redis]\n", "[redis]\npool = 3\n", &[("pool", "unknown key `pool` (known here: urls, ca_file)")]);
@@ -112,6 +114,8 @@ fn what_is_missing_is_told_at_its_section() {
 fn a_value_of_another_kind_is_told_with_what_is_expected() {
     let what = "`flavour`: unknown variant `postgres`, expected `mariadb` or `mysql`";
     said("\"mariadb\"", "\"postgres\"", &[("postgres", what)]);
+    let what = "`site` is empty; name the place, or leave the line out";
+    said("\"east\"", "\" \"", &[("\" \"", what)]);
     let what = "`promotion`: unknown variant `always`, expected one of `prefer`, `neutral`, `avoid`, `never`";
     said("\"prefer\"", "\"always\"", &[("always", what)]);
     said("\"observe\"", "\"watch\"", &[("watch", "`mode`: unknown variant `watch`, expected `observe` or `armed`")]);
@@ -128,6 +132,8 @@ fn patience_has_bounds() {
         "tail_patience_ms = 10001",
         &[("10001", "`tail_patience_ms` must lie between 0 and 10000")],
     );
+    said("= 45000", "= 999", &[("= 999", "`stable_window_ms` must lie between 1000 and 86400000")]);
+    said("flap_limit = 3", "flap_limit = 0", &[("= 0", "`flap_limit` must lie between 1 and 1000000")]);
     // The bound of one value is not computed from another that is out of bounds.
     said("= 250", "= 30000", &[("= 30000", "`heartbeat_ms` must lie between 50 and 2000")]);
 }

@@ -181,6 +181,8 @@ fn cluster_toml(files: &Files, cluster: &ClusterPlan, coordinators: &str, redis:
     // A small, busy machine reads the dead server's tail slower than a real one. Without it that server would be ahead
     // and quarantined, and could not be seen coming back.
     text += "tail_patience_ms = 400\n";
+    // Tests and people at the demo kill one primary after the other, and mean it.
+    text += "flap_limit = 1000\n";
     Ok(text)
 }
 

@@ -126,6 +126,22 @@ impl Program {
         }
     }
 
+    /// Runs another command of this program to its end, and returns what it said.
+    ///
+    /// # Errors
+    /// When it fails; the text is what the program said.
+    pub async fn run(&self, arguments: &[&str]) -> Result<String> {
+        let mut command = self.command()?;
+        command.args(arguments).arg("--config").arg(&self.config);
+        let word = arguments.first().copied().unwrap_or_default();
+        let log = self.log.with_file_name(format!("{word}-{}.log", self.name));
+        let mut process = Process::start(word, command, &log)?;
+        match process.wait_end(BIRTH).await? {
+            Some(status) if status.success() => Ok(tail(&log, 20)),
+            status => bail!("{arguments:?} ended with {status:?}:\n{}", tail(&log, 20)),
+        }
+    }
+
     /// The pid of the running process.
     #[must_use]
     pub fn pid(&self) -> Option<u32> {

@@ -74,8 +74,10 @@ impl World {
             return;
         }
         self.starts += 1;
-        let servers = (0..self.history.servers())
-            .map(|order| (name(order), Configured { address: address(order), promotion: Promotion::Neutral, order }));
+        let servers = (0..self.history.servers()).map(|order| {
+            let promotion = self.wishes.get(order).copied().unwrap_or(Promotion::Neutral);
+            (name(order), Configured { address: address(order), promotion, site: None, order })
+        });
         let settings = CoordinatorSettings {
             me: self.coordinators[at].name.clone(),
             boot: BootId(self.starts),
@@ -128,6 +130,8 @@ pub(crate) fn first_record(flavour: Flavour, servers: usize, acks: u32) -> Accep
         voters: names.into_iter().enumerate().map(|(at, name)| (name, Incarnation(at as u64))).collect(),
         mode: Mode::Armed,
         wanted: acks,
+        recent: Vec::new(),
+        pause: None,
     };
     Accepted { ballot, record }
 }

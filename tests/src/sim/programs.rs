@@ -9,6 +9,7 @@ use tasuki_schemas::message::Message;
 use tasuki_schemas::observation::Position;
 
 use super::effects::Running;
+use super::foretold;
 use super::net::Place;
 use super::server::Host;
 use super::timing;
@@ -189,6 +190,9 @@ impl World {
                 self.excuse(&body);
                 if matches!(*body, EventBody::Stage { stage: StageName::Recruiting, .. }) {
                     self.recruited_at = Some(self.now);
+                }
+                if let EventBody::Decided { record, .. } = &*body {
+                    foretold::decided(self, at, record);
                 }
                 if !matches!(body.name(), "health" | "position") {
                     self.note(|| format!("co{} {}", at + 1, super::brief(&body)));

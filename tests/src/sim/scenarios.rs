@@ -17,7 +17,7 @@ impl Plan {
     pub fn named(name: &str, seed: u64) -> Option<Self> {
         let plan = |faults: Vec<(u64, Fault)>| {
             let faults = faults.into_iter().map(|(at, fault)| (at * MS, fault)).collect();
-            Self { seed, servers: SERVERS, faults, traps: Vec::new(), calm_from: None }
+            Self { seed, servers: SERVERS, faults, traps: Vec::new(), wishes: Vec::new(), calm_from: None }
         };
         match name {
             "clones" => Some(plan(clones())),

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::time::Duration;
 
-use tasuki_coordinator_core::settings::Policy;
+use tasuki_coordinator_core::settings::{Policy, Promotion};
 use tasuki_coordinator_core::{Coordinator, Input as CoordinatorInput};
 use tasuki_node_core::{EffectId, Guarding, Input, Memory, Node, ServerRun};
 use tasuki_schemas::gtid::Flavour;
@@ -15,6 +15,7 @@ use tasuki_schemas::moment::Moment;
 use super::check::History;
 use super::effects::{self, Running};
 use super::faults::{Fault, Trap};
+use super::foretold::{self, Foretold};
 use super::lives::{first_record, name};
 use super::net::{Dice, Net, Place};
 use super::probes;
@@ -152,6 +153,9 @@ pub(crate) struct World {
     pub(crate) recruited_at: Option<u64>,
     /// From here on nothing new goes wrong.
     pub(crate) healed_at: u64,
+    pub(crate) foretold: Foretold,
+    /// The servers' wishes for promotion; none for those that are left out.
+    pub(crate) wishes: Vec<Promotion>,
     queue: BinaryHeap<Reverse<(u64, u64)>>,
     pub(crate) queued: BTreeMap<u64, Queued>,
     order: u64,
@@ -168,7 +172,7 @@ const LOG: usize = 4000;
 
 impl World {
     /// A healthy cluster: the first server is the primary of a lossless group of all, and `witnesses` only vote.
-    pub(crate) fn new(seed: u64, servers: usize, coordinators: usize) -> Self {
+    pub(crate) fn new(seed: u64, servers: usize, coordinators: usize, wishes: &[Promotion]) -> Self {
         let flavour = if seed.is_multiple_of(2) { Flavour::Mysql } else { Flavour::Mariadb };
         // Half of the clusters have a lease, and a quarter of those want no acknowledgements at all.
         let leased = (seed / 2).is_multiple_of(2);
@@ -194,10 +198,12 @@ impl World {
             clocks,
             keeping: false,
             kept: Vec::new(),
-            policy: Policy { lease, ..Policy::default() },
+            policy: Policy { lease, flap_limit: u32::MAX, ..Policy::default() },
             times: None,
             recruited_at: None,
             healed_at: 0,
+            foretold: Foretold::default(),
+            wishes: wishes.to_vec(),
             queue: BinaryHeap::new(),
             queued: BTreeMap::new(),
             order: 0,
@@ -310,7 +316,10 @@ impl World {
             Happening::Apply { host } => traffic::apply(self, host),
             Happening::Ack { source, run, gtid, replica } => traffic::acknowledge(self, source, run, &gtid, replica),
             Happening::Write { writer } => traffic::write(self, writer),
-            Happening::Fault(fault) => fault.strike(self),
+            Happening::Fault(fault) => {
+                foretold::strikes(self, &fault);
+                fault.strike(self);
+            }
         }
     }
 

@@ -7,6 +7,7 @@ use tasuki_schemas::answer::{Answers, Duty, Holdings, Look, Outcome, ProbeAnswer
 use tasuki_schemas::ballot::{Ballot, Epoch};
 use tasuki_schemas::command::{CatchUpHow, Delivery, Fetch, Heartbeat, Kind, Order, OrderName, Request, Transaction};
 use tasuki_schemas::event::{Diagnosis, Event, EventBody, Snapshot, StageName};
+use tasuki_schemas::forecast::{Blocker, Forecast, Guarantee, Loss, Outlook};
 use tasuki_schemas::gtid::{Flavour, GtidSet, Origin};
 use tasuki_schemas::id::{BootId, Incarnation, NodeId, Nonce};
 use tasuki_schemas::lease::{Grant, Renew};
@@ -15,6 +16,7 @@ use tasuki_schemas::observation::{
     BinlogCoordinates, Connection, CutStrength, Endpoint, Facts, FailingGate, Identity, LedgerView, Observation,
     Position, Process, Received, Replication, SemiSync, ServerView, Thread, WriteProbe,
 };
+use tasuki_schemas::past::{Cause, Past, Pause};
 use tasuki_schemas::record::{Accepted, Mode, Record, Reign, WriteGroup};
 
 fn node(name: &str) -> NodeId {
@@ -58,6 +60,8 @@ pub(crate) fn record() -> Record {
         voters: [("db1", 1), ("db2", 2), ("db3", 3)].map(|(name, number)| (node(name), Incarnation(number))).into(),
         mode: Mode::Armed,
         wanted: 1,
+        recent: Vec::new(),
+        pause: None,
     }
 }
 
@@ -206,6 +210,8 @@ fn events() -> Vec<EventBody> {
         EventBody::WouldHave { diagnosis: Diagnosis::Healthy, sentence: "would have failed over to db2".to_owned() },
         EventBody::Repair { node: node("db1"), sentence: "set to follow db2".to_owned() },
         EventBody::Decided { ballot: ballot(3), record: Box::new(record()) },
+        EventBody::Forecast { forecast: Box::new(forecast()), sentence: "manual; if db1 crashed now: …".to_owned() },
+        EventBody::Pause { pause: Some(pause()), sentence: "failovers are paused by ann: new disks".to_owned() },
         EventBody::Leader { leader: Some("co1".parse().unwrap()) },
         EventBody::Health { observation: Box::new(observation(Process::Exited, Connection::Closed)) },
         EventBody::Position { position: position() },
@@ -249,7 +255,44 @@ fn snapshot() -> Snapshot {
         quarantine: BTreeMap::from([(node("db1"), "0-1-103".to_owned())]),
         stage: Some(StageName::Promoting),
         goal: Some(mariadb("0-1-102")),
+        forecast: None,
     }
+}
+
+fn pause() -> Pause {
+    Pause { owner: "ann".to_owned(), reason: "new disks".to_owned(), for_ms: 1_800_000, set_at: ballot(4) }
+}
+
+/// A record that remembers a failover of each cause, and a pause.
+fn remembering() -> Record {
+    let causes =
+        [Cause::Crashed, Cause::Closed, Cause::Hung, Cause::HostLost, Cause::Unfinished, Cause::Other].into_iter();
+    let recent = causes.map(|cause| Past { epoch: Epoch(ballot(3)), old: node("db1"), cause }).collect();
+    Record { recent, pause: Some(pause()), ..record() }
+}
+
+fn forecast() -> Forecast {
+    let blocker = Blocker { what: "2 of 3 voters are silent".to_owned(), fix: "start their nodes".to_owned() };
+    let outlook = |loss, blockers: Vec<Blocker>| Outlook {
+        winner: Some(node("db2")),
+        or: nodes(&["db3"]),
+        reasons: vec!["db2 wins".to_owned()],
+        loss,
+        expected_ms: blockers.is_empty().then_some(100),
+        blockers,
+    };
+    Forecast {
+        primary: node("db1"),
+        guarantee: Guarantee::Manual,
+        lacking: vec![blocker.clone()],
+        crash: outlook(Loss::Nothing, Vec::new()),
+        host_loss: outlook(Loss::LastMoments, vec![blocker]),
+    }
+}
+
+fn event(body: EventBody) -> Event {
+    let (cluster, coordinator) = ("main".parse().unwrap(), "co1".parse().unwrap());
+    Event { cluster, coordinator, number: 42, at_ms: 1_790_000_000_000, body }
 }
 
 /// All samples by name; the messages among them are what envelopes carry.
@@ -286,12 +329,10 @@ pub(crate) fn all() -> BTreeMap<String, Value> {
         ("grant".to_owned(), Message::Grant(Grant { epoch: Epoch(ballot(3)), number: 5, incarnation: Incarnation(2) })),
         ("echo".to_owned(), Message::Echo { nonce: Nonce(5) }),
     ];
+    let decided = EventBody::Decided { ballot: ballot(4), record: Box::new(remembering()) };
+    messages.push(("event_decided_remembering".to_owned(), Message::Event(Box::new(event(decided)))));
     messages.extend(requests().into_iter().map(|request| (String::new(), Message::Request(request))));
-    messages.extend(events().into_iter().map(|body| {
-        let (cluster, coordinator) = ("main".parse().unwrap(), "co1".parse().unwrap());
-        let event = Event { cluster, coordinator, number: 42, at_ms: 1_790_000_000_000, body };
-        (String::new(), Message::Event(Box::new(event)))
-    }));
+    messages.extend(events().into_iter().map(|body| (String::new(), Message::Event(Box::new(event(body))))));
     let named = |(name, message): (String, Message)| {
         let value = serde_json::to_value(message).unwrap();
         (if name.is_empty() { name_of(&value) } else { name }, value)

@@ -8,8 +8,8 @@ use tasuki_schemas::command::{Kind, Order, OrderName, Request};
 use tasuki_schemas::gtid::{Flavour, GtidSet, Origin};
 use tasuki_schemas::id::{CoordinatorId, Incarnation, NodeId, Nonce};
 use tasuki_schemas::observation::{
-    Connection, CutStrength, Endpoint, Facts, Identity, LedgerView, Observation, Position, Process, Received,
-    Replication, SemiSync, ServerView, Thread,
+    Connection, CutStrength, Endpoint, Facts, FailingGate, Identity, LedgerView, Observation, Position, Process,
+    Received, Replication, SemiSync, ServerView, Thread,
 };
 use tasuki_schemas::record::{Accepted, Record};
 
@@ -27,6 +27,11 @@ pub(crate) struct Server {
     pub(crate) semi_sync: bool,
     pub(crate) wait_count: u32,
     pub(crate) refuses: Option<String>,
+    pub(crate) version: String,
+    /// What its applier stopped with.
+    pub(crate) applier_error: Option<String>,
+    pub(crate) filtered: bool,
+    pub(crate) failing_gates: Vec<FailingGate>,
 }
 
 /// A node with its server; a witness has none.
@@ -221,10 +226,10 @@ fn view(server: &Server) -> ServerView {
     let replication = server.follows.map(|port| Replication {
         source: Endpoint { host: "10.0.0.1".to_owned(), port },
         receiver: if server.quiet_ms >= 1_000_000 { Thread::Stopped } else { Thread::Running },
-        applier: Thread::Running,
+        applier: if server.applier_error.is_some() { Thread::Stopped } else { Thread::Running },
         quiet_ms: server.quiet_ms,
-        error: String::new(),
-        filtered: false,
+        error: server.applier_error.clone().unwrap_or_default(),
+        filtered: server.filtered,
     });
     let connection = match (&server.refuses, server.running) {
         (_, false) => Connection::Closed,
@@ -236,7 +241,7 @@ fn view(server: &Server) -> ServerView {
         connection,
         identity: Some(Identity {
             flavour: Flavour::Mariadb,
-            version: "10.11".to_owned(),
+            version: server.version.clone(),
             origin: Origin::Mariadb(server.id),
             server_id: server.id,
         }),
@@ -251,7 +256,7 @@ fn view(server: &Server) -> ServerView {
                 waiting: 0,
             },
             write_probe: None,
-            failing_gates: Vec::new(),
+            failing_gates: server.failing_gates.clone(),
             unsupported: None,
         }),
         facts_age_ms: 0,

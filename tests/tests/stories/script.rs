@@ -12,6 +12,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use tasuki_coordinator_core::pause::Wish;
 use tasuki_coordinator_core::settings::{Policy, Promotion, Server as Configured, Settings};
 use tasuki_coordinator_core::{Coordinator, Input, Output};
 use tasuki_schemas::ballot::{Ballot, Epoch};
@@ -20,6 +21,7 @@ use tasuki_schemas::event::EventBody;
 use tasuki_schemas::gtid::{Flavour, GtidSet, Origin};
 use tasuki_schemas::id::{Boot, BootId, NodeId};
 use tasuki_schemas::moment::Moment;
+use tasuki_schemas::observation::FailingGate;
 use tasuki_schemas::record::{Mode, Record, Reign, WriteGroup};
 
 use crate::puppet::{Puppet, Server};
@@ -38,6 +40,8 @@ pub(crate) struct Story {
     inbox: Vec<(NodeId, Request)>,
     changed: BTreeSet<NodeId>,
     sequence: u64,
+    /// Whether forecasts are told.
+    foretells: bool,
 }
 
 fn set(text: &str) -> GtidSet {
@@ -62,7 +66,7 @@ impl Story {
         let names: Vec<NodeId> = (1..=3).map(|number| format!("db{number}").parse().unwrap()).collect();
         let servers = names.iter().enumerate().map(|(order, name)| {
             let address = format!("10.0.0.1:{}", port(order)).parse().unwrap();
-            (name.clone(), Configured { address, promotion: Promotion::Neutral, order })
+            (name.clone(), Configured { address, promotion: Promotion::Neutral, site: None, order })
         });
         let mut settings = Settings {
             me: "co1".parse().unwrap(),
@@ -87,6 +91,7 @@ impl Story {
             inbox: Vec::new(),
             changed: BTreeSet::new(),
             sequence: 0,
+            foretells: false,
         };
         for (number, name) in names.iter().enumerate() {
             let server = Server {
@@ -101,6 +106,10 @@ impl Story {
                 semi_sync: true,
                 wait_count: 1,
                 refuses: None,
+                version: "10.11".to_owned(),
+                applier_error: None,
+                filtered: false,
+                failing_gates: Vec::new(),
             };
             story.puppets.insert(name.clone(), Puppet::new(name.clone(), server.id, Some(server)));
         }
@@ -130,6 +139,12 @@ impl Story {
                 };
                 settings.servers.get_mut(&name.parse().unwrap()).unwrap().promotion = wish;
             }
+            ["show", "forecast"] => self.foretells = true,
+            ["site", name, place] => {
+                settings.servers.get_mut(&name.parse().unwrap()).unwrap().site = Some((*place).to_owned());
+            }
+            ["version", name, version] => self.server(name).version = (*version).to_owned(),
+            ["stable", "window", time] => settings.policy.stable_window = Duration::from_millis(millis(time)),
             ["until", time] => self.until_ms = millis(time),
             ["record", primary, "leads", rest @ ..] => self.record(primary, rest),
             ["at", time, rest @ ..] => self.acts.push((millis(time), rest.join(" "))),
@@ -146,14 +161,13 @@ impl Story {
         self.puppets.get_mut(&name.parse::<NodeId>().unwrap()).unwrap().server.as_mut().unwrap()
     }
 
-    /// `record db1 leads db1 db2 db3 acks 1 [wanted 1] [observed]`: opened, accepted by everybody.
+    /// `record db1 leads db1 db2 db3 acks 1 [wanted 1] [observed] [succeeds db2 before SET]`: opened, accepted by everybody.
     fn record(&mut self, primary: &str, rest: &[&str]) {
         let at = rest.iter().position(|word| *word == "acks").unwrap();
         let members: BTreeSet<NodeId> = rest[..at].iter().map(|name| name.parse().unwrap()).collect();
         let ballot = Ballot { counter: 1, coordinator: "co1".parse().unwrap(), boot: BootId(1) };
         let epoch = Epoch(ballot.clone());
         let primary: NodeId = primary.parse().unwrap();
-        let number = self.server(primary.as_str()).id;
         self.server(primary.as_str()).writable = true;
         self.server(primary.as_str()).follows = None;
         let acks: u32 = rest[at + 1].parse().unwrap();
@@ -161,17 +175,31 @@ impl Story {
         self.server(primary.as_str()).wait_count = acks;
         let record = Record {
             epoch: epoch.clone(),
-            primary: primary.clone(),
             opened: true,
             groups: vec![WriteGroup { primary: primary.clone(), members, acks, leased: false }],
-            reigns: vec![Reign { epoch, node: primary, origin: Origin::Mariadb(number), set_before: set("") }],
+            reigns: self.reigns(&primary, &epoch, rest),
+            primary,
             voters: self.puppets.iter().map(|(name, puppet)| (name.clone(), puppet.incarnation())).collect(),
             mode: if rest.contains(&"observed") { Mode::Observe } else { Mode::Armed },
             wanted,
+            recent: Vec::new(),
+            pause: None,
         };
         for puppet in self.puppets.values_mut() {
             puppet.accept(&ballot, &record);
         }
+    }
+
+    /// One reign; with `succeeds db2 before 0-2-104` an earlier one before it.
+    fn reigns(&mut self, primary: &NodeId, epoch: &Epoch, rest: &[&str]) -> Vec<Reign> {
+        let mut reign = |node: NodeId, counter: u64, before: &str| {
+            let origin = Origin::Mariadb(self.server(node.as_str()).id);
+            let epoch = Epoch(Ballot { counter, ..epoch.0.clone() });
+            Reign { epoch, node, origin, set_before: set(before) }
+        };
+        let at = rest.iter().position(|word| *word == "succeeds");
+        let Some(at) = at else { return vec![reign(primary.clone(), epoch.0.counter, "")] };
+        vec![reign(rest[at + 1].parse().unwrap(), 0, ""), reign(primary.clone(), epoch.0.counter, rest[at + 3])]
     }
 
     /// Runs to the end and returns what was told and ordered.
@@ -182,15 +210,18 @@ impl Story {
             while acts.last().is_some_and(|(at, _)| *at <= now_ms) {
                 let (_, act) = acts.pop().unwrap();
                 self.told.push(format!("{now_ms:>5}  happens    {act}"));
-                self.act(&act);
+                self.act(&act, now_ms);
             }
             self.tick(now_ms);
         }
         self.told.join("\n") + "\n"
     }
 
-    fn act(&mut self, act: &str) {
+    fn act(&mut self, act: &str, now_ms: u64) {
         let words: Vec<&str> = act.split_whitespace().collect();
+        if words[0] == "co1" {
+            return self.operate(&words[1..], now_ms);
+        }
         let name: NodeId = words[0].parse().unwrap();
         match &words[1..] {
             ["exits"] => self.server(words[0]).running = false,
@@ -209,6 +240,13 @@ impl Story {
             ["node", "is", "silent"] => self.puppets.get_mut(&name).unwrap().reachable = false,
             ["greets", "everybody"] => self.puppets.values_mut().for_each(|puppet| puppet.primary_greets = true),
             ["refuses", text @ ..] => self.server(words[0]).refuses = Some(text.join(" ")),
+            ["filters"] => self.server(words[0]).filtered = true,
+            ["applier", "stops", text @ ..] => self.server(words[0]).applier_error = Some(text.join(" ")),
+            ["lacks", setting] => {
+                let fix = format!("{setting} = ON");
+                let gate = FailingGate { setting: (*setting).to_owned(), found: "OFF".to_owned(), fix };
+                self.server(words[0]).failing_gates.push(gate);
+            }
             ["hears", "nothing"] => self.server(words[0]).quiet_ms = 900,
             ["holds", sets] => {
                 let server = self.server(words[0]);
@@ -218,6 +256,24 @@ impl Story {
             other => panic!("no such act: {other:?}"),
         }
         self.changed.insert(name);
+    }
+
+    /// What happens to the coordinator: a restart forgets everything, as a change of the leader does.
+    fn operate(&mut self, words: &[&str], now_ms: u64) {
+        let now = Moment::from_nanos(now_ms * 1_000_000);
+        match words {
+            ["restarts"] => {
+                self.settings.boot = BootId(self.settings.boot.0 + 1);
+                self.core = Coordinator::new(self.settings.clone(), now);
+                self.said.clear();
+            }
+            ["is", "asked", "by", owner, "to", "pause", time, reason @ ..] => {
+                let (owner, length) = ((*owner).to_owned(), Duration::from_millis(millis(time)));
+                self.core.ask(Wish::Pause { owner, reason: reason.join(" "), length }, now);
+            }
+            ["is", "asked", "to", "resume"] => self.core.ask(Wish::Resume, now),
+            other => panic!("no such act: {other:?}"),
+        }
     }
 
     fn tick(&mut self, now_ms: u64) {
@@ -250,6 +306,10 @@ impl Story {
                 self.perform(output, now_ms);
             }
         }
+        if let Some(answer) = self.core.answer() {
+            let line = answer.unwrap_or_else(|why| format!("refused: {why}"));
+            self.told.push(format!("{now_ms:>5}  answer     {line}"));
+        }
         let wake = self.core.next_wake(now);
         assert!(wake > now && wake.since(now) <= Duration::from_secs(1), "the next wake lies ahead");
     }
@@ -269,6 +329,7 @@ impl Story {
                 }
                 self.inbox.push((to, request));
             }
+            Output::Tell(body) if body.name() == "forecast" && !self.foretells => {}
             Output::Tell(body) => self.told.extend(told(&body).map(|line| format!("{now_ms:>5}  {line}"))),
         }
     }
@@ -308,6 +369,8 @@ fn told(body: &EventBody) -> Option<String> {
         }
         EventBody::Hold { reasons } => Some(format!("hold       {}", reasons.join("; "))),
         EventBody::WouldHave { sentence, .. } => Some(format!("would      {sentence}")),
+        EventBody::Forecast { sentence, .. } => Some(format!("forecast   {sentence}")),
+        EventBody::Pause { sentence, .. } => Some(format!("pause      {sentence}")),
         EventBody::Repair { node, sentence } => Some(format!("repair     {node} {sentence}")),
         EventBody::Decided { ballot, record } => {
             let groups: Vec<String> = record

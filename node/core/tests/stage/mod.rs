@@ -54,6 +54,8 @@ pub(crate) fn record(epoch: u64, primary: &str, mode: Mode) -> Record {
         voters: [("db1", 1), ("db2", 2), ("db3", 3)].map(|(name, number)| (db(name), Incarnation(number))).into(),
         mode,
         wanted: 1,
+        recent: Vec::new(),
+        pause: None,
     }
 }
 

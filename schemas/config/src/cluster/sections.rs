@@ -74,7 +74,12 @@ pub(super) fn server<'a>(reader: &mut Reader<'a>, section: &Section<'_, 'a>) -> 
     let (name, key) = (name(reader, section), key(reader, section));
     let [address, mesh] = ["address", "mesh"].map(|field| address(reader, section, field));
     let promotion = reader.optional::<Promotion>(section, "promotion").map(Spanned::into_inner).unwrap_or_default();
-    Some(Server { name: name?, address: address?, mesh: mesh?, key: key?, promotion })
+    let site = reader.optional::<String>(section, "site");
+    if let Some(site) = site.as_ref().filter(|site| site.get_ref().trim().is_empty()) {
+        reader.note(Some(site.span()), "`site` is empty; name the place, or leave the line out");
+    }
+    let site = site.map(Spanned::into_inner);
+    Some(Server { name: name?, address: address?, mesh: mesh?, key: key?, promotion, site })
 }
 
 pub(super) fn witness<'a>(reader: &mut Reader<'a>, section: &Section<'_, 'a>) -> Option<Witness> {
@@ -157,6 +162,8 @@ pub(super) fn checked_policy<'a>(reader: &mut Reader<'a>, section: Option<&Secti
     let least = heartbeat * 3;
     let silence = within("silence_ms", least.max(800), least, 60_000);
     let tail_patience = within("tail_patience_ms", 100, 0, 10_000);
+    let stable_window = within("stable_window_ms", 60_000, 1000, 86_400_000);
+    let flap_limit = within("flap_limit", 2, 1, 1_000_000);
     let mode = match section.and_then(|section| reader.optional::<ModeWish>(section, "mode")).map(Spanned::into_inner) {
         Some(ModeWish::Observe) => Mode::Observe,
         Some(ModeWish::Armed) | None => Mode::Armed,
@@ -168,6 +175,8 @@ pub(super) fn checked_policy<'a>(reader: &mut Reader<'a>, section: Option<&Secti
         heartbeat: Duration::from_millis(heartbeat),
         silence: Duration::from_millis(silence),
         tail_patience: Duration::from_millis(tail_patience),
+        stable_window: Duration::from_millis(stable_window),
+        flap_limit: u32::try_from(flap_limit).unwrap_or(u32::MAX),
         lease: section.and_then(|section| lease(reader, section, Duration::from_millis(heartbeat), voters)),
         holds_when_degraded: degraded == Some(DegradedWish::Hold),
     }

@@ -27,6 +27,7 @@ address = "10.77.0.1:3306"
 mesh = "10.77.0.1:7300"
 key = "{db1}"
 promotion = "prefer"
+site = "east"
 
 [[server]]
 name = "db2"
@@ -63,6 +64,8 @@ mode = "observe"
 heartbeat_ms = 250
 silence_ms = 900
 tail_patience_ms = 50
+stable_window_ms = 45000
+flap_limit = 3
 "#
     )
 }

@@ -196,8 +196,9 @@ pub(super) async fn coordinate(
 }
 
 fn settings(cluster: ClusterName, seed: u64) -> CoordinatorSettings {
-    let servers = (0..SERVERS)
-        .map(|order| (name(order), Configured { address: address(order), promotion: Promotion::Neutral, order }));
+    let servers = (0..SERVERS).map(|order| {
+        (name(order), Configured { address: address(order), promotion: Promotion::Neutral, order, site: None })
+    });
     // Reports come once a second, so silence is no sooner.
     let (silence, leader_patience) = (HEARTBEAT * 3, HEARTBEAT * 3);
     CoordinatorSettings {
