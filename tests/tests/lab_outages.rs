@@ -195,3 +195,36 @@ fn general_log(server: &Server) -> String {
     let path = server.folder().join("data").join("general.log");
     String::from_utf8_lossy(&std::fs::read(&path).unwrap()).into_owned()
 }
+
+/// With two replicas and one acknowledgement, neither the death of a replica nor its return is felt. When the last one is
+/// lost as well, writing goes on without acknowledgements, and waits for them again when they are back.
+#[tokio::test]
+async fn lab_lost_replicas_cost_a_second_of_writing_at_most_and_their_return_nothing() {
+    for flavour in [Flavour::Mariadb, Flavour::Mysql] {
+        let mut lab = Lab::start(Kind::Loopback, &[flavour], &Options::default()).await.unwrap();
+        let cluster = &mut lab.clusters[0];
+        let writers = cluster.write(8, 400).unwrap();
+        drill::acknowledged(&writers, 200).await.unwrap();
+        let primary = cluster.primary().await.unwrap();
+        let replicas: Vec<String> =
+            cluster.servers.iter().map(|it| it.name().to_owned()).filter(|name| *name != primary).collect();
+        let mut gaps = Vec::new();
+        for replica in &replicas {
+            let fault = cluster.server_mut(replica).unwrap().kill9().unwrap();
+            drill::acknowledged(&writers, 400).await.unwrap();
+            gaps.push(history::gap(&writers.since(fault), fault, Instant::now()).unwrap());
+        }
+        for replica in &replicas {
+            let back = Instant::now();
+            let server = cluster.server_mut(replica).unwrap();
+            server.start().unwrap();
+            server.ready().await.unwrap();
+            drill::acknowledged(&writers, 800).await.unwrap();
+            gaps.push(history::gap(&writers.since(back), back, Instant::now()).unwrap());
+        }
+        assert_eq!(cluster.wait_whole(Duration::from_secs(30)).await.unwrap(), primary);
+        eprintln!("{flavour}: one replica lost, the other lost, one back, the other back: {gaps:?} without a write");
+        assert!(gaps.iter().all(|gap| *gap < Duration::from_secs(1)), "{gaps:?}");
+        nothing_lost(cluster, &writers.log()).await;
+    }
+}
