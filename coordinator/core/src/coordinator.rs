@@ -13,11 +13,11 @@ use tasuki_schemas::record::{Mode, Record};
 
 use crate::elect::Doubts;
 use crate::failover::{Attempt, Progress as Failing};
-use crate::flapping::{self, Calm};
+use crate::flapping::Calm;
 use crate::foresight::Foresight;
 use crate::leading::{Incident, Leading, Next};
 use crate::outbox::{Outbox, Output, Topic};
-use crate::pause::{Pauses, spoken};
+use crate::pause::Pauses;
 use crate::propose::{Progress as Proposing, Proposal, Purpose};
 use crate::random::Random;
 use crate::sentence::sentence;
@@ -343,19 +343,6 @@ impl Coordinator {
             return false;
         }
         true
-    }
-
-    /// People wanted a pause, or have to look first: a failover under way is finished, but none begins.
-    fn is_held_back(&mut self, record: &Record, now: Moment) -> bool {
-        if let Some((reason, rest)) = self.pauses.hold(now) {
-            self.hold_for(&reason, &format!("{} left; `tasuki-coordinator resume` ends it earlier", spoken(rest)));
-            return true;
-        }
-        let flaps = flapping::hold(&self.settings.policy, record, flapping::cause(&self.diagnosis));
-        flaps.is_some_and(|reason| {
-            self.hold(vec![reason]);
-            true
-        })
     }
 
     fn begin_failover(&mut self, record: &Record, now: Moment) -> bool {

@@ -302,3 +302,7 @@ pub fn sentence(forecast: &Forecast) -> String {
         primary = forecast.primary
     )
 }
+
+#[cfg(test)]
+#[path = "forecast_tests.rs"]
+mod tests;

@@ -9,6 +9,7 @@ use tasuki_schemas::past::Pause;
 use tasuki_schemas::record::Record;
 
 use crate::coordinator::{Coordinator, Role};
+use crate::flapping;
 use crate::outbox::Outbox;
 use crate::propose::Purpose;
 
@@ -108,6 +109,19 @@ impl Coordinator {
                 if self.holds.is_empty() { crate::sentence::sentence(&self.diagnosis) } else { self.holds.join("; ") };
             self.pauses.answer = Some(Err(format!("not decided in time; the cluster: {why}")));
         }
+    }
+
+    /// People wanted a pause, or have to look first: a failover under way is finished, but none begins.
+    pub(crate) fn is_held_back(&mut self, record: &Record, now: Moment) -> bool {
+        if let Some((reason, rest)) = self.pauses.hold(now) {
+            self.hold_for(&reason, &format!("{} left; `tasuki-coordinator resume` ends it earlier", spoken(rest)));
+            return true;
+        }
+        let flaps = flapping::hold(&self.settings.policy, record, flapping::cause(&self.diagnosis));
+        flaps.is_some_and(|reason| {
+            self.hold(vec![reason]);
+            true
+        })
     }
 
     /// What the record is changed for, when nothing is under way: an operator's wish, or a pause that has expired.

@@ -1,7 +1,10 @@
 //! Whether the winner of a failover is the one that the forecast named. Only of a primary that dies in a whole cluster,
 //! with no other fault before the decision: more than one cannot be foretold.
 
+use std::collections::BTreeSet;
+
 use tasuki_schemas::forecast::Forecast;
+use tasuki_schemas::id::NodeId;
 use tasuki_schemas::record::Record;
 
 use super::check;
@@ -39,17 +42,27 @@ pub(crate) fn strikes(world: &mut World, fault: &Fault) {
 
 /// A coordinator decided on a record.
 pub(crate) fn decided(world: &mut World, at: usize, record: &Record) {
-    let Some((forecasts, whole_host)) = &world.foretold.struck else { return };
+    let Some((forecasts, whole_host)) = world.foretold.struck.clone() else { return };
     let Some(forecast) = forecasts.get(at).and_then(Option::as_ref) else { return };
     if record.opened || record.primary == forecast.primary {
         return;
     }
-    let outlook = if *whole_host { &forecast.host_loss } else { &forecast.crash };
-    if outlook.blockers.is_empty() && outlook.may_win().contains(&record.primary) {
+    let outlook = if whole_host { &forecast.host_loss } else { &forecast.crash };
+    let may_win = outlook.may_win();
+    // A forecast that names everybody is always right: it must name those alone whom the cluster file ranks first.
+    let narrow = world.wishes.is_empty() || may_win == preferred(world, &forecast.primary);
+    if outlook.blockers.is_empty() && may_win.contains(&record.primary) && narrow {
         world.foretold.kept += 1;
     } else {
         let text = format!("{} won, and co{} had foretold {outlook:?}", record.primary, at + 1);
         world.history.violation.get_or_insert(text);
     }
     world.foretold.struck = None;
+}
+
+/// The servers besides the primary that nobody is rather wished than.
+fn preferred<'a>(world: &'a World, primary: &NodeId) -> BTreeSet<&'a NodeId> {
+    let others = || world.hosts.iter().zip(&world.wishes).filter(|(host, _)| host.name != *primary);
+    let best = others().map(|(_, wish)| wish).min();
+    others().filter(|(_, wish)| Some(*wish) == best).map(|(host, _)| &host.name).collect()
 }
