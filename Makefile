@@ -3,7 +3,7 @@
 #   make demo [FLAVOUR=mysql] [AUTO=1 [RUNS=20]]    a cluster on loopback whose primary you kill
 #   make test                                       everything that must hold
 #   make test-quick                                 the same without real servers
-#   make bench                                      footprint and gap from a release build
+#   make bench                                      footprint, gap and decisions from a release build
 #   make sim SEEDS=20000 | SEED=7                   simulated runs of the decisions, or one of them again
 #   make soak                                       the same until stopped
 #   make bite [ROW=quorum]                          faults put in on purpose: the simulator must find each
@@ -20,28 +20,27 @@ INSTALL := tests/tools/install.sh
 # The newest library wins no test: what Cargo.lock names is built. Every recipe says --workspace, so that one set of
 # features is compiled, once.
 LOCKED := --locked --workspace
+TARGET = "$$($(CARGO) metadata --locked --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')"
+RELEASE = $(TARGET)/release
+DEBUG = $(TARGET)/debug
 
 demo:
 	@$(INSTALL) base $(filter mysql,$(FLAVOUR)) >&2
 	@$(CARGO) build $(LOCKED) --bins
 	@exec "$$($(CARGO) metadata --locked --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/debug/demo"
 
-# Footprint and gap from a release build; compare only figures of one run.
+# Footprint, gap and decisions from a release build; compare only figures of one run.
 bench: tools
 	$(CARGO) build $(LOCKED) --release --bins
-	@exec "$$($(CARGO) metadata --locked --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/release/bench"
+	@$(RELEASE)/bench; first=$$?; $(RELEASE)/bench_decisions && exit $$first
 
 test: tools fmt clippy doc build unit lab
 
 test-quick: fmt clippy doc unit
 
-TARGET = "$$($(CARGO) metadata --locked --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')"
-SIM = $(TARGET)/release
-DEBUG = $(TARGET)/debug
-
 sim soak:
 	@$(CARGO) build --locked --release -p tasuki-tests --bin sim
-	@$(if $(filter soak,$@),SEEDS=0 FROM=$$(date +%s)) exec $(SIM)/sim
+	@$(if $(filter soak,$@),SEEDS=0 FROM=$$(date +%s)) exec $(RELEASE)/sim
 
 bite:
 	@$(CARGO) build --locked -p tasuki-tests --bin bite
@@ -49,7 +48,7 @@ bite:
 
 exhaustive:
 	@$(CARGO) build --locked --release -p tasuki-tests --bin exhaustive
-	@exec $(SIM)/exhaustive
+	@exec $(RELEASE)/exhaustive
 
 tools:
 	@$(INSTALL) base net mysql feed

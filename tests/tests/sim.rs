@@ -1,6 +1,6 @@
 //! The simulator over fixed seeds: safety at every acknowledgement, liveness after healing.
 
-use tasuki_tests::sim::Plan;
+use tasuki_tests::sim::{Plan, SCENARIOS, Scope};
 
 #[test]
 fn a_thousand_drawn_runs_keep_every_promise() {
@@ -35,4 +35,26 @@ fn the_same_seed_is_the_same_run() {
     let (one, other) = (Plan::of(11).run(), Plan::of(11).run());
     assert_eq!((one.acknowledged, one.log), (other.acknowledged, other.log));
     assert!(one.acknowledged > 100, "{} writes", one.acknowledged);
+}
+
+#[test]
+fn every_scenario_holds() {
+    for name in SCENARIOS {
+        for seed in 1..=10 {
+            let violation = Plan::named(name, seed).and_then(|plan| plan.run().violation);
+            assert_eq!(violation, None, "SCENARIO={name} SEED={seed}");
+        }
+    }
+}
+
+/// A part of `make exhaustive`.
+#[test]
+fn single_faults_at_the_steps_of_a_failover_keep_every_promise() {
+    for scope in Scope::ALL {
+        for seed in [1, 2] {
+            let tally = scope.run(seed, 61);
+            assert!(tally.runs > 30, "{scope:?}: {} runs", tally.runs);
+            assert_eq!(tally.violations, Vec::<String>::new(), "{scope:?}");
+        }
+    }
 }

@@ -50,6 +50,8 @@ pub async fn mass_loss(clusters: usize, lost: usize) -> Result<Mass> {
     let mut tasks = JoinSet::new();
     let mut kills = Vec::new();
     for number in 0..clusters {
+        // A fleet does not start within one blink; its connections would have to queue.
+        tokio::time::sleep(Duration::from_millis(20)).await;
         kills.push(cluster(number, redis.url(), &decided, &mut tasks)?);
     }
     let led = all(&mut decisions, (0..clusters).collect(), 0, START).await;

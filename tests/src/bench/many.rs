@@ -109,10 +109,10 @@ impl Cluster {
     fn second(&mut self, inputs: Vec<Input>) -> usize {
         let mut told = 0;
         let mut inputs = inputs.into_iter();
-        for wake in 0..20 {
+        for _ in 0..20 {
             self.now = self.now + WAKE;
-            let input = if wake % 4 == 1 { inputs.next() } else { None };
-            for input in input.into_iter().chain([Input::Woke]) {
+            // All echo the heartbeat that was the last when the second began: later they would be stale.
+            for input in inputs.next().into_iter().chain([Input::Woke]) {
                 for output in self.core.handle(input, self.now) {
                     match output {
                         Output::Beat(heartbeat) => {

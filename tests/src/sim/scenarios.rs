@@ -5,7 +5,7 @@ use super::faults::{Fault, Snare, Trap};
 use super::world::MS;
 
 /// The names of all scenarios.
-pub const SCENARIOS: [&str; 5] = ["clones", "yesterday", "thaw", "blackout", "amnesia"];
+pub const SCENARIOS: [&str; 6] = ["clones", "yesterday", "thaw", "unfenced", "blackout", "amnesia"];
 
 const SERVERS: usize = 3;
 /// The coordinators' places on the network.
@@ -23,6 +23,7 @@ impl Plan {
             "clones" => Some(plan(clones())),
             "yesterday" => Some(Self { calm_from: Some(9000 * MS), ..plan(yesterday()) }),
             "thaw" => Some(Self { traps: vec![thaw_while_stopping()], ..plan(thaw()) }),
+            "unfenced" => Some(Self { traps: vec![thaw_while_stopping()], ..plan(unfenced()) }),
             "blackout" => Some(plan(blackout())),
             "amnesia" => Some(Self { servers: 5, traps: unheard_acceptance(), ..plan(amnesia()) }),
             _ => None,
@@ -71,6 +72,19 @@ fn thaw() -> Vec<(u64, Fault)> {
         (1500, Fault::Lag(1, 3000 * MS)),
         (6000, Fault::Thaw(0)),
         (6000, Fault::Mend),
+    ]
+}
+
+/// A hung primary goes on just when the failover's duties begin, while the coordinators do not reach one replica, which
+/// acknowledges all along.
+fn unfenced() -> Vec<(u64, Fault)> {
+    let [one, other] = COORDINATORS;
+    vec![
+        (1500, Fault::Cut(one, 2)),
+        (1500, Fault::Cut(other, 2)),
+        (1500, Fault::Hang(0)),
+        (9000, Fault::Thaw(0)),
+        (9000, Fault::Mend),
     ]
 }
 
