@@ -199,7 +199,7 @@ impl Seer<'_> {
         }
         let (shown, missing): (Vec<&NodeId>, Vec<&NodeId>) = group.members.iter().partition(|node| shows(node));
         let needed = group.needed_promises();
-        (shown.len() < needed).then(|| {
+        (shown.len() < needed && !shows(&group.primary)).then(|| {
             let what = format!(
                 "of the write group {} with {} acknowledgements, {needed} must show what they hold; {} could",
                 names(&group.members),

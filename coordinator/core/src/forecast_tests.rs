@@ -5,13 +5,15 @@ use tasuki_schemas::ballot::{Ballot, Epoch};
 use tasuki_schemas::command::Kind;
 use tasuki_schemas::gtid::{Flavour, Origin};
 use tasuki_schemas::id::{Boot, BootId, CoordinatorId, Incarnation, Nonce};
+use tasuki_schemas::lease::LeaseTerms;
 use tasuki_schemas::observation::{
     CutStrength, Facts, Identity, LedgerView, Observation, Position, Process, Received, SemiSync, ServerView,
 };
 use tasuki_schemas::record::{Accepted, Mode, Reign};
 
 use super::*;
-use crate::proof::{Promises, QuorumProof};
+use crate::promises::Promises;
+use crate::proof::QuorumProof;
 use crate::settings::{Policy, Server};
 
 const NOW: Moment = Moment::from_nanos(1);
@@ -61,7 +63,12 @@ fn record(settings: &Settings, acks: u32) -> Record {
         epoch: epoch.clone(),
         primary: node(0),
         opened: true,
-        groups: vec![WriteGroup { primary: node(0), members, acks }],
+        groups: vec![WriteGroup {
+            primary: node(0),
+            members,
+            acks,
+            leased: acks == 0 && settings.policy.lease.is_some(),
+        }],
         reigns: vec![Reign { epoch, node: node(0), origin: Origin::Mariadb(1), set_before: set() }],
         voters: settings.nodes().map(|node| (node.clone(), Incarnation(1))).collect(),
         mode: Mode::Armed,
@@ -91,6 +98,7 @@ fn observation(node: &NodeId, primary: bool, witness: bool) -> Observation {
         cut: CutStrength::Kernel,
         fenced: false,
         serving: primary,
+        lease: None,
     };
     Observation {
         node: node.clone(),
@@ -133,8 +141,9 @@ fn promises(settings: &Settings, record: &Record, up: &BTreeSet<NodeId>) -> Prom
             holdings: (duty != Duty::Nothing)
                 .then(|| Holdings { executed: set(), received: Received::Known { set: set() } }),
             duty,
+            lease_rest_ms: 0,
         };
-        promises.keep(name, &promise);
+        promises.keep(name, &promise, NOW);
     }
     promises
 }
@@ -153,7 +162,7 @@ fn nothing_blocks_exactly_when_the_proof_could_be_made_and_somebody_could_win() 
                 let forecast = forecast(&settings, &view(&settings, &up), &record, &Standing::default(), NOW);
                 for (outlook, with_primary) in [(&forecast.crash, true), (&forecast.host_loss, false)] {
                     let answering = up.iter().filter(|name| with_primary || **name != node(0)).cloned().collect();
-                    let proved = QuorumProof::from(&promises(&settings, &record, &answering)).is_ok();
+                    let proved = QuorumProof::from(&promises(&settings, &record, &answering), NOW).is_ok();
                     let expected = proved && replicas != 0;
                     let case = format!("{servers} servers, k = {acks}, up {up:?}: {outlook:?}");
                     assert_eq!(outlook.blockers.is_empty(), expected, "{case}");
@@ -177,6 +186,6 @@ fn a_cluster_is_leased_only_with_a_lease_and_lossless_only_with_acknowledgements
     };
     assert_eq!(promised(&settings, 1), (Guarantee::Lossless, Loss::Nothing, Loss::Nothing, true));
     assert_eq!(promised(&settings, 0), (Guarantee::Manual, Loss::Nothing, Loss::LastMoments, false));
-    settings.policy.lease = Some(Duration::from_secs(3));
+    settings.policy.lease = LeaseTerms::new(Duration::from_secs(3), Duration::from_millis(200)).ok();
     assert_eq!(promised(&settings, 0), (Guarantee::Leased, Loss::Nothing, Loss::LastMoments, true));
 }
