@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use tasuki_bus::{Arrived, Bus, boot, clock};
-use tasuki_config::{ClusterFile, CoordinatorConfig, Promotion as Wish};
+use tasuki_config::{ClusterFile, CoordinatorConfig, PlannedStop as StopWish, Promotion as Wish};
 use tasuki_coordinator_core::birth::Birth;
-use tasuki_coordinator_core::settings::{Policy, Promotion, Server, Settings};
+use tasuki_coordinator_core::settings::{PlannedStop, Policy, Promotion, Server, Settings};
 use tasuki_coordinator_core::{Input, Output};
 use tasuki_schemas::channel::Channel;
 use tasuki_schemas::id::{Boot, ProgramId};
@@ -96,8 +96,15 @@ fn settings(config: &CoordinatorConfig, cluster: &ClusterFile, boot: Boot) -> an
         };
         (server.name.clone(), Server { address: server.address, promotion, order })
     });
-    let policy =
-        Policy { silence: cluster.policy.silence, tail_patience: cluster.policy.tail_patience, ..Policy::default() };
+    let policy = Policy {
+        silence: cluster.policy.silence,
+        tail_patience: cluster.policy.tail_patience,
+        planned_stop: match cluster.policy.planned_stop {
+            StopWish::HandOver => PlannedStop::HandOver,
+            StopWish::Wait(patience) => PlannedStop::Wait(patience),
+        },
+        ..Policy::default()
+    };
     Ok(Settings {
         me: config.name.clone(),
         boot: boot.random,

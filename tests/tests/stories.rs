@@ -2,10 +2,16 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a story that cannot be read fails its test")]
 
+#[path = "stories/acts.rs"]
+mod acts;
 #[path = "stories/puppet.rs"]
 mod puppet;
 #[path = "stories/script.rs"]
 mod script;
+#[path = "stories/server.rs"]
+mod server;
+#[path = "stories/words.rs"]
+mod words;
 
 use std::fs;
 use std::path::Path;

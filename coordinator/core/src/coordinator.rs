@@ -168,6 +168,9 @@ impl Coordinator {
     fn step(&mut self, now: Moment) {
         let record = self.record();
         self.diagnose(record.as_ref(), now);
+        if self.diagnosis == Diagnosis::Healthy {
+            self.holds.clear();
+        }
         // Every transition below goes on at once; the bound is against a fault in this very loop.
         for _ in 0..6 {
             if !self.advance(record.as_ref(), now) {
@@ -264,6 +267,11 @@ impl Coordinator {
         if self.must_fail_over(&record, false, now) {
             return self.begin_failover(&record, now);
         }
+        if matches!(self.diagnosis, Diagnosis::Unsupported { .. }) && record.opened {
+            // Only a promotion under way goes on; everyday care would be an act on what is only observed.
+            self.role = Role::Leading(leading);
+            return false;
+        }
         match leading.step(&self.settings, &self.view, &mut self.outbox, now) {
             Next::Stay => {
                 self.role = Role::Leading(leading);
@@ -277,6 +285,7 @@ impl Coordinator {
             Next::Propose(purpose) => self.begin_proposal(purpose, leading.incident.take(), now),
             Next::GiveUp(node, reason) => {
                 self.hold(vec![format!("{node} did not open: {reason}")]);
+                self.diagnosis = Diagnosis::PrimaryClosed { primary: node.clone() };
                 self.excluded.insert(node, now);
                 self.begin_failover(&record, now)
             }
@@ -292,6 +301,7 @@ impl Coordinator {
             Verdict::No => unled && matches!(self.diagnosis, Diagnosis::AttemptUnfinished { .. }),
         };
         if !calls {
+            self.holds_of_verdict();
             return false;
         }
         if record.mode == Mode::Observe {
@@ -315,6 +325,12 @@ impl Coordinator {
         true
     }
 
+    fn holds_of_verdict(&mut self) {
+        if let Some(reason) = self.verdicts.take_hold() {
+            self.hold(vec![reason]);
+        }
+    }
+
     fn begin_failover(&mut self, record: &Record, now: Moment) -> bool {
         let (began, without_tail) = *self.incident.get_or_insert((now, false));
         let ballot = self.next_ballot();
@@ -322,6 +338,10 @@ impl Coordinator {
         attempt.without_tail = without_tail;
         self.excluded.retain(|_, at| now.since(*at) < EXCLUDED_FOR);
         attempt.excluded = self.excluded.keys().cloned().collect();
+        if matches!(self.diagnosis, Diagnosis::PrimaryIsolated { .. } | Diagnosis::DiskFull { .. }) {
+            // It may hold everything, but nobody could write to it.
+            attempt.excluded.insert(record.primary.clone());
+        }
         attempt.tell_stage(None, vec![sentence(&self.diagnosis)], &mut self.outbox, now);
         self.role = Role::Failing(Box::new(attempt));
         true

@@ -89,7 +89,7 @@ pub fn elect(contenders: &[Contender<'_>], goal: &GtidSet) -> Election {
 fn why(loser: &Contender<'_>, winner: &Contender<'_>, all: &[&Contender<'_>], goal: &GtidSet) -> &'static str {
     let (lost, won) = (rank(loser, all, goal), rank(winner, all, goal));
     if lost.0 != won.0 {
-        "it was chosen a moment ago and did not open"
+        "it did not open a moment ago, or nobody can write to it"
     } else if lost.1 != won.1 {
         "the old primary is alive and holds everything"
     } else if lost.2 != won.2 {

@@ -22,8 +22,11 @@ pub mod sentence;
 pub mod settings;
 pub mod view;
 
+mod lag;
+mod opinions;
 mod outbox;
 mod random;
+mod refusing;
 mod telling;
 mod verdict;
 

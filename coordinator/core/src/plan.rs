@@ -141,7 +141,7 @@ fn contenders<'a>(
 fn unfit(settings: &Settings, view: &View, node: &NodeId, now: Moment) -> Option<String> {
     let facts = view.facts(node, settings.policy.stage_patience, now)?;
     let filtered = facts.replication.as_ref().is_some_and(|replication| replication.filtered);
-    filtered.then(|| "it filters or delays replication".to_owned())
+    filtered.then(|| "it filters or delays replication".to_owned()).or_else(|| facts.disk.clone())
 }
 
 /// The candidate, and the servers that promised at this ballot with receivers stopped and hold nothing beyond the goal.

@@ -66,6 +66,15 @@ pub enum Degraded {
     Hold,
 }
 
+/// What happens when somebody stops the primary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PlannedStop {
+    /// Another server takes over at once, if one is ready.
+    HandOver,
+    /// The server has so long to come back; then another takes over.
+    Wait(Duration),
+}
+
 /// Periods and patience. Every wait of the core is one of these.
 #[derive(Clone, Debug)]
 pub struct Policy {
@@ -89,6 +98,12 @@ pub struct Policy {
     pub degraded: Degraded,
     /// An attempt's stage that has not ended by then is given up.
     pub stage_patience: Duration,
+    /// What a clean stop of the primary leads to.
+    pub planned_stop: PlannedStop,
+    /// An answer or a write that takes longer is told as overload.
+    pub slow: Duration,
+    /// A replica that has not applied what the primary held so long ago is told as lagging.
+    pub lag: Duration,
 }
 
 impl Default for Policy {
@@ -104,6 +119,9 @@ impl Default for Policy {
             acker_patience: Duration::from_millis(300),
             degraded: Degraded::Open,
             stage_patience: Duration::from_secs(5),
+            planned_stop: PlannedStop::HandOver,
+            slow: Duration::from_millis(500),
+            lag: Duration::from_secs(10),
         }
     }
 }

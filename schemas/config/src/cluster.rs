@@ -143,6 +143,17 @@ pub struct Policy {
     pub silence: Duration,
     /// How long a failover waits for the dead primary's unacknowledged tail.
     pub tail_patience: Duration,
+    /// What a clean stop of the primary leads to.
+    pub planned_stop: PlannedStop,
+}
+
+/// What happens when somebody stops the primary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PlannedStop {
+    /// Another server takes over at once, if one is ready.
+    HandOver,
+    /// The server has so long to come back; then another takes over.
+    Wait(Duration),
 }
 
 const KNOWN: [&str; 8] = ["flavour", "server", "witness", "coordinator", "redis", "replication", "vip", "policy"];
@@ -191,7 +202,7 @@ impl ClusterFile {
         let replication = reader.needed_section(&root, "replication", &["user", "password_file"]);
         let replication = replication.and_then(|section| replication_login(reader, &section));
         let vip = reader.section(&root, "vip", &["address", "interface"]).map(|section| checked_vip(reader, &section));
-        let policy = reader.section(&root, "policy", &["mode", "heartbeat_ms", "silence_ms", "tail_patience_ms"]);
+        let policy = reader.section(&root, "policy", &sections::POLICY);
         let policy = checked_policy(reader, policy.as_ref());
         let (redis_urls, redis_ca_file) = redis?;
         Some(Self {

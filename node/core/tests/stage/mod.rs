@@ -125,6 +125,7 @@ impl Stage {
             write_probe: None,
             failing_gates: Vec::new(),
             unsupported: None,
+            disk: None,
         };
         let report =
             ServerReport { run: Some(RUN), connection: Connection::Answering, identity: None, facts: Some(facts) };

@@ -12,7 +12,7 @@ use tasuki_schemas::id::InvalidName;
 use tasuki_schemas::record::Mode;
 use toml::Spanned;
 
-use super::{Coordinator, Policy, Promotion, Replication, Server, Vip, Witness};
+use super::{Coordinator, PlannedStop, Policy, Promotion, Replication, Server, Vip, Witness};
 use crate::findings::{Reader, Section};
 use crate::secret::Secret;
 
@@ -22,6 +22,19 @@ use crate::secret::Secret;
 enum ModeWish {
     Observe,
     Armed,
+}
+
+/// The keys of `[policy]`.
+pub(super) const POLICY: [&str; 6] =
+    ["mode", "heartbeat_ms", "silence_ms", "tail_patience_ms", "planned_stop", "planned_stop_wait_s"];
+
+/// What a clean stop leads to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum StopWish {
+    #[default]
+    HandOver,
+    Wait,
 }
 
 fn name<'a, T: FromStr<Err = InvalidName>>(reader: &mut Reader<'a>, section: &Section<'_, 'a>) -> Option<T> {
@@ -153,11 +166,37 @@ pub(super) fn checked_policy<'a>(reader: &mut Reader<'a>, section: Option<&Secti
         Some(ModeWish::Observe) => Mode::Observe,
         Some(ModeWish::Armed) | None => Mode::Armed,
     };
+    let planned_stop = planned_stop(reader, section);
     Policy {
         mode,
         heartbeat: Duration::from_millis(heartbeat),
         silence: Duration::from_millis(silence),
         tail_patience: Duration::from_millis(tail_patience),
+        planned_stop,
+    }
+}
+
+/// `planned_stop = "hand_over"`, or `"wait"` with `planned_stop_wait_s`.
+fn planned_stop<'a>(reader: &mut Reader<'a>, section: Option<&Section<'_, 'a>>) -> PlannedStop {
+    const DEFAULT_S: u64 = 30;
+    let Some(section) = section else { return PlannedStop::HandOver };
+    let wish = reader.optional::<StopWish>(section, "planned_stop").map(Spanned::into_inner).unwrap_or_default();
+    let patience = reader.optional::<u64>(section, "planned_stop_wait_s");
+    match (wish, patience) {
+        (StopWish::HandOver, None) => PlannedStop::HandOver,
+        (StopWish::HandOver, Some(patience)) => {
+            let what =
+                "`planned_stop_wait_s` says nothing without `planned_stop = \"wait\"`; add that, or leave this out";
+            reader.note(Some(patience.span()), what);
+            PlannedStop::HandOver
+        }
+        (StopWish::Wait, None) => PlannedStop::Wait(Duration::from_secs(DEFAULT_S)),
+        (StopWish::Wait, Some(patience)) => {
+            if !(1..=3600).contains(patience.get_ref()) {
+                reader.note(Some(patience.span()), "`planned_stop_wait_s` must lie between 1 and 3600");
+            }
+            PlannedStop::Wait(Duration::from_secs(patience.into_inner()))
+        }
     }
 }
 
