@@ -19,12 +19,11 @@ const fn oldest(flavour: Flavour) -> (u32, u32) {
 
 /// Accounts and program names that other managers connect with, by their own documentation, and the manager's name. A
 /// proxy's account (`MaxScale`, `ProxySQL`) is none: such a proxy may well follow `read_only` beside Tasuki.
-const MANAGERS: [(&str, &str); 9] = [
+const MANAGERS: [(&str, &str); 8] = [
     ("orchestrator", "orchestrator"),
     ("orc_client_user", "orchestrator"),
     ("vtorc", "VTOrc"),
     ("mha", "MHA"),
-    ("masterha_manager", "MHA"),
     ("replication-manager", "replication-manager"),
     ("replication_manager", "replication-manager"),
     ("repman", "replication-manager"),

@@ -62,6 +62,7 @@ pub struct Coordinator {
     /// The failover under way over several ballots: when it began, and whether the tail was given up.
     pub(crate) incident: Option<(Moment, bool)>,
     pub(crate) diagnosis: Diagnosis,
+    pub(crate) told_diagnosis: Diagnosis,
     pub(crate) holds: Vec<String>,
     pub(crate) told_leader: Option<CoordinatorId>,
     pub(crate) excluded: BTreeMap<NodeId, Moment>,
@@ -86,6 +87,7 @@ impl Coordinator {
             retry_at: now,
             incident: None,
             diagnosis: Diagnosis::Unborn,
+            told_diagnosis: Diagnosis::Unborn,
             holds: Vec::new(),
             told_leader: None,
             excluded: BTreeMap::new(),

@@ -16,12 +16,6 @@ use crate::sentence::sentence;
 impl Coordinator {
     pub(crate) fn diagnose(&mut self, record: Option<&Record>, now: Moment) {
         let mut diagnosis = diagnose(&self.settings, &self.view, record, self.ballot(), now);
-        if let Role::Failing(attempt) = &self.role
-            && !matches!(diagnosis, Diagnosis::CoordinatorBlind { .. })
-        {
-            // What an attempt does to the servers is no diagnosis of its own.
-            diagnosis = attempt.diagnosis().clone();
-        }
         diagnosis = self.verdicts.refine(&self.settings, &self.view, record, diagnosis, now);
         if matches!(
             diagnosis,
@@ -35,7 +29,11 @@ impl Coordinator {
         {
             diagnosis = Diagnosis::ErrantTransactions { node, extras };
         }
-        if is_news(&self.diagnosis, &diagnosis) {
+        // What an attempt does to the servers is no news of their health.
+        let attempting =
+            matches!(self.role, Role::Failing(_)) && !matches!(diagnosis, Diagnosis::CoordinatorBlind { .. });
+        if !attempting && is_news(&self.told_diagnosis, &diagnosis) {
+            self.told_diagnosis = diagnosis.clone();
             self.outbox.tell(EventBody::Diagnosis { diagnosis: diagnosis.clone(), sentence: sentence(&diagnosis) });
         }
         self.diagnosis = diagnosis;

@@ -86,7 +86,6 @@ impl Story {
         match words {
             ["exits"] => server.life = Life::Gone { clean: false },
             ["loses", "its", "socket", "file"] => server.life = Life::Unfindable,
-            ["loses", "its", "socket", "file"] => server.life = Life::Unfindable,
             ["closes", "its", "port"] => server.life = Life::Stopping,
             ["is", "stopped"] => server.life = Life::Gone { clean: true },
             ["returns", "closed"] => {
