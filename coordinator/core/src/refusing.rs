@@ -44,3 +44,23 @@ const fn fix(code: u16) -> Option<&'static str> {
         _ => return None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_refusal_that_is_known_has_a_fix_and_none_is_a_death() {
+        let primary = "db1".parse().unwrap();
+        let known = [
+            0, 1040, 1041, 1044, 1045, 1053, 1064, 1129, 1130, 1135, 1142, 1193, 1203, 1226, 1227, 1251, 1524, 1698,
+            1820, 1862, 3118, 3159, 4151,
+        ];
+        for code in known {
+            let sentence = refusing(&primary, code, "the server's words");
+            assert!(sentence.contains("(the server's words); no failover: "), "{code}: {sentence}");
+        }
+        let unknown = refusing(&primary, 4711, "something new");
+        assert_eq!(unknown, "db1 is alive but refuses its node (something new); no failover.");
+    }
+}

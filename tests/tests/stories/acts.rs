@@ -118,7 +118,7 @@ impl Story {
             ["follows", "nobody"] => server.follows = None,
             ["follows", port] => server.follows = Some(port.parse().unwrap()),
             ["forgets", "what", "it", "received"] => server.forgot_received = true,
-            ["fails", "the", "gate", "with", found] => server.gate = Some((*found).to_owned()),
+            ["gate", "shows", found] => server.gate = Some((*found).to_owned()),
             ["is", "unsupported:", reason @ ..] => server.unsupported = Some(reason.join(" ")),
             ["is", "supported"] => server.unsupported = None,
             ["is", "mysql"] => server.flavour = Flavour::Mysql,
