@@ -1,8 +1,8 @@
 //! What the probe finds at real servers: a stop told from a crash, and set-ups that Tasuki must not act on.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-#![allow(dead_code, reason = "the servers of tests can more than is needed here")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
+#[allow(dead_code, reason = "each test takes what it needs")]
 mod servers;
 
 use std::path::PathBuf;
@@ -71,10 +71,12 @@ impl Probed {
     /// How the process ended: true for a stop.
     async fn end(&mut self, run: ServerRun) -> bool {
         loop {
-            match self.next().await {
-                Input::Stopped(ended) if ended == run => return true,
-                Input::Exited(ended) if ended == run => return false,
-                _ => {}
+            let input = self.next().await;
+            if matches!(&input, Input::Stopped(ended) if *ended == run) {
+                return true;
+            }
+            if matches!(&input, Input::Exited(ended) if *ended == run) {
+                return false;
             }
         }
     }

@@ -1,5 +1,5 @@
 //! What may be born, and what only to be observed.
-#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests are tests")]
 
 use std::collections::BTreeMap;
 
