@@ -244,7 +244,7 @@ impl Prober {
                 self.disk = disk::trouble(PathBuf::from(folder)).await;
             }
         }
-        self.look_for_managers().await?;
+        self.look_for_managers().await;
         let tables = self.session.tables(&self.dialect.probe(), DEADLINE).await?;
         let empty = BTreeMap::new();
         let fast = tables.first().and_then(|table| table.first()).unwrap_or(&empty);
@@ -263,10 +263,9 @@ impl Prober {
             semi_sync: facts::semi_sync(self.flavour, fast, &self.variables, &self.counters),
             write_probe: written.probe,
             failing_gates: self.failing_gates(),
-            unsupported: self
-                .identity
-                .as_ref()
-                .and_then(|identity| support::unsupported(identity, &self.variables, channels.len(), &self.managers)),
+            unsupported: self.identity.as_ref().and_then(|identity| {
+                support::unsupported(identity, &self.variables, channels.len(), &self.managers, &self.config.user)
+            }),
             disk: written.disk.or_else(|| self.disk.clone()),
         })
     }
@@ -285,10 +284,11 @@ impl Prober {
         })
     }
 
-    /// An account that may not see who else is connected sees less, and nothing worse.
-    async fn look_for_managers(&mut self) -> Result<(), ServerError> {
+    /// An account that may not see who else is connected sees less, and nothing worse; nor does a list of connections that
+    /// takes too long mean that the server hangs.
+    async fn look_for_managers(&mut self) {
         if self.managers_at.is_some_and(|at| at.elapsed() < MANAGERS_EVERY) {
-            return Ok(());
+            return;
         }
         self.managers_at = Some(Instant::now());
         match self.session.tables(&self.dialect.managers(), DEADLINE).await {
@@ -297,9 +297,8 @@ impl Prober {
                 tracing::debug!(code, text, "who else manages the server cannot be seen");
                 self.managers.clear();
             }
-            Err(error) => return Err(error),
+            Err(error) => tracing::debug!(%error, "who else manages the server was not told"),
         }
-        Ok(())
     }
 
     /// Gates by the server's settings, and the one that no running server shows: how it starts.

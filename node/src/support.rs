@@ -61,14 +61,16 @@ pub fn elects_itself(variables: &Row, channels: usize) -> Option<String> {
 }
 
 /// Another manager that is connected: by account, by program name, or by the lock that it holds. The tables are those of
-/// the statement `managers`.
+/// the statement `managers`; `own` is the node's own account, which may be one that a former manager had.
 #[must_use]
-pub fn other_manager(tables: &[Table]) -> Option<String> {
+pub fn other_manager(tables: &[Table], own: &str) -> Option<String> {
     let told = |name: &str, by: String| format!("{name} manages it too ({by}); stop it there first");
     let rows = |at: usize| tables.get(at).map(Vec::as_slice).unwrap_or_default();
     for (table, what) in [(0, "account"), (1, "program")] {
         for row in rows(table) {
-            let Some(found) = row.get("name").map(|name| name.to_ascii_lowercase()) else { continue };
+            let Some(found) = row.get("name").filter(|name| *name != own).map(|name| name.to_ascii_lowercase()) else {
+                continue;
+            };
             let file = found.rsplit('/').next().unwrap_or_default();
             if let Some((_, manager)) = MANAGERS.iter().find(|(name, _)| *name == file) {
                 return Some(told(manager, format!("a connection with the {what} {found}")));
@@ -83,6 +85,12 @@ pub fn other_manager(tables: &[Table]) -> Option<String> {
 
 /// Every reason in the order of weight; the first is told.
 #[must_use]
-pub fn unsupported(identity: &Identity, variables: &Row, channels: usize, managers: &[Table]) -> Option<String> {
-    too_old(identity).or_else(|| elects_itself(variables, channels)).or_else(|| other_manager(managers))
+pub fn unsupported(
+    identity: &Identity,
+    variables: &Row,
+    channels: usize,
+    managers: &[Table],
+    own: &str,
+) -> Option<String> {
+    too_old(identity).or_else(|| elects_itself(variables, channels)).or_else(|| other_manager(managers, own))
 }

@@ -42,11 +42,12 @@ fn what_elects_for_itself_or_has_several_sources_is_refused() {
 fn another_manager_is_told_by_account_program_or_lock() {
     let named = |names: &[&str]| names.iter().map(|name| row(&[("name", name)])).collect::<Vec<_>>();
     let nobody = [named(&["root", "app", "repl", "maxscale", "proxysql"]), named(&["mariadb"]), vec![row(&[])]];
-    assert_eq!(other_manager(&nobody), None, "a proxy's account is no manager");
-    assert_eq!(other_manager(&[]), None, "an account without the right to look sees nobody");
-    let said = |tables: &[Vec<BTreeMap<String, String>>]| other_manager(tables).unwrap();
+    assert_eq!(other_manager(&nobody, "root"), None, "a proxy's account is no manager");
+    assert_eq!(other_manager(&[], "root"), None, "an account without the right to look sees nobody");
+    let said = |tables: &[Vec<BTreeMap<String, String>>]| other_manager(tables, "root").unwrap();
     let found = said(&[named(&["app", "orchestrator"]), Vec::new(), Vec::new()]);
     assert_eq!(found, "orchestrator manages it too (a connection with the account orchestrator); stop it there first");
+    assert_eq!(other_manager(&[named(&["mha"])], "mha"), None, "the node's own account");
     assert!(said(&[named(&["mha"]), Vec::new(), Vec::new()]).starts_with("MHA"));
     assert!(
         said(&[Vec::new(), named(&["/usr/bin/replication-manager"]), Vec::new()]).starts_with("replication-manager")
@@ -57,6 +58,6 @@ fn another_manager_is_told_by_account_program_or_lock() {
 
 #[test]
 fn the_version_weighs_most() {
-    let reason = unsupported(&identity(Flavour::Mysql, "5.7.44"), &row(&[("wsrep_on", "ON")]), 2, &[]);
+    let reason = unsupported(&identity(Flavour::Mysql, "5.7.44"), &row(&[("wsrep_on", "ON")]), 2, &[], "root");
     assert!(reason.unwrap().contains("5.7.44"));
 }

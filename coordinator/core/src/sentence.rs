@@ -106,7 +106,7 @@ fn disk_full(node: &NodeId, writes_fail: bool, text: &str) -> String {
             "The disk of {node} takes no writes ({text}): nobody can write; free space, or it is failed over."
         );
     }
-    format!("The disk of {node} takes no writes ({text}); it is not promoted until there is space.")
+    format!("The disk of {node} takes no writes ({text}); free space; until then it is not promoted.")
 }
 
 fn lagging(node: &NodeId, behind: u64) -> String {

@@ -18,6 +18,7 @@ use tasuki_coordinator_core::settings::{Degraded, PlannedStop, Policy, Promotion
 use tasuki_coordinator_core::{Coordinator, Input, Output};
 use tasuki_schemas::ballot::{Ballot, Epoch};
 use tasuki_schemas::command::{Heartbeat, Request};
+use tasuki_schemas::event::EventBody;
 use tasuki_schemas::gtid::{Flavour, GtidSet, Origin};
 use tasuki_schemas::id::{Boot, BootId, CoordinatorId, NodeId, Nonce};
 use tasuki_schemas::moment::Moment;
@@ -40,6 +41,8 @@ pub(crate) struct Story {
     until_ms: u64,
     told: Vec<String>,
     said: BTreeSet<String>,
+    /// The diagnoses told, by their tags.
+    pub(crate) diagnoses: BTreeSet<String>,
     inbox: Vec<(NodeId, Request)>,
     pub(crate) changed: BTreeSet<NodeId>,
     sequence: u64,
@@ -104,6 +107,7 @@ impl Story {
             until_ms: 5000,
             told: Vec::new(),
             said: BTreeSet::new(),
+            diagnoses: BTreeSet::new(),
             inbox: Vec::new(),
             changed: BTreeSet::new(),
             sequence: 0,
@@ -191,7 +195,7 @@ impl Story {
     }
 
     /// Runs to the end and returns what was told and ordered.
-    pub(crate) fn run(mut self) -> String {
+    pub(crate) fn run(&mut self) -> String {
         let mut acts = std::mem::take(&mut self.acts);
         acts.reverse();
         for now_ms in (0..self.until_ms).step_by(usize::try_from(STEP_MS).unwrap()) {
@@ -293,7 +297,13 @@ impl Story {
                 }
                 self.inbox.push((to, request));
             }
-            Output::Tell(body) => self.told.extend(told(&body).map(|line| format!("{now_ms:>5}  {line}"))),
+            Output::Tell(body) => {
+                if let EventBody::Diagnosis { diagnosis, .. } = &*body {
+                    let tagged = serde_json::to_value(diagnosis).unwrap();
+                    self.diagnoses.insert(tagged["diagnosis"].as_str().unwrap().to_owned());
+                }
+                self.told.extend(told(&body).map(|line| format!("{now_ms:>5}  {line}")));
+            }
         }
     }
 }
