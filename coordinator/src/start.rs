@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use tasuki_bus::{Arrived, Bus, boot, clock};
-use tasuki_config::{ClusterFile, CoordinatorConfig, Promotion as Wanted};
+use tasuki_config::{ClusterFile, CoordinatorConfig, PlannedStop as StopWish, Promotion as Wanted};
 use tasuki_coordinator_core::birth::Birth;
 use tasuki_coordinator_core::pause::Wish;
-use tasuki_coordinator_core::settings::{Degraded, Policy, Promotion, Server, Settings};
+use tasuki_coordinator_core::settings::{Degraded, PlannedStop, Policy, Promotion, Server, Settings};
 use tasuki_coordinator_core::{Input, Output};
 use tasuki_schemas::channel::Channel;
 use tasuki_schemas::id::{Boot, ProgramId};
@@ -116,6 +116,10 @@ fn settings(config: &CoordinatorConfig, cluster: &ClusterFile, boot: Boot) -> an
         // The end of a lease is awaited within the first stage.
         stage_patience: lease.map_or(usual.stage_patience, |lease| usual.stage_patience.max(lease.length() * 2)),
         lease,
+        planned_stop: match cluster.policy.planned_stop {
+            StopWish::HandOver => PlannedStop::HandOver,
+            StopWish::Wait(patience) => PlannedStop::Wait(patience),
+        },
         stable_window: cluster.policy.stable_window,
         flap_limit: cluster.policy.flap_limit,
         ..usual

@@ -199,18 +199,6 @@ pub fn failing_gates(flavour: Flavour, variables: &Row) -> Vec<FailingGate> {
     failing
 }
 
-/// Why Tasuki must not manage the server.
-#[must_use]
-pub fn unsupported(variables: &Row, channels: usize) -> Option<String> {
-    if on(variables, "wsrep_on") {
-        return Some("it is a Galera node (wsrep_on), whose cluster elects for itself".to_owned());
-    }
-    if variables.get("group_replication_group_name").is_some_and(|name| !name.is_empty()) {
-        return Some("it is a member of Group Replication, which elects for itself".to_owned());
-    }
-    (channels > 1).then(|| format!("it follows {channels} sources; one is supported"))
-}
-
 /// Executed and received sets, with the end of the binlog.
 ///
 /// # Errors

@@ -3,6 +3,7 @@
 pub mod binlog;
 pub mod cut;
 pub mod dial;
+pub mod disk;
 pub mod driver;
 pub mod execute;
 pub mod facts;
@@ -14,4 +15,5 @@ pub mod process;
 pub mod server;
 pub mod serving;
 pub mod start;
+pub mod support;
 pub mod vip;

@@ -11,14 +11,18 @@ use tasuki_config::{Reach, ServerConfig};
 use tasuki_node_core::statements::Dialect;
 use tasuki_node_core::{Input, ServerReport, ServerRun};
 use tasuki_schemas::gtid::Flavour;
-use tasuki_schemas::observation::{Connection, Facts, FailingGate, Identity, WriteProbe};
+use tasuki_schemas::observation::{Connection, Facts, FailingGate, Identity, SemiSync};
 use tokio::net::UnixStream;
 use tokio::sync::mpsc::Sender;
 use tokio::sync::watch;
 
+use crate::binlog::was_closed;
+use crate::disk;
 use crate::facts;
 use crate::process::Watch;
-use crate::server::{ServerError, Session, options};
+use crate::server::{ServerError, Session, Table, options};
+use crate::serving::Writes;
+use crate::support;
 
 /// Between two rounds while the server answers.
 const EVERY: Duration = Duration::from_millis(150);
@@ -28,6 +32,8 @@ const SOON: Duration = Duration::from_millis(50);
 const DEADLINE: Duration = Duration::from_millis(300);
 /// Settings and counters are read this often.
 const SETTINGS_EVERY: Duration = Duration::from_secs(2);
+/// Connections of other managers are looked for this often: the list of all connections is long.
+const MANAGERS_EVERY: Duration = Duration::from_secs(10);
 
 /// What the effects and the tail reader must know of the server; learned while it answers, used when it does not.
 #[derive(Debug, Default)]
@@ -68,7 +74,10 @@ pub struct Prober {
     answered_at: Instant,
     mark: String,
     mark_at: Instant,
-    write: watch::Receiver<Option<WriteProbe>>,
+    managers: Vec<Table>,
+    managers_at: Option<Instant>,
+    disk: Option<String>,
+    write: watch::Receiver<Writes>,
 }
 
 impl Prober {
@@ -82,7 +91,7 @@ impl Prober {
         shared: Shared,
         inputs: Sender<Input>,
         notes: PathBuf,
-        write: watch::Receiver<Option<WriteProbe>>,
+        write: watch::Receiver<Writes>,
     ) -> Self {
         if let Ok(index) = fs::read_to_string(&notes) {
             lock(&shared).binlog_index = Some(PathBuf::from(index.trim()));
@@ -104,6 +113,9 @@ impl Prober {
             answered_at: Instant::now(),
             mark: String::new(),
             mark_at: Instant::now(),
+            managers: Vec::new(),
+            managers_at: None,
+            disk: None,
             write,
         }
     }
@@ -170,7 +182,7 @@ impl Prober {
         self.session.open(DEADLINE).await?;
         let row = self.session.row(&self.dialect.identity(), DEADLINE).await?;
         self.identity = Some(facts::identity(self.flavour, &row).map_err(misread)?);
-        self.settings_at = None;
+        (self.settings_at, self.managers_at) = (None, None);
         if self.flavour == Flavour::Mysql {
             tokio::spawn(cache_password(self.replication.clone()));
         }
@@ -199,12 +211,14 @@ impl Prober {
     }
 
     fn watch(&mut self, pid: u32) -> Result<(), ServerError> {
-        let inputs = self.inputs.clone();
+        let (inputs, shared) = (self.inputs.clone(), Arc::clone(&self.shared));
         let (tell, told) = std::sync::mpsc::channel::<ServerRun>();
         let watch = Watch::start(pid, move || {
             if let Ok(run) = told.recv() {
+                let index = lock(&shared).binlog_index.clone();
+                let clean = index.is_some_and(|index| was_closed(&index));
                 // A full queue must not lose the one input that everything waits for; this thread may wait.
-                let _ = inputs.blocking_send(Input::Exited(run));
+                let _ = inputs.blocking_send(if clean { Input::Stopped(run) } else { Input::Exited(run) });
             }
         })
         .map_err(|error| ServerError::Closed(error.to_string()))?;
@@ -216,6 +230,9 @@ impl Prober {
     }
 
     async fn read(&mut self) -> Result<Facts, ServerError> {
+        if let Some(reason) = self.identity.as_ref().and_then(support::too_old) {
+            return self.read_little(reason).await;
+        }
         if self.settings_at.is_none_or(|at| at.elapsed() >= SETTINGS_EVERY) {
             let sql = format!("{}; {}", self.dialect.variables(), self.dialect.counters());
             let tables = self.session.tables(&sql, DEADLINE).await?;
@@ -223,7 +240,11 @@ impl Prober {
             (self.variables, self.counters) = (settings(0), settings(1));
             self.settings_at = Some(Instant::now());
             self.keep_index();
+            if let Some(folder) = self.variables.get("datadir") {
+                self.disk = disk::trouble(PathBuf::from(folder)).await;
+            }
         }
+        self.look_for_managers().await;
         let tables = self.session.tables(&self.dialect.probe(), DEADLINE).await?;
         let empty = BTreeMap::new();
         let fast = tables.first().and_then(|table| table.first()).unwrap_or(&empty);
@@ -235,14 +256,49 @@ impl Prober {
             (self.mark, self.mark_at) = (mark, Instant::now());
         }
         let quiet_ms = millis(self.mark_at.elapsed());
+        let written = self.write.borrow().clone();
         Ok(Facts {
             writable: facts::writable(fast).map_err(misread)?,
             replication: channel.and_then(|channel| facts::replication(channel, quiet_ms)),
             semi_sync: facts::semi_sync(self.flavour, fast, &self.variables, &self.counters),
-            write_probe: self.write.borrow().clone(),
+            write_probe: written.probe,
             failing_gates: self.failing_gates(),
-            unsupported: facts::unsupported(&self.variables, channels.len()),
+            unsupported: self.identity.as_ref().and_then(|identity| {
+                support::unsupported(identity, &self.variables, channels.len(), &self.managers, &self.config.user)
+            }),
+            disk: written.disk.or_else(|| self.disk.clone()),
         })
+    }
+
+    /// All that is asked of a server whose dialect is not spoken here.
+    async fn read_little(&mut self, unsupported: String) -> Result<Facts, ServerError> {
+        let row = self.session.row(&self.dialect.closed(), DEADLINE).await?;
+        Ok(Facts {
+            writable: facts::writable(&row).map_err(misread)?,
+            replication: None,
+            semi_sync: SemiSync::default(),
+            write_probe: None,
+            failing_gates: Vec::new(),
+            unsupported: Some(unsupported),
+            disk: None,
+        })
+    }
+
+    /// An account that may not see who else is connected sees less, and nothing worse; nor does a list of connections that
+    /// takes too long mean that the server hangs.
+    async fn look_for_managers(&mut self) {
+        if self.managers_at.is_some_and(|at| at.elapsed() < MANAGERS_EVERY) {
+            return;
+        }
+        self.managers_at = Some(Instant::now());
+        match self.session.tables(&self.dialect.managers(), DEADLINE).await {
+            Ok(tables) => self.managers = tables,
+            Err(ServerError::Refused { code, text }) => {
+                tracing::debug!(code, text, "who else manages the server cannot be seen");
+                self.managers.clear();
+            }
+            Err(error) => tracing::debug!(%error, "who else manages the server was not told"),
+        }
     }
 
     /// Gates by the server's settings, and the one that no running server shows: how it starts.

@@ -7,6 +7,7 @@ use tasuki_node_core::statements::Dialect;
 use tasuki_schemas::observation::WriteProbe;
 use tokio::sync::watch;
 
+use crate::disk;
 use crate::server::{ServerError, Session, options};
 use crate::vip::Vip;
 
@@ -17,6 +18,15 @@ pub struct Serving {
     pub on: bool,
     /// Tasuki may act: without it neither VIP nor probe table is touched.
     pub armed: bool,
+}
+
+/// What the write probe found last.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Writes {
+    /// Its outcome; `None` where none is due.
+    pub probe: Option<WriteProbe>,
+    /// The disk takes no more writes: the server's words.
+    pub disk: Option<String>,
 }
 
 /// Between two write probes.
@@ -56,14 +66,14 @@ pub async fn probe_writes(
     config: ServerConfig,
     dialect: Dialect,
     mut serving: watch::Receiver<Serving>,
-    shown: watch::Sender<Option<WriteProbe>>,
+    shown: watch::Sender<Writes>,
 ) {
     let mut session = Session::new(options(&config));
     let mut failing_since: Option<Instant> = None;
     loop {
         let word = *serving.borrow_and_update();
         if !(word.on && word.armed) {
-            shown.send_replace(None);
+            shown.send_replace(Writes::default());
             failing_since = None;
             if serving.changed().await.is_err() {
                 return;
@@ -73,7 +83,11 @@ pub async fn probe_writes(
         let began = Instant::now();
         let written = write(&mut session, dialect).await;
         let millis = |length: Duration| u64::try_from(length.as_millis()).unwrap_or(u64::MAX);
-        shown.send_replace(Some(match written {
+        let disk = match &written {
+            Err(ServerError::Refused { code, text }) if disk::is_full(*code, text) => Some(text.clone()),
+            Ok(()) | Err(_) => None,
+        };
+        let probe = match written {
             Ok(()) => {
                 failing_since = None;
                 WriteProbe::Written { took_ms: millis(began.elapsed()) }
@@ -83,7 +97,8 @@ pub async fn probe_writes(
                 WriteProbe::Hung { for_ms: millis(since.elapsed()) }
             }
             Err(error) => WriteProbe::Failed { text: error.to_string() },
-        }));
+        };
+        shown.send_replace(Writes { probe: Some(probe), disk });
         tokio::time::sleep(EVERY).await;
     }
 }

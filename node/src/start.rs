@@ -23,7 +23,7 @@ use crate::health::{self, Shown};
 use crate::ledger::Ledger;
 use crate::probe::{Known, Prober, Shared};
 use crate::server::{Session, options};
-use crate::serving::{Serving, move_vip, probe_writes};
+use crate::serving::{Serving, Writes, move_vip, probe_writes};
 use crate::vip::Vip;
 
 /// Inputs that wait for the loop; effects and probes wait when it is full, the bus has a queue of its own.
@@ -158,7 +158,7 @@ fn beside_server(
         archive: config.state_dir.join("archive"),
         warm: Mutex::new(None),
     });
-    let (write_tx, write_rx) = watch::channel(None);
+    let (write_tx, write_rx) = watch::channel(Writes::default());
     tokio::spawn(probe_writes(server.clone(), dialect, serving.subscribe(), write_tx));
     if let Some(vip) = &config.cluster.vip {
         tokio::spawn(move_vip(Vip::new(&vip.address, &vip.interface)?, serving.subscribe()));

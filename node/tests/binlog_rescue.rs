@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 #![expect(clippy::print_stdout, reason = "the measured times are worth reading")]
 
+#[allow(dead_code, reason = "each test takes what it needs")]
 mod servers;
 
 use std::collections::BTreeSet;

@@ -105,9 +105,6 @@ fn gates_name_what_is_found_and_the_fix() {
     assert_eq!(gates.len(), 1, "{gates:?}");
     let gate = gates.first().unwrap();
     assert_eq!((gate.found.as_str(), gate.fix.as_str()), ("10000", "sync_relay_log = 1"));
-    assert!(facts::unsupported(&row(&[("wsrep_on", "ON")]), 1).is_some());
-    assert!(facts::unsupported(&row(&[]), 2).is_some());
-    assert_eq!(facts::unsupported(&row(&[]), 1), None);
 }
 
 #[test]

@@ -31,6 +31,11 @@ pub enum Diagnosis {
         /// The primary.
         primary: NodeId,
     },
+    /// The node beside the primary saw its process exit after it closed its binlog: somebody stopped it.
+    PrimaryStopped {
+        /// The primary.
+        primary: NodeId,
+    },
     /// The primary runs, but is closed to writes although the record names it: it restarted.
     PrimaryClosed {
         /// The primary.
@@ -57,10 +62,28 @@ pub enum Diagnosis {
         /// Who still receives from it.
         still_heard_by: BTreeSet<NodeId>,
     },
+    /// The primary's own node says that all is well, but no replica receives from it and no voter that looked was greeted:
+    /// nobody reaches it.
+    PrimaryIsolated {
+        /// The primary.
+        primary: NodeId,
+        /// Replicas that lost it.
+        lost_by: BTreeSet<NodeId>,
+    },
+    /// The primary answers, or writes, but slowly: no failover, which would move the load and not end it.
+    PrimaryOverloaded {
+        /// The primary.
+        primary: NodeId,
+        /// Milliseconds that an answer or a write takes, or has taken so far.
+        for_ms: u64,
+    },
     /// The primary is alive but refuses its node (connections exhausted, credentials): no failover.
     PrimaryRefusing {
         /// The primary.
         primary: NodeId,
+        /// The server's error number, 0 if none was given.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        code: u16,
         /// The server's words.
         text: String,
     },
@@ -102,6 +125,30 @@ pub enum Diagnosis {
         /// Acknowledgements wanted.
         wanted: u32,
     },
+    /// A server's disk takes no more writes: it is not promoted.
+    DiskFull {
+        /// The server.
+        node: NodeId,
+        /// True if it is the primary, and writes fail: nobody can write.
+        #[serde(default, skip_serializing_if = "is_false")]
+        writes_fail: bool,
+        /// What was found.
+        text: String,
+    },
+    /// A replica holds much less than the primary had a while ago.
+    ReplicaLagging {
+        /// The replica.
+        node: NodeId,
+        /// Transactions that it has not applied.
+        behind: u64,
+    },
+    /// A replica's receiver or applier stopped with an error.
+    ReplicaBroken {
+        /// The replica.
+        node: NodeId,
+        /// The server's words.
+        error: String,
+    },
     /// Tasuki observes this set-up but must not act on it.
     Unsupported {
         /// The server.
@@ -123,6 +170,14 @@ pub enum Diagnosis {
         /// What it holds in excess.
         extras: String,
     },
+}
+
+const fn is_zero(code: &u16) -> bool {
+    *code == 0
+}
+
+const fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 /// Where a failover stands.

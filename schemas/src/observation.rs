@@ -77,9 +77,28 @@ pub enum Process {
         pid: u32,
     },
     /// The node saw the process exit, or its exit flag on every task: nothing can be acknowledged any more.
-    Exited,
+    Exited {
+        /// Its last binlog file was closed before: it was stopped, and did not crash.
+        #[serde(default, skip_serializing_if = "is_false")]
+        clean: bool,
+    },
     /// Not known yet: the node has never reached the server since it started.
     Unknown,
+}
+
+impl Process {
+    /// Whether the process was seen to end, by a crash or by a stop.
+    #[must_use]
+    pub const fn has_exited(&self) -> bool {
+        match self {
+            Self::Exited { .. } => true,
+            Self::Running { .. } | Self::Unknown => false,
+        }
+    }
+}
+
+const fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 /// The node's own connection to its server.
@@ -132,6 +151,9 @@ pub struct Facts {
     pub failing_gates: Vec<FailingGate>,
     /// Why Tasuki must not manage this server (Galera, Group Replication, multi-source, …).
     pub unsupported: Option<String>,
+    /// Why its disk takes no more writes, if so: full, or read-only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk: Option<String>,
 }
 
 /// A replica's channel.

@@ -15,12 +15,18 @@ pub const REMEMBERED: usize = 8;
 pub enum Cause {
     /// Its process ended.
     Crashed,
+    /// Somebody stopped it.
+    Stopped,
     /// It was found closed, and could not be opened again.
     Closed,
     /// It answered no write.
     Hung,
     /// Its host was silent to everybody.
     HostLost,
+    /// Nobody reached it, though it ran.
+    Isolated,
+    /// Its disk was full.
+    DiskFull,
     /// Somebody else's attempt was finished: why it was begun is not known.
     Unfinished,
     /// Anything else.

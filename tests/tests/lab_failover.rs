@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
+use tasuki_schemas::event::{Diagnosis, EventBody};
 use tasuki_schemas::gtid::Flavour;
 use tasuki_tests::lab::net::Kind;
 use tasuki_tests::lab::waiting::until;
@@ -46,6 +47,33 @@ async fn lab_a_killed_mariadb_primary_is_replaced_and_comes_back_as_a_replica() 
 #[tokio::test]
 async fn lab_a_killed_mysql_primary_is_replaced_and_comes_back_as_a_replica() {
     twice(Flavour::Mysql).await;
+}
+
+/// A raw SIGTERM on MariaDB: on MySQL it would answer OK to blocked commits, which no manager can mend.
+#[tokio::test]
+async fn lab_a_stopped_primary_is_told_from_a_crashed_one_and_handed_over() {
+    let mut lab = Lab::start(Kind::Loopback, &[Flavour::Mariadb], &Options::default()).await.unwrap();
+    let listener = lab.listen(&lab.clusters[0]).unwrap();
+    let cluster = &mut lab.clusters[0];
+    let writers = cluster.write(8, 250).unwrap();
+    drill::acknowledged(&writers, 150).await.unwrap();
+    let old = cluster.primary().await.unwrap();
+    let fault = Instant::now();
+    cluster.server_mut(&old).unwrap().stop().await.unwrap();
+    drill::taken_over(cluster, &writers, &old, fault).await.unwrap();
+    drill::acknowledged(&writers, 100).await.unwrap();
+    let told: Vec<Diagnosis> = listener
+        .since(fault)
+        .into_iter()
+        .filter_map(|heard| {
+            let EventBody::Diagnosis { diagnosis, .. } = heard.event.body else { return None };
+            Some(diagnosis)
+        })
+        .collect();
+    assert!(told.iter().any(|diagnosis| matches!(diagnosis, Diagnosis::PrimaryStopped { .. })), "{told:?}");
+    assert!(!told.iter().any(|diagnosis| matches!(diagnosis, Diagnosis::PrimaryCrashed { .. })), "{told:?}");
+    drill::brought_back(cluster, &old).await.unwrap();
+    drill::all_there(cluster, &[&writers]).await.unwrap();
 }
 
 #[tokio::test]

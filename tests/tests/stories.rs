@@ -1,28 +1,45 @@
 //! Decisions as reviewed text tables, readable by a DBA. `UPDATE=1` writes what the coordinator does now; review it.
+//! `STORY=name` tells one alone.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a story that cannot be read fails its test")]
 
+#[path = "stories/acts.rs"]
+mod acts;
 #[path = "stories/puppet.rs"]
 mod puppet;
 #[path = "stories/script.rs"]
 mod script;
+#[path = "stories/server.rs"]
+mod server;
+#[path = "stories/words.rs"]
+mod words;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
 use script::Story;
+use tasuki_schemas::event::Diagnosis;
 
 #[test]
 fn every_story_ends_as_it_is_told() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("stories");
     let mut paths: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.sort();
-    assert!(paths.len() >= 10, "the stories are in {}", folder.display());
+    if let Ok(name) = std::env::var("STORY") {
+        paths.retain(|path| path.file_stem().is_some_and(|stem| stem == name.as_str()));
+    }
+    assert!(!paths.is_empty(), "the stories are in {}", folder.display());
     let mut differing = Vec::new();
+    // What holds before anybody was heard is no news.
+    let mut told = BTreeSet::from(["unborn".to_owned()]);
+    let alone = std::env::var_os("STORY").is_some();
     for path in paths {
         let text = fs::read_to_string(&path).unwrap();
         let (script, expected) = text.split_once("----\n").unwrap_or((&text, ""));
-        let happened = Story::parse(script).run();
+        let mut story = Story::parse(script);
+        let happened = story.run();
+        told.append(&mut story.diagnoses);
         if std::env::var_os("UPDATE").is_some() {
             fs::write(&path, format!("{script}----\n{happened}")).unwrap();
         } else if happened != expected {
@@ -30,4 +47,20 @@ fn every_story_ends_as_it_is_told() {
         }
     }
     assert!(differing.is_empty(), "{}", differing.join("\n"));
+    let untold: Vec<String> = catalogue().into_iter().filter(|tag| !told.contains(tag)).collect();
+    assert!(alone || untold.is_empty(), "no story tells {untold:?}");
+}
+
+/// The tags of all diagnoses, by their schema.
+fn catalogue() -> Vec<String> {
+    let schema = serde_json::to_value(schemars::schema_for!(Diagnosis)).unwrap();
+    let variants = schema["oneOf"].as_array().unwrap().iter();
+    variants.map(|variant| variant["properties"]["diagnosis"]["const"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn the_catalogue_is_documented_whole() {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../ARCHITECTURE.md")).unwrap();
+    let missing: Vec<String> = catalogue().into_iter().filter(|tag| !text.contains(&format!("| `{tag}` |"))).collect();
+    assert!(missing.is_empty(), "ARCHITECTURE.md has no row for {missing:?}");
 }

@@ -4,7 +4,7 @@
 #   install.sh [base] [net] [mysql] [feed]
 #
 # base   compiler, MariaDB server, Redis, HAProxy           (demo, lab on loopback)
-# net    namespaces, kernel rules, address announcements    (lab in namespaces)
+# net    namespaces, kernel rules, address announcements, Galera's library    (lab in namespaces, tests of nodes)
 # mysql  a MySQL 9.x server, unpacked into the cache, unless MYSQL_BASEDIR names one (any 8.0 or newer tree)
 #
 # feed   node and npm                                       (stock Socket.IO clients)
@@ -62,6 +62,8 @@ install_net() {
     want ip iproute2
     want arping iputils-arping
     want nft nftables
+    # A Galera node, which a test shows to be left alone.
+    [ -e /usr/lib/galera/libgalera_smm.so ] || missing+=(galera-4)
 }
 
 install_feed() {

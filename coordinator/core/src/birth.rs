@@ -9,9 +9,10 @@ use tasuki_schemas::ballot::{Ballot, Epoch};
 use tasuki_schemas::command::{Heartbeat, Kind, Request};
 use tasuki_schemas::id::{Incarnation, NodeId, Nonce};
 use tasuki_schemas::moment::Moment;
-use tasuki_schemas::record::{Record, Reign, WriteGroup};
+use tasuki_schemas::record::{Mode, Record, Reign, WriteGroup};
 
 use crate::coordinator::Input;
+use crate::diagnose::unsupported;
 use crate::outbox::{Outbox, Output, Topic};
 use crate::propose::ask_accept;
 use crate::random::Random;
@@ -176,13 +177,7 @@ impl Birth {
             .copied()
             .filter(|node| self.view.facts(node, silence, now).is_some_and(|facts| facts.writable))
             .collect();
-        let [primary] = writable.as_slice() else {
-            let found = crate::sentence::names(writable);
-            return Err(Obstacle::Waiting(vec![format!(
-                "exactly one server must be writable (read_only = 0); found {found}"
-            )]));
-        };
-        let primary = (*primary).clone();
+        let (primary, observed) = self.only_writable(&writable, now)?;
         let identity = self.view.server(&primary, silence, now).and_then(|server| server.identity.clone());
         let position = self.view.position(&primary).map(|(position, _)| position.executed.clone());
         let Some((identity, set_before)) = identity.zip(position) else {
@@ -191,7 +186,7 @@ impl Birth {
         let epoch = Epoch(self.ballot.clone());
         let (group, notes) = self.group(&primary, now);
         let acks = group.acks;
-        self.notes = notes;
+        self.notes = observed.into_iter().chain(notes).collect();
         Ok(Record {
             epoch: epoch.clone(),
             primary: primary.clone(),
@@ -204,6 +199,30 @@ impl Birth {
             recent: Vec::new(),
             pause: None,
         })
+    }
+
+    /// The server that clients write to. A set-up that Tasuki must not act on can be born to be observed, and only so; the
+    /// notes say why.
+    fn only_writable(&self, writable: &[&NodeId], now: Moment) -> Result<(NodeId, Vec<String>), Obstacle> {
+        let mut why_not: Vec<String> = unsupported(&self.settings, &self.view, now)
+            .map(|(node, reason)| format!("{node} is not supported: {reason}"))
+            .into_iter()
+            .collect();
+        if writable.len() != 1 {
+            let found = crate::sentence::names(writable.iter().copied());
+            why_not.push(format!("exactly one server must be writable (read_only = 0); found {found}"));
+        }
+        match writable.first() {
+            Some(primary) if why_not.is_empty() || self.settings.mode == Mode::Observe => {
+                let notes = why_not.iter().map(|reason| format!("observed, never acted on: {reason}")).collect();
+                Ok(((*primary).clone(), notes))
+            }
+            Some(_) => {
+                why_not.push("until that is mended, the cluster can only be born with `mode = \"observe\"`".to_owned());
+                Err(Obstacle::Waiting(why_not))
+            }
+            None => Err(Obstacle::Waiting(why_not)),
+        }
     }
 
     /// The write group as it is: the replicas that acknowledge now and pass every gate.

@@ -65,6 +65,7 @@ pub struct Coordinator {
     /// The failover under way over several ballots: when it began, and whether the tail was given up.
     pub(crate) incident: Option<(Moment, bool)>,
     pub(crate) diagnosis: Diagnosis,
+    pub(crate) told_diagnosis: Diagnosis,
     pub(crate) holds: Vec<String>,
     pub(crate) told_leader: Option<CoordinatorId>,
     pub(crate) excluded: BTreeMap<NodeId, Moment>,
@@ -92,6 +93,7 @@ impl Coordinator {
             retry_at: now,
             incident: None,
             diagnosis: Diagnosis::Unborn,
+            told_diagnosis: Diagnosis::Unborn,
             holds: Vec::new(),
             told_leader: None,
             excluded: BTreeMap::new(),
@@ -178,6 +180,9 @@ impl Coordinator {
         let record = self.record();
         self.diagnose(record.as_ref(), now);
         self.look_at_pause(record.as_ref(), now);
+        if self.diagnosis == Diagnosis::Healthy {
+            self.holds.clear();
+        }
         // Every transition below goes on at once; the bound is against a fault in this very loop.
         for _ in 0..6 {
             if !self.advance(record.as_ref(), now) {
@@ -284,6 +289,11 @@ impl Coordinator {
         if self.must_fail_over(&record, false, now) {
             return self.begin_failover(&record, now);
         }
+        if matches!(self.diagnosis, Diagnosis::Unsupported { .. }) && record.opened {
+            // Only a promotion under way goes on; everyday care would be an act on what is only observed.
+            self.role = Role::Leading(leading);
+            return false;
+        }
         let next = leading.step(&self.settings, &self.view, &mut self.outbox, now);
         self.foresight.measure(&leading, now);
         match next {
@@ -304,6 +314,7 @@ impl Coordinator {
             Next::Propose(purpose) => self.begin_proposal(purpose, Some(record), leading.incident.take(), now),
             Next::GiveUp(node, reason) => {
                 self.hold(vec![format!("{node} did not open: {reason}")]);
+                self.diagnosis = Diagnosis::PrimaryClosed { primary: node.clone() };
                 self.excluded.insert(node, now);
                 self.begin_failover(&record, now)
             }
@@ -319,6 +330,7 @@ impl Coordinator {
             Verdict::No => unled && matches!(self.diagnosis, Diagnosis::AttemptUnfinished { .. }),
         };
         if !calls {
+            self.holds_of_verdict();
             return false;
         }
         if record.mode == Mode::Observe {
@@ -345,6 +357,12 @@ impl Coordinator {
         true
     }
 
+    fn holds_of_verdict(&mut self) {
+        if let Some(reason) = self.verdicts.take_hold() {
+            self.hold(vec![reason]);
+        }
+    }
+
     fn begin_failover(&mut self, record: &Record, now: Moment) -> bool {
         let (began, without_tail) = *self.incident.get_or_insert((now, false));
         let ballot = self.next_ballot();
@@ -352,6 +370,10 @@ impl Coordinator {
         attempt.without_tail = without_tail;
         self.excluded.retain(|_, at| now.since(*at) < EXCLUDED_FOR);
         attempt.doubts = Doubts { failed: self.excluded.keys().cloned().collect(), broken: self.broken() };
+        if matches!(self.diagnosis, Diagnosis::PrimaryIsolated { .. } | Diagnosis::DiskFull { .. }) {
+            // It may hold everything, but nobody could write to it.
+            attempt.doubts.failed.insert(record.primary.clone());
+        }
         attempt.tell_stage(None, vec![sentence(&self.diagnosis)], &mut self.outbox, now);
         self.role = Role::Failing(Box::new(attempt));
         true

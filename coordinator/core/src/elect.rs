@@ -123,7 +123,7 @@ impl Ballots<'_> {
             return format!("its applier had failed before: {}", loser.broken.unwrap_or_default());
         }
         let reason = if of.excluded != to.excluded {
-            "it was chosen a moment ago and did not open"
+            "it did not open a moment ago, or nobody can write to it"
         } else if of.challenger != to.challenger {
             "the old primary is alive and holds everything"
         } else if of.promotion != to.promotion {

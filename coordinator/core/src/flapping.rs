@@ -16,7 +16,10 @@ use crate::view::View;
 pub const fn cause(diagnosis: &Diagnosis) -> Cause {
     match diagnosis {
         Diagnosis::PrimaryCrashed { .. } => Cause::Crashed,
+        Diagnosis::PrimaryStopped { .. } => Cause::Stopped,
         Diagnosis::PrimaryClosed { .. } => Cause::Closed,
+        Diagnosis::PrimaryIsolated { .. } => Cause::Isolated,
+        Diagnosis::DiskFull { .. } => Cause::DiskFull,
         Diagnosis::PrimaryHung { .. } => Cause::Hung,
         Diagnosis::PrimaryHostLost { .. } | Diagnosis::PrimaryUnseen { .. } => Cause::HostLost,
         Diagnosis::AttemptUnfinished { .. } => Cause::Unfinished,
@@ -30,7 +33,10 @@ pub const fn cause(diagnosis: &Diagnosis) -> Cause {
         | Diagnosis::Degraded { .. }
         | Diagnosis::GroupTooSmall { .. }
         | Diagnosis::Unsupported { .. }
+        | Diagnosis::PrimaryOverloaded { .. }
         | Diagnosis::ReplicaStray { .. }
+        | Diagnosis::ReplicaBroken { .. }
+        | Diagnosis::ReplicaLagging { .. }
         | Diagnosis::ErrantTransactions { .. } => Cause::Other,
     }
 }
@@ -39,7 +45,10 @@ pub const fn cause(diagnosis: &Diagnosis) -> Cause {
 const fn words(cause: Cause) -> &'static str {
     match cause {
         Cause::Crashed => "crashed",
+        Cause::Stopped => "was stopped",
         Cause::Closed => "was found closed",
+        Cause::Isolated => "was reached by nobody",
+        Cause::DiskFull => "had no space left",
         Cause::Hung => "hung",
         Cause::HostLost => "lost its host",
         Cause::Unfinished => "was replaced in an attempt that somebody else began",

@@ -86,6 +86,7 @@ fn observation(node: &NodeId, primary: bool, witness: bool) -> Observation {
         write_probe: None,
         failing_gates: Vec::new(),
         unsupported: None,
+        disk: None,
     };
     let origin = Origin::Mariadb(1);
     let identity = Identity { flavour: Flavour::Mariadb, version: "10.11.2".to_owned(), origin, server_id: 1 };

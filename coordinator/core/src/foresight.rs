@@ -89,14 +89,22 @@ impl Coordinator {
         let made = forecast(&self.settings, &self.view, record, &self.standing(record, now), now);
         match flapping::cause(&self.diagnosis) {
             Cause::HostLost => made.host_loss,
-            Cause::Crashed | Cause::Closed | Cause::Hung | Cause::Unfinished | Cause::Other => made.crash,
+            Cause::Crashed
+            | Cause::Stopped
+            | Cause::Closed
+            | Cause::Hung
+            | Cause::Isolated
+            | Cause::DiskFull
+            | Cause::Unfinished
+            | Cause::Other => made.crash,
         }
     }
 
     fn is_served(&self, record: &Record, now: Moment) -> bool {
         let server = self.view.server(&record.primary, self.settings.policy.silence, now);
         let serves = server.is_some_and(|server| {
-            server.process != Process::Exited && server.facts.as_ref().is_some_and(|facts| facts.writable)
+            !matches!(server.process, Process::Exited { .. })
+                && server.facts.as_ref().is_some_and(|facts| facts.writable)
         });
         serves && record.opened && !matches!(self.role, Role::Failing(_))
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tasuki_schemas::id::NodeId;
 use tasuki_schemas::moment::Moment;
-use tasuki_schemas::observation::{Connection, Process, Thread};
+use tasuki_schemas::observation::{Connection, Thread};
 use tasuki_schemas::record::{Mode, Record};
 
 use crate::settings::{Degraded, Settings};
@@ -96,7 +96,7 @@ impl Ackers {
 
 fn acker(settings: &Settings, view: &View, record: &Record, node: &NodeId, now: Moment) -> Acker {
     let Some(server) = view.server(node, settings.policy.silence, now) else { return Acker::Lost };
-    if server.process == Process::Exited || server.connection != Connection::Answering {
+    if server.process.has_exited() || server.connection != Connection::Answering {
         return Acker::Lost;
     }
     let source = settings.servers.get(&record.primary).map(|server| server.address.into());

@@ -28,8 +28,11 @@ pub mod version;
 pub mod view;
 
 mod foresight;
+mod lag;
+mod opinions;
 mod outbox;
 mod random;
+mod refusing;
 mod telling;
 mod verdict;
 

@@ -175,6 +175,9 @@ pub(crate) fn unfit(settings: &Settings, view: &View, node: &NodeId, now: Moment
     if facts.replication.as_ref().is_some_and(|replication| replication.filtered) {
         return Some("it filters or delays replication".to_owned());
     }
+    if let Some(disk) = &facts.disk {
+        return Some(disk.clone());
+    }
     let logs = |setting: &str| ["log_slave_updates", "log_replica_updates"].contains(&setting);
     let gate = facts.failing_gates.iter().find(|gate| logs(&gate.setting))?;
     Some(format!("its binlog lacks what it replicated; set {}", gate.fix))

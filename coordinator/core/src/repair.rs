@@ -8,7 +8,7 @@ use tasuki_schemas::moment::Moment;
 use tasuki_schemas::observation::{Connection, Facts, Thread};
 use tasuki_schemas::record::{Mode, Record};
 
-use crate::diagnose::stray;
+use crate::diagnose::{broken, stray};
 use crate::settings::{Promotion, Settings};
 use crate::view::View;
 
@@ -16,6 +16,11 @@ use crate::view::View;
 const DEBOUNCE: Duration = Duration::from_millis(700);
 /// A server has caught up if it holds what the primary held so long ago.
 const MARK: Duration = Duration::from_millis(500);
+/// A replica that stopped with an error is set to follow for so long; the same error is not tried again soon: each try may
+/// cost relay files.
+const TRY_FOR: Duration = Duration::from_secs(3);
+/// Then people repair it, or the error goes away.
+const TRY_AGAIN: Duration = Duration::from_secs(60);
 /// How long a comparison of two positions is good for.
 const GOOD_FOR: Duration = Duration::from_secs(4);
 
@@ -31,6 +36,8 @@ pub struct Care {
     /// Extras seen once. Only when the next comparison shows the same are they believed.
     suspected: Option<(String, Moment)>,
     told: Option<String>,
+    /// The error with which replication stopped, and when it was first tried to go on.
+    tried: Option<(String, Moment)>,
 }
 
 /// What a server needs.
@@ -71,7 +78,12 @@ impl Care {
         }
         self.compare(view, record, node, now);
         match stray(settings, view, record, node, now) {
-            Some(reason) => self.look_at_stray(view, record, node, &reason, now),
+            Some(reason) => match self.in_vain(settings, view, record, node, now) {
+                Some(error) => {
+                    self.tell(format!("left as it is, since it stops again: {error}; repair or re-clone it"))
+                }
+                None => self.look_at_stray(view, record, node, &reason, now),
+            },
             None => self.look_at_follower(settings, view, record, node, facts, now),
         }
     }
@@ -121,6 +133,27 @@ impl Care {
         }
     }
 
+    /// The error with which replication stops again and again.
+    fn in_vain(
+        &mut self,
+        settings: &Settings,
+        view: &View,
+        record: &Record,
+        node: &NodeId,
+        now: Moment,
+    ) -> Option<String> {
+        let error = broken(settings, view, record, node, now)?;
+        match &self.tried {
+            Some((tried, at)) if *tried == error && now.since(*at) < TRY_AGAIN => {
+                (now.since(*at) > TRY_FOR).then_some(error)
+            }
+            Some(_) | None => {
+                self.tried = Some((error, now));
+                None
+            }
+        }
+    }
+
     fn look_at_stray(&mut self, view: &View, record: &Record, node: &NodeId, reason: &str, now: Moment) -> Finding {
         let since = *self.astray_since.get_or_insert_with(|| {
             self.within_at = None;
@@ -164,6 +197,9 @@ impl Care {
         let Some(replication) = &facts.replication else { return Finding::Wait };
         if replication.filtered {
             return self.tell("kept out of the write group: it filters or delays replication".to_owned());
+        }
+        if let Some(disk) = &facts.disk {
+            return self.tell(format!("kept out of the write group: {disk}"));
         }
         if let Some(gate) = facts.failing_gates.first() {
             return self

@@ -1,9 +1,11 @@
-//! One sentence for operators for each diagnosis.
+//! One sentence for operators for each diagnosis: what is wrong, what is done about it, and what they can do.
 
 use std::collections::BTreeSet;
 
 use tasuki_schemas::event::Diagnosis;
 use tasuki_schemas::id::NodeId;
+
+use crate::refusing::refusing;
 
 /// Names in a row.
 pub(crate) fn names<'a>(nodes: impl IntoIterator<Item = &'a NodeId>) -> String {
@@ -25,24 +27,22 @@ pub fn sentence(diagnosis: &Diagnosis) -> String {
         }
         Diagnosis::Healthy => "The primary serves and its replicas follow.".to_owned(),
         Diagnosis::PrimaryCrashed { primary } => format!("The server process of {primary} is gone; failing over."),
+        Diagnosis::PrimaryStopped { primary } => {
+            format!("Somebody stopped {primary}; another takes over, at once or when the cluster file says.")
+        }
         Diagnosis::PrimaryClosed { primary } => {
             format!("{primary} is the primary but closed to writes; opening it again, or another.")
         }
         Diagnosis::PrimaryHung { primary, for_ms } => {
             format!("{primary} has answered no write for {for_ms} ms; failing over.")
         }
-        Diagnosis::PrimaryHostLost { primary, lost_by } => {
-            format!(
-                "Nobody hears {primary} any more, and its replicas lost it ({}); the voters look themselves, then it is failed over.",
-                set(lost_by)
-            )
-        }
+        Diagnosis::PrimaryHostLost { primary, lost_by } => host_lost(primary, lost_by),
         Diagnosis::PrimaryUnseen { primary, still_heard_by } => {
             format!("{primary} is silent here but answers {}; no failover.", set(still_heard_by))
         }
-        Diagnosis::PrimaryRefusing { primary, text } => {
-            format!("{primary} is alive but refuses its node ({text}); no failover.")
-        }
+        Diagnosis::PrimaryIsolated { primary, lost_by } => isolated(primary, lost_by),
+        Diagnosis::PrimaryOverloaded { primary, for_ms } => overloaded(primary, *for_ms),
+        Diagnosis::PrimaryRefusing { primary, code, text } => refusing(primary, *code, text),
         Diagnosis::ReplicationOnlyPartition { primary, lost_by } => {
             format!("{primary} serves, but {} receive nothing from it; no failover.", set(lost_by))
         }
@@ -52,22 +52,65 @@ pub fn sentence(diagnosis: &Diagnosis) -> String {
         Diagnosis::AttemptUnfinished { ballot } => {
             format!("Attempt {ballot} was begun and not ended; finishing or undoing it.")
         }
-        Diagnosis::TwoPrimaries { writable } => {
-            format!(
-                "More than one server takes writes ({}); the nodes beside the wrong ones close them.",
-                set(writable)
-            )
-        }
-        Diagnosis::Degraded { primary, acks, wanted } => format!(
-            "{primary} acknowledges writes with {acks} instead of {wanted} replicas: losing its host now may lose the last ones; bring a replica back."
-        ),
+        Diagnosis::TwoPrimaries { writable } => two_primaries(writable),
+        Diagnosis::Degraded { primary, acks, wanted } => degraded(primary, *acks, *wanted),
         Diagnosis::GroupTooSmall { members, acks } => {
             format!("The write group {} cannot lose a member with {acks} acknowledgements required.", set(members))
         }
+        Diagnosis::DiskFull { node, writes_fail, text } => disk_full(node, *writes_fail, text),
         Diagnosis::Unsupported { node, reason } => format!("{node} is observed, never acted on: {reason}."),
+        Diagnosis::ReplicaBroken { node, error } => {
+            format!("The replication of {node} stands still: {error}; repair the replica or re-clone it.")
+        }
+        Diagnosis::ReplicaLagging { node, behind } => lagging(node, *behind),
         Diagnosis::ReplicaStray { node, reason } => format!("{node} does not follow the primary: {reason}."),
         Diagnosis::ErrantTransactions { node, extras } => {
             format!("{node} holds what the primary does not ({extras}); it is quarantined.")
         }
     }
+}
+
+fn host_lost(primary: &NodeId, lost_by: &BTreeSet<NodeId>) -> String {
+    format!(
+        "Nobody hears {primary} any more, and its replicas lost it ({}); the voters look themselves, then it is failed over.",
+        set(lost_by)
+    )
+}
+
+fn isolated(primary: &NodeId, lost_by: &BTreeSet<NodeId>) -> String {
+    format!(
+        "{primary} is well to its own node, but nobody reaches it: {} receive nothing, and no voter is greeted; failing over.",
+        set(lost_by)
+    )
+}
+
+fn overloaded(primary: &NodeId, for_ms: u64) -> String {
+    format!(
+        "{primary} is slow (an answer or a write takes {for_ms} ms); no failover, which would move the load and not end it."
+    )
+}
+
+fn two_primaries(writable: &BTreeSet<NodeId>) -> String {
+    format!("More than one server takes writes ({}); the nodes beside the wrong ones close them.", set(writable))
+}
+
+fn degraded(primary: &NodeId, acks: u32, wanted: u32) -> String {
+    format!(
+        "{primary} acknowledges writes with {acks} instead of {wanted} replicas: losing its host now may lose the last ones; bring a replica back."
+    )
+}
+
+fn disk_full(node: &NodeId, writes_fail: bool, text: &str) -> String {
+    if writes_fail {
+        return format!(
+            "The disk of {node} takes no writes ({text}): nobody can write; free space, or it is failed over."
+        );
+    }
+    format!("The disk of {node} takes no writes ({text}); free space; until then it is not promoted.")
+}
+
+fn lagging(node: &NodeId, behind: u64) -> String {
+    format!(
+        "{node} lags: it has {behind} transactions of the primary left to apply; look for a long one, a lock or a slow disk there."
+    )
 }

@@ -69,6 +69,15 @@ pub enum Degraded {
     Hold,
 }
 
+/// What happens when somebody stops the primary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PlannedStop {
+    /// Another server takes over at once, if one is ready.
+    HandOver,
+    /// The server has so long to come back; then another takes over.
+    Wait(Duration),
+}
+
 /// Periods and patience. Every wait of the core is one of these.
 #[derive(Clone, Debug)]
 pub struct Policy {
@@ -98,6 +107,12 @@ pub struct Policy {
     pub flap_limit: u32,
     /// The lease of a primary without acknowledgements, if the cluster file has one.
     pub lease: Option<LeaseTerms>,
+    /// What a clean stop of the primary leads to.
+    pub planned_stop: PlannedStop,
+    /// An answer or a write that takes longer is told as overload.
+    pub slow: Duration,
+    /// A replica that has not applied what the primary held so long ago is told as lagging.
+    pub lag: Duration,
 }
 
 impl Default for Policy {
@@ -116,6 +131,9 @@ impl Default for Policy {
             stable_window: Duration::from_secs(60),
             flap_limit: 2,
             lease: None,
+            planned_stop: PlannedStop::HandOver,
+            slow: Duration::from_millis(500),
+            lag: Duration::from_secs(10),
         }
     }
 }

@@ -9,30 +9,31 @@ use tasuki_schemas::moment::Moment;
 use tasuki_schemas::record::Record;
 
 use crate::coordinator::{Coordinator, Role};
-use crate::diagnose::diagnose;
+use crate::diagnose::{diagnose, is_news};
 use crate::propose::Purpose;
 use crate::sentence::sentence;
 
 impl Coordinator {
     pub(crate) fn diagnose(&mut self, record: Option<&Record>, now: Moment) {
         let mut diagnosis = diagnose(&self.settings, &self.view, record, self.ballot(), now);
-        if let Diagnosis::PrimaryHostLost { primary, .. } = &diagnosis
-            && !self.verdicts.greeted().is_empty()
-        {
-            let still_heard_by = self.verdicts.greeted().clone();
-            diagnosis = Diagnosis::PrimaryUnseen { primary: primary.clone(), still_heard_by };
-        }
+        diagnosis = self.verdicts.refine(&self.settings, &self.view, record, diagnosis, now);
         if matches!(
             diagnosis,
             Diagnosis::Healthy
                 | Diagnosis::ReplicaStray { .. }
+                | Diagnosis::ReplicaBroken { .. }
+                | Diagnosis::ReplicaLagging { .. }
                 | Diagnosis::Degraded { .. }
                 | Diagnosis::GroupTooSmall { .. }
         ) && let Some((node, extras)) = self.quarantine().into_iter().next()
         {
             diagnosis = Diagnosis::ErrantTransactions { node, extras };
         }
-        if std::mem::discriminant(&diagnosis) != std::mem::discriminant(&self.diagnosis) {
+        // What an attempt does to the servers is no news of their health.
+        let attempting =
+            matches!(self.role, Role::Failing(_)) && !matches!(diagnosis, Diagnosis::CoordinatorBlind { .. });
+        if !attempting && is_news(&self.told_diagnosis, &diagnosis) {
+            self.told_diagnosis = diagnosis.clone();
             if Self::is_serving(&diagnosis) {
                 self.holds.clear();
             }
@@ -49,6 +50,9 @@ impl Coordinator {
                 | Diagnosis::Degraded { .. }
                 | Diagnosis::GroupTooSmall { .. }
                 | Diagnosis::ReplicaStray { .. }
+                | Diagnosis::ReplicaBroken { .. }
+                | Diagnosis::ReplicaLagging { .. }
+                | Diagnosis::PrimaryOverloaded { .. }
                 | Diagnosis::ErrantTransactions { .. }
         )
     }

@@ -1,19 +1,19 @@
 //! From a diagnosis to a verdict: at once where the evidence is certain, after fresh opinions where it is silence, and
-//! after a pause where it may only be a probe that is a moment old.
+//! after a pause where it may only be a probe that is a moment old, or where the operators asked for one.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
-use tasuki_schemas::answer::Look;
 use tasuki_schemas::ballot::Epoch;
-use tasuki_schemas::command::Request;
 use tasuki_schemas::event::Diagnosis;
-use tasuki_schemas::id::{NodeId, Nonce};
+use tasuki_schemas::id::NodeId;
 use tasuki_schemas::moment::Moment;
 use tasuki_schemas::record::Record;
 
-use crate::outbox::{Outbox, Topic};
-use crate::settings::Settings;
+use crate::diagnose::{is_ready, lesser, of_primary};
+use crate::lag::Lags;
+use crate::opinions::Opinions;
+use crate::outbox::Outbox;
+use crate::settings::{PlannedStop, Settings};
 use crate::view::View;
 
 /// Whether a failover is called for.
@@ -29,26 +29,22 @@ pub(crate) enum Verdict {
 
 /// A closed primary is believed after so long: a promotion and its probe overtake each other.
 const CLOSED_FOR: Duration = Duration::from_millis(600);
-/// Opinions older than this are asked for anew.
-const OPINION: Duration = Duration::from_millis(400);
 
 #[derive(Debug, Default)]
 pub(crate) struct Verdicts {
-    closed_since: Option<Moment>,
-    asked: Option<(Nonce, Moment)>,
-    greeted: BTreeSet<NodeId>,
+    /// Since when a diagnosis holds that is believed after a while.
+    since: Option<Moment>,
+    /// Since when all replicas say that they lost a primary whose node is heard.
+    lost_since: Option<Moment>,
+    opinions: Opinions,
+    lags: Lags,
     news: Option<(Epoch, NodeId)>,
-    draws: u64,
+    hold: Option<String>,
 }
 
 impl Verdicts {
     pub(crate) const fn is_asking(&self) -> bool {
-        self.asked.is_some()
-    }
-
-    /// The voters whom the silent primary greets.
-    pub(crate) const fn greeted(&self) -> &BTreeSet<NodeId> {
-        &self.greeted
+        self.opinions.are_asked_for()
     }
 
     /// True once for each primary of each epoch: a decision that is only told is told once.
@@ -57,6 +53,56 @@ impl Verdicts {
         let news = self.news != key;
         self.news = key;
         news
+    }
+
+    /// Why nothing is done although nobody can write, if so.
+    pub(crate) fn take_hold(&mut self) -> Option<String> {
+        self.hold.take()
+    }
+
+    /// The diagnosis with what only time and fresh opinions show.
+    pub(crate) fn refine(
+        &mut self,
+        settings: &Settings,
+        view: &View,
+        record: Option<&Record>,
+        diagnosis: Diagnosis,
+        now: Moment,
+    ) -> Diagnosis {
+        let Some(record) = record else { return diagnosis };
+        let lagging = self.lags.look(settings, view, record, now);
+        let diagnosis = self.lasting(settings, view, record, diagnosis, now);
+        match (diagnosis, self.opinions.greeted()) {
+            (Diagnosis::PrimaryHostLost { primary, .. }, Some(greeted)) if !greeted.is_empty() => {
+                Diagnosis::PrimaryUnseen { primary, still_heard_by: greeted.clone() }
+            }
+            (Diagnosis::ReplicationOnlyPartition { primary, lost_by }, Some(greeted)) if greeted.is_empty() => {
+                Diagnosis::PrimaryIsolated { primary, lost_by }
+            }
+            (well @ (Diagnosis::Healthy | Diagnosis::GroupTooSmall { .. }), _) => {
+                lagging.map_or(well, |(node, behind)| Diagnosis::ReplicaLagging { node, behind })
+            }
+            (other, _) => other,
+        }
+    }
+
+    /// A primary that pauses, or comes back, and its replicas' word of it overtake each other: that all of them lost it is
+    /// believed once it lasts.
+    fn lasting(
+        &mut self,
+        settings: &Settings,
+        view: &View,
+        record: &Record,
+        diagnosis: Diagnosis,
+        now: Moment,
+    ) -> Diagnosis {
+        if !matches!(diagnosis, Diagnosis::ReplicationOnlyPartition { .. }) {
+            self.lost_since = None;
+            return diagnosis;
+        }
+        let since = *self.lost_since.get_or_insert(now);
+        let lasts = now.since(since) >= settings.policy.silence / 2;
+        if lasts { diagnosis } else { lesser(settings, view, record, now) }
     }
 
     pub(crate) fn verdict(
@@ -68,73 +114,154 @@ impl Verdicts {
         outbox: &mut Outbox,
         now: Moment,
     ) -> Verdict {
-        if !matches!(diagnosis, Diagnosis::PrimaryClosed { .. }) {
-            self.closed_since = None;
-        }
-        if !matches!(diagnosis, Diagnosis::PrimaryHostLost { .. } | Diagnosis::PrimaryUnseen { .. }) {
-            self.asked = None;
-            self.greeted.clear();
-        }
-        if matches!(diagnosis, Diagnosis::Healthy) {
-            self.news = None;
-        }
+        self.forget_others(diagnosis);
         match diagnosis {
             Diagnosis::PrimaryCrashed { .. } | Diagnosis::PrimaryHung { .. } => Verdict::Certain,
-            Diagnosis::PrimaryClosed { .. } => {
-                let since = *self.closed_since.get_or_insert(now);
-                if now.since(since) >= CLOSED_FOR { Verdict::Certain } else { Verdict::No }
+            Diagnosis::PrimaryClosed { .. } => self.after(CLOSED_FOR, now),
+            Diagnosis::Unsupported { node, reason } => {
+                self.hold = Self::unsupported(settings, view, record, node, reason, now);
+                Verdict::No
             }
-            Diagnosis::PrimaryHostLost { primary, .. } | Diagnosis::PrimaryUnseen { primary, .. } => {
-                self.ask(settings, view, record, primary, outbox, now)
+            Diagnosis::PrimaryStopped { primary } => self.stopped(settings, view, record, primary, now),
+            Diagnosis::DiskFull { node, writes_fail: true, .. } => self.full(settings, view, record, node, now),
+            Diagnosis::PrimaryHostLost { .. } | Diagnosis::PrimaryIsolated { .. } => {
+                self.opinions.ask(settings, view, record, outbox, now);
+                if self.opinions.confirm_silence(now) { Verdict::Certain } else { Verdict::Asking }
+            }
+            Diagnosis::PrimaryUnseen { .. } | Diagnosis::ReplicationOnlyPartition { .. } => {
+                self.opinions.ask(settings, view, record, outbox, now);
+                Verdict::Asking
             }
             Diagnosis::Unborn
             | Diagnosis::CoordinatorBlind { .. }
             | Diagnosis::Healthy
+            | Diagnosis::PrimaryOverloaded { .. }
             | Diagnosis::PrimaryRefusing { .. }
-            | Diagnosis::ReplicationOnlyPartition { .. }
             | Diagnosis::SidecarLost { .. }
             | Diagnosis::AttemptUnfinished { .. }
             | Diagnosis::TwoPrimaries { .. }
+            | Diagnosis::DiskFull { writes_fail: false, .. }
             | Diagnosis::Degraded { .. }
             | Diagnosis::GroupTooSmall { .. }
-            | Diagnosis::Unsupported { .. }
+            | Diagnosis::ReplicaBroken { .. }
+            | Diagnosis::ReplicaLagging { .. }
             | Diagnosis::ReplicaStray { .. }
             | Diagnosis::ErrantTransactions { .. } => Verdict::No,
         }
     }
 
-    /// Silence is not death: a majority of the voters must have looked themselves, and none may have been greeted.
-    fn ask(
+    /// What was remembered for another diagnosis is of no use for this one.
+    fn forget_others(&mut self, diagnosis: &Diagnosis) {
+        let waits = matches!(
+            diagnosis,
+            Diagnosis::PrimaryClosed { .. }
+                | Diagnosis::PrimaryStopped { .. }
+                | Diagnosis::DiskFull { writes_fail: true, .. }
+        );
+        if !waits {
+            self.since = None;
+        }
+        let silent = matches!(
+            diagnosis,
+            Diagnosis::PrimaryHostLost { .. }
+                | Diagnosis::PrimaryUnseen { .. }
+                | Diagnosis::PrimaryIsolated { .. }
+                | Diagnosis::ReplicationOnlyPartition { .. }
+        );
+        if !silent {
+            self.opinions.forget();
+        }
+        if matches!(diagnosis, Diagnosis::Healthy) {
+            self.news = None;
+        }
+        self.hold = None;
+    }
+
+    /// What is observed is not acted on, but people must hear that nobody can write.
+    fn unsupported(
+        settings: &Settings,
+        view: &View,
+        record: &Record,
+        node: &NodeId,
+        reason: &str,
+        now: Moment,
+    ) -> Option<String> {
+        let down = matches!(
+            of_primary(settings, view, record, now)?,
+            Diagnosis::PrimaryCrashed { .. }
+                | Diagnosis::PrimaryStopped { .. }
+                | Diagnosis::PrimaryClosed { .. }
+                | Diagnosis::PrimaryHung { .. }
+                | Diagnosis::PrimaryHostLost { .. }
+        );
+        let primary = &record.primary;
+        down.then(|| {
+            format!("{primary} does not serve, and nothing is done about it, since {node} is only observed: {reason}")
+        })
+    }
+
+    fn after(&mut self, patience: Duration, now: Moment) -> Verdict {
+        let since = *self.since.get_or_insert(now);
+        if now.since(since) >= patience { Verdict::Certain } else { Verdict::No }
+    }
+
+    /// Somebody stopped the primary: hand over, or wait for it as the operators wish. One that only closed its port may
+    /// still be writing its pages back: it has the time of a hang for that.
+    fn stopped(&mut self, settings: &Settings, view: &View, record: &Record, primary: &NodeId, now: Moment) -> Verdict {
+        let exited = view.server(primary, settings.policy.silence, now).is_some_and(|it| it.process.has_exited());
+        let patience = match settings.policy.planned_stop {
+            PlannedStop::HandOver if exited => Duration::ZERO,
+            PlannedStop::HandOver => settings.policy.hang,
+            PlannedStop::Wait(patience) => patience,
+        };
+        if self.after(patience, now) == Verdict::No {
+            if let PlannedStop::Wait(patience) = settings.policy.planned_stop {
+                self.hold = Some(format!(
+                    "{primary} was stopped; it has {} s to come back before it is failed over (`planned_stop`); nobody can write until then",
+                    patience.as_secs()
+                ));
+            }
+            return Verdict::No;
+        }
+        self.if_ready(
+            settings,
+            view,
+            record,
+            format!("{primary} was stopped"),
+            "start it again, or bring a replica back",
+            now,
+        )
+    }
+
+    /// A full disk may be emptied by whatever filled it; past the limit of a hang it counts as one.
+    fn full(&mut self, settings: &Settings, view: &View, record: &Record, primary: &NodeId, now: Moment) -> Verdict {
+        if self.after(settings.policy.hang, now) == Verdict::No {
+            return Verdict::No;
+        }
+        self.if_ready(
+            settings,
+            view,
+            record,
+            format!("the disk of {primary} is full"),
+            "free space on one of them",
+            now,
+        )
+    }
+
+    /// Without anybody to take over, a failover would only take away what is left.
+    fn if_ready(
         &mut self,
         settings: &Settings,
         view: &View,
         record: &Record,
-        primary: &NodeId,
-        outbox: &mut Outbox,
+        what: String,
+        fix: &str,
         now: Moment,
     ) -> Verdict {
-        if self.asked.is_none_or(|(_, at)| now.since(at) > OPINION) {
-            self.draws += 1;
-            self.asked = Some((Nonce(settings.boot.0.wrapping_add(self.draws)), now));
+        if is_ready(settings, view, record, now) {
+            return Verdict::Certain;
         }
-        let Some((nonce, _)) = self.asked else { return Verdict::Asking };
-        let voters: BTreeSet<&NodeId> = record.voters.keys().filter(|node| *node != primary).collect();
-        let looks: Vec<(&NodeId, Look)> = voters
-            .iter()
-            .filter_map(|node| {
-                let answer = view.any_answers(node)?.probe.as_ref().filter(|probe| probe.nonce == nonce)?;
-                Some((*node, answer.look))
-            })
-            .collect();
-        for node in voters {
-            let request = Request::Probe { nonce, primary: primary.clone() };
-            outbox.ask(node, Topic::Probe, request, settings.policy.repeat * 4, now);
-        }
-        if looks.len() < record.majority() {
-            return Verdict::Asking;
-        }
-        self.greeted =
-            looks.iter().filter(|(_, look)| *look == Look::Greeted).map(|(node, _)| (*node).clone()).collect();
-        if self.greeted.is_empty() { Verdict::Certain } else { Verdict::Asking }
+        self.hold = Some(format!("{what}, and no other server can take over; {fix}"));
+        Verdict::No
     }
 }

@@ -63,7 +63,9 @@ impl Node {
             return;
         }
         let silence = match &evidence {
-            Some(Diagnosis::PrimaryHostLost { primary, .. }) if kind == Kind::Failover => {
+            Some(Diagnosis::PrimaryHostLost { primary, .. } | Diagnosis::PrimaryIsolated { primary, .. })
+                if kind == Kind::Failover =>
+            {
                 self.settings.servers.get(primary).copied().filter(|_| *primary != self.settings.me)
             }
             _ => None,
@@ -182,7 +184,10 @@ impl Node {
                     self.memory.failover = Some(pending.ballot.clone());
                     self.dirty = true;
                 }
-                (*kind == Kind::Failover, matches!(evidence, Some(Diagnosis::PrimaryCrashed { .. })))
+                (
+                    *kind == Kind::Failover,
+                    matches!(evidence, Some(Diagnosis::PrimaryCrashed { .. } | Diagnosis::PrimaryStopped { .. })),
+                )
             }
             What::Accept { record } => (self.owes_duty(&pending.ballot, record), false),
         };

@@ -92,6 +92,8 @@ pub enum Input {
     Probed(Box<ServerReport>),
     /// The process of this run is gone, or its exit flag shows on every task.
     Exited(ServerRun),
+    /// The same of a run that had closed its binlog: it was stopped, and did not crash.
+    Stopped(ServerRun),
     /// A position was read.
     Positioned(Box<Position>),
     /// The ledger holds this sequence durably.

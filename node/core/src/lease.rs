@@ -194,15 +194,15 @@ impl Node {
         }
     }
 
-    /// The guard may let go of a server that is closed, and of one that waits for acknowledgements again. Of one that was
-    /// never looked at, nothing is known: a former self of this node may have opened it.
+    /// The guard may let go of a server that is gone or known to be closed, and of one that waits for acknowledgements
+    /// again. Of one that was never looked at, or does not answer, nothing is known: a former self of this node may have
+    /// opened it, and lost its ledger since.
     fn need_not_be_guarded(&self) -> bool {
         if self.server.report.is_none() {
             return false;
         }
-        let writable = self.server.facts().is_some_and(|facts| facts.writable) && self.server.run().is_some();
-        let waits = self.own_group().is_some_and(|group| group.acks > 0);
-        !writable || waits
+        let closed = self.server.facts().is_some_and(|facts| !facts.writable) || self.server.run().is_none();
+        closed || self.own_group().is_some_and(|group| group.acks > 0)
     }
 
     fn ask_guard(&mut self, guarding: Option<Guarding>, now: Moment) {

@@ -25,6 +25,8 @@ pub(crate) struct Server {
     pub(crate) read_at: Moment,
     /// The run that was seen to exit; a report of another run ends this.
     pub(crate) exited: Option<ServerRun>,
+    /// That run closed its binlog before.
+    pub(crate) clean: bool,
 }
 
 impl Server {
@@ -39,7 +41,7 @@ impl Server {
     pub(crate) fn process(&self) -> Process {
         match (self.run(), self.exited) {
             (Some(run), _) => Process::Running { pid: run.pid },
-            (None, Some(_)) => Process::Exited,
+            (None, Some(_)) => Process::Exited { clean: self.clean },
             (None, None) => Process::Unknown,
         }
     }
@@ -83,7 +85,7 @@ impl Node {
             settings,
             durable: memory.sequence,
             memory,
-            server: Server { report: None, read_at: Moment::from_nanos(0), exited: None },
+            server: Server { report: None, read_at: Moment::from_nanos(0), exited: None, clean: false },
             heard: BTreeMap::new(),
             answers: BTreeMap::new(),
             pending: None,
@@ -112,7 +114,7 @@ impl Node {
             }
             Input::Fetched { from, fetch } => {
                 let lawful = self.memory.promised.as_ref() == Some(&fetch.ballot);
-                if lawful && self.server.process() == Process::Exited && self.delivering.is_none() {
+                if lawful && self.server.process().has_exited() && self.delivering.is_none() {
                     self.delivering = Some(from.clone());
                     self.outputs.push(Output::Deliver { to: from, ballot: fetch.ballot, have: fetch.have });
                 }
@@ -126,10 +128,8 @@ impl Node {
             Input::Granted { from, grant } => self.granted(&from, &grant),
             Input::Guarded(guarding) => self.guarded(guarding),
             Input::Probed(report) => self.probed(*report, now),
-            Input::Exited(run) => {
-                self.server.exited = Some(run);
-                self.dirty = true;
-            }
+            Input::Exited(run) => self.exited(run, false),
+            Input::Stopped(run) => self.exited(run, true),
             Input::Positioned(position) => self.outputs.push(Output::PublishPosition(position)),
             Input::Persisted(sequence) => self.durable = self.durable.max(sequence),
             Input::Progressed(id, progress) => self.progressed(id, progress, now),
@@ -218,6 +218,11 @@ impl Node {
         }
         self.server.read_at = now;
         self.server.report = Some(report);
+    }
+
+    fn exited(&mut self, run: ServerRun, clean: bool) {
+        (self.server.exited, self.server.clean) = (Some(run), clean);
+        self.dirty = true;
     }
 
     fn ended(&mut self, id: EffectId, ended: Ended, now: Moment) {

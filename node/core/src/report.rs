@@ -22,7 +22,7 @@ impl Node {
         let report = self.server.report.as_ref();
         let process = self.server.process();
         let connection = match (&process, report) {
-            (Process::Exited, _) | (_, None) => Connection::Closed,
+            (Process::Exited { .. }, _) | (_, None) => Connection::Closed,
             (Process::Running { .. } | Process::Unknown, Some(report)) => report.connection.clone(),
         };
         ServerView {

@@ -129,6 +129,17 @@ fn a_restarted_node_goes_on_with_what_the_guard_holds() {
 }
 
 #[test]
+fn a_server_that_does_not_answer_stays_guarded_whatever_became_of_the_ledger() {
+    let mut stage = Stage::leased("db1", Memory::new(Incarnation(7)), terms());
+    let until = Some(Moment::from_nanos(0) + Duration::from_millis(900));
+    stage.hand(Input::Guarded(Some(Guarding { run: RUN, until })));
+    stage.silent();
+    assert_eq!(told_guard(&stage), None);
+    stage.probe(false);
+    assert_eq!(told_guard(&stage), Some(None), "closed: there is nothing to guard");
+}
+
+#[test]
 fn without_a_guard_an_open_server_is_closed() {
     let mut stage = Stage::leased("db1", memory(true), terms());
     stage.probe(true);

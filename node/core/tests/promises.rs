@@ -136,7 +136,7 @@ fn an_exit_is_published_at_once_and_ends_serving() {
     let published = stage
         .outputs
         .iter()
-        .any(|output| matches!(output, Output::Publish(it) if it.server.as_ref().unwrap().process == Process::Exited));
+        .any(|output| matches!(output, Output::Publish(it) if it.server.as_ref().unwrap().process == (Process::Exited { clean: false })));
     assert!(published);
     stage.prepare(2, Kind::Failover);
     assert!(matches!(stage.effect(), Some((_, Effect::ReadFiles { was_primary: true }))));

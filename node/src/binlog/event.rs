@@ -110,6 +110,11 @@ pub(super) fn intact(bytes: &[u8]) -> bool {
     hasher.finalize() == u32::from_le_bytes(*checksum)
 }
 
+/// Whether a format description event says that its file was not closed.
+pub(super) fn is_in_use(format: &[u8]) -> bool {
+    format.get(17).is_some_and(|flags| flags & IN_USE != 0)
+}
+
 /// The format description event as it must be given to a session: no checksums in what follows, file closed.
 pub(super) fn without_checksums(format: &[u8]) -> Option<Vec<u8>> {
     let mut bytes = format.to_vec();

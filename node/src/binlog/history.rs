@@ -98,7 +98,7 @@ fn since(index: &Path, flavour: Flavour, have: &GtidSet) -> Result<Vec<PathBuf>,
 
 /// The files an index names, oldest first. Relative names are relative to the server's data directory, where the
 /// index then is as well.
-fn files(index: &Path) -> Result<Vec<PathBuf>, BinlogError> {
+pub(super) fn files(index: &Path) -> Result<Vec<PathBuf>, BinlogError> {
     let text = fs::read_to_string(index).map_err(|source| BinlogError::Io { path: index.to_owned(), source })?;
     let folder = index.parent().unwrap_or_else(|| Path::new(""));
     let files: Vec<PathBuf> =

@@ -6,6 +6,7 @@
 //! its checksum was found right.
 
 mod apply;
+mod closed;
 mod event;
 mod frame;
 mod gtid;
@@ -19,6 +20,7 @@ use std::io;
 use std::path::PathBuf;
 
 pub use apply::{ApplyError, apply};
+pub use closed::was_closed;
 pub use history::{Missing, executed, missing};
 
 /// Why binlog files cannot be read.

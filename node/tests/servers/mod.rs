@@ -205,6 +205,17 @@ impl Server {
         sums
     }
 
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.folder.join("s")
+    }
+
+    /// kill -15, as a service manager stops a server; waits for its end.
+    pub(crate) fn stop(&mut self) {
+        let pid = rustix::process::Pid::from_child(&self.process);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        self.process.wait().unwrap();
+    }
+
     /// kill -9
     pub(crate) fn kill(&mut self) {
         self.process.kill().unwrap();

@@ -154,12 +154,23 @@ pub struct Policy {
     pub stable_window: Duration,
     /// Failovers of one server by one cause, without a stable window in between, before people decide.
     pub flap_limit: u32,
+    /// What a clean stop of the primary leads to.
+    pub planned_stop: PlannedStop,
+}
+
+/// What happens when somebody stops the primary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PlannedStop {
+    /// Another server takes over at once, if one is ready.
+    HandOver,
+    /// The server has so long to come back; then another takes over.
+    Wait(Duration),
 }
 
 /// The keys of `[policy]`.
 const KNOWN: [&str; 8] = ["flavour", "server", "witness", "coordinator", "redis", "replication", "vip", "policy"];
 
-const KNOWN_POLICY: [&str; 9] = [
+const KNOWN_POLICY: [&str; 11] = [
     "mode",
     "heartbeat_ms",
     "silence_ms",
@@ -169,6 +180,8 @@ const KNOWN_POLICY: [&str; 9] = [
     "degraded",
     "stable_window_ms",
     "flap_limit",
+    "planned_stop",
+    "planned_stop_wait_s",
 ];
 
 impl ClusterFile {

@@ -9,7 +9,7 @@ mod findings;
 mod local;
 mod secret;
 
-pub use cluster::{ClusterFile, Coordinator, Policy, Promotion, Replication, Server, Vip, Witness};
+pub use cluster::{ClusterFile, Coordinator, PlannedStop, Policy, Promotion, Replication, Server, Vip, Witness};
 pub use findings::{Finding, Findings};
 pub use local::{CoordinatorConfig, Cut, FeedConfig, NodeConfig, Reach, ServerConfig};
 pub use secret::Secret;

@@ -7,7 +7,7 @@ mod world;
 use std::path::Path;
 use std::time::Duration;
 
-use tasuki_config::{ClusterFile, Promotion};
+use tasuki_config::{ClusterFile, PlannedStop, Promotion};
 use tasuki_schemas::gtid::Flavour;
 use tasuki_schemas::record::Mode;
 
@@ -82,7 +82,8 @@ fn what_is_misspelt_is_told_with_a_guess() {
         &[(
             "tail_patence_ms",
             "unknown key `tail_patence_ms`; is `tail_patience_ms` meant? (known here: mode, heartbeat_ms, silence_ms, \
-             tail_patience_ms, stable_window_ms, flap_limit)",
+             tail_patience_ms, lease_ms, pausable, degraded, stable_window_ms, flap_limit, planned_stop, \
+             planned_stop_wait_s)",
         )],
     );
     said("[redis]\n", "[redis]\npool = 3\n", &[("pool", "unknown key `pool` (known here: urls, ca_file)")]);
@@ -136,6 +137,33 @@ fn patience_has_bounds() {
     said("flap_limit = 3", "flap_limit = 0", &[("= 0", "`flap_limit` must lie between 1 and 1000000")]);
     // The bound of one value is not computed from another that is out of bounds.
     said("= 250", "= 30000", &[("= 30000", "`heartbeat_ms` must lie between 50 and 2000")]);
+}
+
+#[test]
+fn a_planned_stop_is_handed_over_or_waited_for() {
+    let wish = |lines: &str| {
+        let text = cluster_text().replacen("[policy]\n", &format!("[policy]\n{lines}"), 1);
+        ClusterFile::parse(Path::new("main.toml"), &text).unwrap().policy.planned_stop
+    };
+    assert_eq!(wish(""), PlannedStop::HandOver);
+    assert_eq!(wish("planned_stop = \"hand_over\"\n"), PlannedStop::HandOver);
+    assert_eq!(wish("planned_stop = \"wait\"\n"), PlannedStop::Wait(Duration::from_secs(30)));
+    let five = "planned_stop = \"wait\"\nplanned_stop_wait_s = 5\n";
+    assert_eq!(wish(five), PlannedStop::Wait(Duration::from_secs(5)));
+    said(
+        "[policy]\n",
+        "[policy]\nplanned_stop_wait_s = 5\n",
+        &[(
+            "planned_stop_wait_s = 5",
+            "`planned_stop_wait_s` says nothing without `planned_stop = \"wait\"`; add that, or leave this out",
+        )],
+    );
+    for nonsense in ["0", "3601"] {
+        let lines = format!("[policy]\nplanned_stop = \"wait\"\nplanned_stop_wait_s = {nonsense}\n");
+        said("[policy]\n", &lines, &[("planned_stop_wait_s =", "`planned_stop_wait_s` must lie between 1 and 3600")]);
+    }
+    let what = "`planned_stop`: unknown variant `never`, expected `hand_over` or `wait`";
+    said("[policy]\n", "[policy]\nplanned_stop = \"never\"\n", &[("planned_stop =", what)]);
 }
 
 #[test]

@@ -81,6 +81,7 @@ impl Server {
             write_probe: self.writable.then_some(WriteProbe::Written { took_ms: 1 }),
             failing_gates: Vec::new(),
             unsupported: None,
+            disk: None,
         }
     }
 

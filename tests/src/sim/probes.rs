@@ -62,5 +62,6 @@ fn facts(server: &Server, now: u64) -> Facts {
         write_probe: server.writable.then_some(WriteProbe::Written { took_ms: 1 }),
         failing_gates: Vec::new(),
         unsupported: None,
+        disk: None,
     }
 }

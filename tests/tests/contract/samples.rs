@@ -114,7 +114,17 @@ fn facts() -> Facts {
             fix: "sync_relay_log = 1".to_owned(),
         }],
         unsupported: Some("it is a Galera node".to_owned()),
+        disk: None,
     }
+}
+
+/// A server that was stopped, and whose disk is full.
+fn stopped() -> Observation {
+    let mut observation = observation(Process::Exited { clean: true }, Connection::Closed);
+    if let Some(facts) = observation.server.as_mut().and_then(|server| server.facts.as_mut()) {
+        facts.disk = Some("the filesystem has 0 KiB left".to_owned());
+    }
+    observation
 }
 
 fn observation(process: Process, connection: Connection) -> Observation {
@@ -169,7 +179,13 @@ pub(crate) fn diagnoses() -> Vec<Diagnosis> {
         Diagnosis::PrimaryHung { primary: primary.clone(), for_ms: 3000 },
         Diagnosis::PrimaryHostLost { primary: primary.clone(), lost_by: heard.clone() },
         Diagnosis::PrimaryUnseen { primary: primary.clone(), still_heard_by: heard.clone() },
-        Diagnosis::PrimaryRefusing { primary: primary.clone(), text: "Too many connections".to_owned() },
+        Diagnosis::PrimaryRefusing { primary: primary.clone(), code: 0, text: "Too many connections".to_owned() },
+        Diagnosis::PrimaryStopped { primary: primary.clone() },
+        Diagnosis::PrimaryIsolated { primary: primary.clone(), lost_by: heard.clone() },
+        Diagnosis::PrimaryOverloaded { primary: primary.clone(), for_ms: 900 },
+        Diagnosis::DiskFull { node: other.clone(), writes_fail: true, text: "error 1114".to_owned() },
+        Diagnosis::ReplicaBroken { node: other.clone(), error: "Duplicate entry".to_owned() },
+        Diagnosis::ReplicaLagging { node: other.clone(), behind: 4711 },
         Diagnosis::ReplicationOnlyPartition { primary: primary.clone(), lost_by: heard.clone() },
         Diagnosis::SidecarLost { primary },
         Diagnosis::AttemptUnfinished { ballot: ballot(3) },
@@ -213,7 +229,7 @@ fn events() -> Vec<EventBody> {
         EventBody::Forecast { forecast: Box::new(forecast()), sentence: "manual; if db1 crashed now: …".to_owned() },
         EventBody::Pause { pause: Some(pause()), sentence: "failovers are paused by ann: new disks".to_owned() },
         EventBody::Leader { leader: Some("co1".parse().unwrap()) },
-        EventBody::Health { observation: Box::new(observation(Process::Exited, Connection::Closed)) },
+        EventBody::Health { observation: Box::new(observation(Process::Exited { clean: false }, Connection::Closed)) },
         EventBody::Position { position: position() },
     ]);
     events
@@ -304,8 +320,12 @@ pub(crate) fn all() -> BTreeMap<String, Value> {
         ("observation".to_owned(), Message::Observation(Box::new(observation(Process::Running { pid: 77 }, refused)))),
         (
             "observation_silent".to_owned(),
-            Message::Observation(Box::new(observation(Process::Exited, Connection::Silent { for_ms: 900 }))),
+            Message::Observation(Box::new(observation(
+                Process::Exited { clean: false },
+                Connection::Silent { for_ms: 900 },
+            ))),
         ),
+        ("observation_stopped".to_owned(), Message::Observation(Box::new(stopped()))),
         ("position".to_owned(), Message::Position(Box::new(position()))),
         (
             "heartbeat".to_owned(),

@@ -5,34 +5,12 @@ use std::collections::BTreeMap;
 use tasuki_schemas::answer::{Answers, Duty, Holdings, Look, Outcome, ProbeAnswer, Promise, Refusal, Reported};
 use tasuki_schemas::ballot::Ballot;
 use tasuki_schemas::command::{Kind, Order, OrderName, Request};
-use tasuki_schemas::gtid::{Flavour, GtidSet, Origin};
+use tasuki_schemas::event::Diagnosis;
 use tasuki_schemas::id::{CoordinatorId, Incarnation, NodeId, Nonce};
-use tasuki_schemas::observation::{
-    Connection, CutStrength, Endpoint, Facts, FailingGate, Identity, LedgerView, Observation, Position, Process,
-    Received, Replication, SemiSync, ServerView, Thread,
-};
+use tasuki_schemas::observation::{LedgerView, Observation, Position};
 use tasuki_schemas::record::{Accepted, Record};
 
-/// A server as a story sets it.
-#[derive(Clone, Debug)]
-pub(crate) struct Server {
-    pub(crate) id: u32,
-    pub(crate) port: u16,
-    pub(crate) running: bool,
-    pub(crate) writable: bool,
-    pub(crate) follows: Option<u16>,
-    pub(crate) quiet_ms: u64,
-    pub(crate) executed: GtidSet,
-    pub(crate) received: GtidSet,
-    pub(crate) semi_sync: bool,
-    pub(crate) wait_count: u32,
-    pub(crate) refuses: Option<String>,
-    pub(crate) version: String,
-    /// What its applier stopped with.
-    pub(crate) applier_error: Option<String>,
-    pub(crate) filtered: bool,
-    pub(crate) failing_gates: Vec<FailingGate>,
-}
+use crate::server::{Life, Server};
 
 /// A node with its server; a witness has none.
 #[derive(Clone, Debug)]
@@ -41,14 +19,20 @@ pub(crate) struct Puppet {
     pub(crate) server: Option<Server>,
     /// False while the host is lost: neither heard nor hearing.
     pub(crate) reachable: bool,
-    /// What this node sees when it looks at the primary itself.
+    /// Its server cannot be reached over the network, whatever it does.
+    pub(crate) walled_off: bool,
+    /// This node is greeted by the primary, whatever everybody else sees.
     pub(crate) primary_greets: bool,
     /// What is left of the lease that it granted last.
     pub(crate) lease_rest_ms: u64,
-    incarnation: Incarnation,
+    /// Orders of these names fail, with the reason.
+    pub(crate) failing: BTreeMap<String, String>,
+    /// Why its duty at a promise cannot be done.
+    pub(crate) idle: Option<String>,
+    pub(crate) incarnation: Incarnation,
     sequence: u64,
-    promised: Option<Ballot>,
-    failover: Option<Ballot>,
+    pub(crate) promised: Option<Ballot>,
+    pub(crate) failover: Option<Ballot>,
     pub(crate) accepted: Option<Accepted>,
     heard: BTreeMap<CoordinatorId, Nonce>,
     answers: BTreeMap<CoordinatorId, Answers>,
@@ -60,8 +44,11 @@ impl Puppet {
             name,
             server,
             reachable: true,
+            walled_off: false,
             primary_greets: false,
             lease_rest_ms: 0,
+            failing: BTreeMap::new(),
+            idle: None,
             incarnation: Incarnation(u64::from(number)),
             sequence: 0,
             promised: None,
@@ -72,23 +59,37 @@ impl Puppet {
         }
     }
 
-    pub(crate) fn incarnation(&self) -> Incarnation {
-        self.incarnation
-    }
-
     pub(crate) fn hear(&mut self, coordinator: &CoordinatorId, nonce: Nonce) {
         self.heard.insert(coordinator.clone(), nonce);
     }
 
-    pub(crate) fn take(&mut self, from: &CoordinatorId, request: &Request, ports: &BTreeMap<NodeId, u16>) {
+    /// `greeted` is what a look at the primary shows from here.
+    pub(crate) fn take(
+        &mut self,
+        from: &CoordinatorId,
+        request: &Request,
+        ports: &BTreeMap<NodeId, u16>,
+        greeted: bool,
+    ) {
         let mut answers = self.answers.remove(from).unwrap_or(Answers::none());
         match request {
             Request::Report => {}
             Request::Probe { nonce, .. } => {
-                let look = if self.primary_greets { Look::Greeted } else { Look::NoGreeting };
+                let look = if greeted { Look::Greeted } else { Look::NoGreeting };
                 answers.probe = Some(ProbeAnswer { nonce: *nonce, look });
             }
-            Request::Prepare { ballot, kind, .. } => self.prepare(&mut answers, ballot, *kind),
+            Request::Prepare { ballot, kind, evidence } => {
+                let silence = matches!(
+                    evidence,
+                    Some(Diagnosis::PrimaryHostLost { primary, .. } | Diagnosis::PrimaryIsolated { primary, .. })
+                        if *primary != self.name
+                );
+                if silence && greeted {
+                    answers.refusal = Some(Refusal::Contradicted);
+                } else {
+                    self.prepare(&mut answers, ballot, *kind);
+                }
+            }
             Request::Accept { ballot, record } => {
                 if self.admits(&mut answers, ballot) {
                     self.accept(ballot, record);
@@ -127,26 +128,7 @@ impl Puppet {
         if !self.admits(answers, ballot) || answers.promise.is_some() {
             return;
         }
-        let subject = self.accepted.as_ref().is_some_and(|accepted| accepted.record.subjects().contains(&self.name));
-        let (duty, holdings) = match (kind, &mut self.server) {
-            (Kind::Vote, _) | (Kind::Failover, None) => (Duty::Nothing, None),
-            (Kind::Failover, Some(server)) => {
-                self.failover = Some(ballot.clone());
-                let holdings = Holdings {
-                    executed: server.executed.clone(),
-                    received: Received::Known { set: server.received.clone() },
-                };
-                if !server.running {
-                    (Duty::ProcessExited, Some(holdings))
-                } else if subject {
-                    server.writable = false;
-                    (Duty::Fenced, Some(holdings))
-                } else {
-                    server.quiet_ms = 1_000_000;
-                    (Duty::ReceiverStopped, Some(holdings))
-                }
-            }
-        };
+        let (duty, holdings) = if kind == Kind::Failover { self.duty(ballot) } else { (Duty::Nothing, None) };
         answers.promise = Some(Promise {
             kind,
             incarnation: self.incarnation,
@@ -158,6 +140,29 @@ impl Puppet {
         });
     }
 
+    /// What a failover promise makes the node do first.
+    pub(crate) fn duty(&mut self, ballot: &Ballot) -> (Duty, Option<Holdings>) {
+        self.failover = Some(ballot.clone());
+        let subject = self.accepted.as_ref().is_some_and(|accepted| accepted.record.subjects().contains(&self.name));
+        let Some(server) = &mut self.server else { return (Duty::Nothing, None) };
+        if let Some(reason) = self.idle.clone() {
+            return (Duty::Failed { reason }, None);
+        }
+        if subject && server.is_running() && !server.can_be_closed() {
+            server.life = Life::Gone { clean: false };
+        }
+        let holdings = Some(server.holdings());
+        if !server.is_running() {
+            return (Duty::ProcessExited, holdings);
+        }
+        if subject {
+            server.writable = false;
+            return (Duty::Fenced, holdings);
+        }
+        server.receives = false;
+        (Duty::ReceiverStopped, holdings)
+    }
+
     pub(crate) fn accept(&mut self, ballot: &Ballot, record: &Record) {
         self.accepted = Some(Accepted { ballot: ballot.clone(), record: record.clone() });
         self.failover = None;
@@ -165,13 +170,18 @@ impl Puppet {
 
     fn obey(&mut self, answers: &mut Answers, number: u64, order: &Order, ports: &BTreeMap<NodeId, u16>) {
         let Some(server) = &mut self.server else { return };
-        let done = |server: &Server| {
-            let holdings = Holdings {
-                executed: server.executed.clone(),
-                received: Received::Known { set: server.received.clone() },
-            };
-            Reported { number, outcome: Outcome::Done { holdings: Some(holdings), took_ms: 1 } }
+        let failed = |name: &str| {
+            let reason = self.failing.get(name)?.clone();
+            Some(Reported { number, outcome: Outcome::Failed { reason } })
         };
+        let done = |server: &Server| {
+            let outcome = Outcome::Done { holdings: Some(server.holdings()), took_ms: 1 };
+            Reported { number, outcome }
+        };
+        if let Some(failed) = failed(&format!("{:?}", order.name()).to_lowercase()) {
+            answers.outcomes.insert(order.name(), failed);
+            return;
+        }
         match order {
             Order::CatchUp { goal, .. } => {
                 server.received = server.received.union(goal).unwrap();
@@ -182,11 +192,12 @@ impl Puppet {
                 server.executed = server.executed.union(goal).unwrap();
                 server.received = server.executed.clone();
                 (server.writable, server.follows) = (true, None);
-                answers.outcomes.insert(OrderName::Barrier, done(server));
+                let barrier = failed("barrier").unwrap_or_else(|| done(server));
+                answers.outcomes.insert(OrderName::Barrier, barrier);
             }
             Order::Follow { record } => {
                 server.follows = ports.get(&record.primary).copied();
-                server.quiet_ms = 0;
+                (server.receives, server.receiver_error, server.disconnected) = (true, None, true);
                 server.semi_sync = record.group().is_some_and(|group| group.members.contains(&self.name));
             }
             Order::JoinGroup { .. } => server.semi_sync = true,
@@ -195,7 +206,7 @@ impl Puppet {
         answers.outcomes.insert(order.name(), done(server));
     }
 
-    pub(crate) fn observation(&self) -> Observation {
+    pub(crate) fn observation(&self, now_ms: u64) -> Observation {
         Observation {
             node: self.name.clone(),
             heard: self.heard.clone(),
@@ -206,63 +217,14 @@ impl Puppet {
                 failover: self.failover.clone(),
                 accepted: self.accepted.clone(),
             },
-            server: self.server.as_ref().map(view),
+            server: self.server.as_ref().map(|server| server.view(now_ms)),
             answers: self.answers.clone(),
         }
     }
 
     pub(crate) fn position(&self) -> Option<Position> {
-        let server = self.server.as_ref().filter(|server| server.running)?;
-        Some(Position {
-            node: self.name.clone(),
-            binlog: None,
-            executed: server.executed.clone(),
-            received: Received::Known { set: server.received.clone() },
-        })
-    }
-}
-
-fn view(server: &Server) -> ServerView {
-    let replication = server.follows.map(|port| Replication {
-        source: Endpoint { host: "10.0.0.1".to_owned(), port },
-        receiver: if server.quiet_ms >= 1_000_000 { Thread::Stopped } else { Thread::Running },
-        applier: if server.applier_error.is_some() { Thread::Stopped } else { Thread::Running },
-        quiet_ms: server.quiet_ms,
-        error: server.applier_error.clone().unwrap_or_default(),
-        filtered: server.filtered,
-    });
-    let connection = match (&server.refuses, server.running) {
-        (_, false) => Connection::Closed,
-        (Some(text), true) => Connection::Refused { code: 1040, text: text.clone() },
-        (None, true) => Connection::Answering,
-    };
-    ServerView {
-        process: if server.running { Process::Running { pid: 1 } } else { Process::Exited },
-        connection,
-        identity: Some(Identity {
-            flavour: Flavour::Mariadb,
-            version: server.version.clone(),
-            origin: Origin::Mariadb(server.id),
-            server_id: server.id,
-        }),
-        facts: Some(Facts {
-            writable: server.writable && server.running,
-            replication,
-            semi_sync: SemiSync {
-                source_enabled: server.writable && server.wait_count > 0,
-                replica_enabled: server.semi_sync,
-                wait_count: server.wait_count,
-                clients: 2,
-                waiting: 0,
-            },
-            write_probe: None,
-            failing_gates: server.failing_gates.clone(),
-            unsupported: None,
-        }),
-        facts_age_ms: 0,
-        cut: CutStrength::Kernel,
-        fenced: false,
-        serving: server.writable && server.running,
-        lease: None,
+        let server = self.server.as_ref().filter(|server| server.life == Life::Runs)?;
+        let Holdings { executed, received } = server.holdings();
+        Some(Position { node: self.name.clone(), binlog: None, executed, received })
     }
 }

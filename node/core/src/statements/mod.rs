@@ -137,6 +137,22 @@ impl Dialect {
         }
     }
 
+    /// Who else manages the server: accounts, program names, and the locks by which managers keep each other out.
+    #[must_use]
+    pub fn managers(self) -> String {
+        "SELECT DISTINCT user AS name FROM information_schema.processlist; \
+         SELECT DISTINCT attr_value AS name FROM performance_schema.session_connect_attrs WHERE attr_name = 'program_name'; \
+         SELECT IS_USED_LOCK('MHA_Master_High_Availability_Monitor') AS mha, \
+         IS_USED_LOCK('maxscale_mariadbmonitor') AS maxscale"
+            .to_owned()
+    }
+
+    /// Whether the server is closed, under every version.
+    #[must_use]
+    pub fn closed(self) -> String {
+        "SELECT @@global.read_only AS read_only".to_owned()
+    }
+
     /// Where the relay files are, without their numbers.
     #[must_use]
     pub fn relay_log_basename(self) -> String {

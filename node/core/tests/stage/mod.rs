@@ -151,10 +151,17 @@ impl Stage {
             write_probe: None,
             failing_gates: Vec::new(),
             unsupported: None,
+            disk: None,
         };
         let report =
             ServerReport { run: Some(RUN), connection: Connection::Answering, identity: None, facts: Some(facts) };
         self.hand(Input::Probed(Box::new(report)))
+    }
+
+    /// A probe that got no answer.
+    pub(crate) fn silent(&mut self) -> &mut Self {
+        let connection = Connection::Silent { for_ms: 500 };
+        self.hand(Input::Probed(Box::new(ServerReport { run: Some(RUN), connection, identity: None, facts: None })))
     }
 
     pub(crate) fn persisted(&mut self) -> &mut Self {

@@ -13,7 +13,7 @@ use tasuki_schemas::lease::LeaseTerms;
 use tasuki_schemas::record::Mode;
 use toml::Spanned;
 
-use super::{Coordinator, Policy, Promotion, Replication, Server, Vip, Witness};
+use super::{Coordinator, PlannedStop, Policy, Promotion, Replication, Server, Vip, Witness};
 use crate::findings::{Reader, Section};
 use crate::secret::Secret;
 
@@ -30,6 +30,15 @@ enum ModeWish {
 enum DegradedWish {
     Open,
     Hold,
+}
+
+/// What a clean stop leads to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum StopWish {
+    #[default]
+    HandOver,
+    Wait,
 }
 
 fn name<'a, T: FromStr<Err = InvalidName>>(reader: &mut Reader<'a>, section: &Section<'_, 'a>) -> Option<T> {
@@ -170,6 +179,7 @@ pub(super) fn checked_policy<'a>(reader: &mut Reader<'a>, section: Option<&Secti
     };
     let degraded =
         section.and_then(|section| reader.optional::<DegradedWish>(section, "degraded")).map(Spanned::into_inner);
+    let planned_stop = planned_stop(reader, section);
     Policy {
         mode,
         heartbeat: Duration::from_millis(heartbeat),
@@ -179,6 +189,7 @@ pub(super) fn checked_policy<'a>(reader: &mut Reader<'a>, section: Option<&Secti
         flap_limit: u32::try_from(flap_limit).unwrap_or(u32::MAX),
         lease: section.and_then(|section| lease(reader, section, Duration::from_millis(heartbeat), voters)),
         holds_when_degraded: degraded == Some(DegradedWish::Hold),
+        planned_stop,
     }
 }
 
@@ -210,6 +221,30 @@ fn lease<'a>(
         Err(short) => {
             reader.note(place, short.to_string());
             None
+        }
+    }
+}
+
+/// `planned_stop = "hand_over"`, or `"wait"` with `planned_stop_wait_s`.
+fn planned_stop<'a>(reader: &mut Reader<'a>, section: Option<&Section<'_, 'a>>) -> PlannedStop {
+    const DEFAULT_S: u64 = 30;
+    let Some(section) = section else { return PlannedStop::HandOver };
+    let wish = reader.optional::<StopWish>(section, "planned_stop").map(Spanned::into_inner).unwrap_or_default();
+    let patience = reader.optional::<u64>(section, "planned_stop_wait_s");
+    match (wish, patience) {
+        (StopWish::HandOver, None) => PlannedStop::HandOver,
+        (StopWish::HandOver, Some(patience)) => {
+            let what =
+                "`planned_stop_wait_s` says nothing without `planned_stop = \"wait\"`; add that, or leave this out";
+            reader.note(Some(patience.span()), what);
+            PlannedStop::HandOver
+        }
+        (StopWish::Wait, None) => PlannedStop::Wait(Duration::from_secs(DEFAULT_S)),
+        (StopWish::Wait, Some(patience)) => {
+            if !(1..=3600).contains(patience.get_ref()) {
+                reader.note(Some(patience.span()), "`planned_stop_wait_s` must lie between 1 and 3600");
+            }
+            PlannedStop::Wait(Duration::from_secs(patience.into_inner()))
         }
     }
 }

@@ -1,0 +1,67 @@
+//! Whether a server's disk takes writes, as far as that shows without writing: a replica is closed, so nobody probes it by a
+//! commit as the primary is probed.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rustix::fs::{StatVfsMountFlags, statvfs};
+
+/// With less than this a server cannot extend a file any more.
+const LEAST: u64 = 1 << 20;
+/// A filesystem that does not answer by then is not waited for: the other probes tell that it hangs.
+const PATIENCE: Duration = Duration::from_millis(200);
+
+/// Errors of a server that cannot write: the number, or what the system said to it.
+const NUMBERS: [u16; 2] = [1021, 1114];
+const WORDS: [&str; 8] = [
+    "No space left on device",
+    "Read-only file system",
+    "Disk quota exceeded",
+    "errno: 28",
+    "Errcode: 28",
+    "error 28 ",
+    "errno: 30",
+    "Errcode: 30",
+];
+
+/// Whether a refused write means that the disk is full or read-only.
+#[must_use]
+pub fn is_full(code: u16, text: &str) -> bool {
+    NUMBERS.contains(&code) || WORDS.iter().any(|word| text.contains(word))
+}
+
+/// Why the filesystem of a folder takes no more writes, if it says so.
+pub async fn trouble(folder: PathBuf) -> Option<String> {
+    let shown = folder.display().to_string();
+    let looked = tokio::task::spawn_blocking(move || statvfs(&folder));
+    let found = tokio::time::timeout(PATIENCE, looked).await.ok()?.ok()?.ok()?;
+    let free = found.f_bavail.saturating_mul(found.f_frsize);
+    if found.f_flag.contains(StatVfsMountFlags::RDONLY) {
+        return Some(format!("the filesystem of {shown} is read-only"));
+    }
+    (free < LEAST).then(|| format!("the filesystem of {shown} has {} KiB left", free / 1024))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_or_read_only_disk_is_told_from_other_refusals() {
+        assert!(is_full(1021, "Disk full (/tmp); waiting for someone to free some space..."));
+        assert!(is_full(1114, "The table 'probe' is full"));
+        assert!(is_full(1030, "Got error 28 \"No space left on device\" from storage engine InnoDB"));
+        assert!(is_full(1026, "Error writing file './a' (Errcode: 30 \"Read-only file system\")"));
+        assert!(!is_full(
+            1290,
+            "The server is running with the --read-only option so it cannot execute this statement"
+        ));
+        assert!(!is_full(1205, "Lock wait timeout exceeded; try restarting transaction"));
+    }
+
+    #[tokio::test]
+    async fn a_folder_with_space_is_no_trouble_and_one_that_is_gone_tells_nothing() {
+        assert_eq!(trouble(std::env::temp_dir()).await, None);
+        assert_eq!(trouble(PathBuf::from("/nowhere")).await, None);
+    }
+}

@@ -1,0 +1,138 @@
+//! What can happen in a story.
+
+use tasuki_schemas::ballot::Ballot;
+use tasuki_schemas::gtid::Flavour;
+use tasuki_schemas::id::{BootId, Incarnation, NodeId};
+
+use crate::puppet::Puppet;
+use crate::script::{Story, set};
+use crate::server::{Life, Writes};
+
+impl Story {
+    /// Carries out one line after its time.
+    pub(crate) fn act(&mut self, act: &str, now_ms: u64) {
+        let words: Vec<&str> = act.split_whitespace().collect();
+        if words[0] == "co1" {
+            return self.operate(&words[1..], now_ms);
+        }
+        if words[0].starts_with("co") {
+            self.act_of_coordinator(words[0], &words[1..]);
+            return;
+        }
+        let name: NodeId = words[0].parse().unwrap();
+        if !self.act_of_node(&name, &words[1..]) {
+            self.act_of_server(words[0], &words[1..], now_ms);
+        }
+        self.changed.insert(name);
+    }
+
+    fn puppet(&mut self, name: &NodeId) -> &mut Puppet {
+        self.puppets.get_mut(name).unwrap()
+    }
+
+    /// The other coordinator.
+    fn act_of_coordinator(&mut self, name: &str, words: &[&str]) {
+        let ballot = |counter: &str| Ballot {
+            counter: counter.parse().unwrap(),
+            coordinator: name.parse().unwrap(),
+            boot: BootId(5),
+        };
+        match words {
+            ["lives"] => self.other = Some((name.parse().unwrap(), None)),
+            ["leads", "at", counter] => {
+                self.other = Some((name.parse().unwrap(), Some(ballot(counter))));
+                for puppet in self.puppets.values_mut() {
+                    puppet.promised = Some(ballot(counter));
+                    let record = puppet.accepted.as_ref().unwrap().record.clone();
+                    puppet.accept(&ballot(counter), &record);
+                }
+            }
+            ["is", "silent"] => self.other = None,
+            ["prepares", "a", "failover", "at", counter, "on", nodes @ ..] => {
+                for node in nodes {
+                    let puppet = self.puppet(&node.parse().unwrap());
+                    puppet.promised = Some(ballot(counter));
+                    puppet.duty(&ballot(counter));
+                    self.changed.insert(node.parse().unwrap());
+                }
+            }
+            other => panic!("no coordinator does so: {other:?}"),
+        }
+    }
+
+    /// True if it was an act of the node.
+    fn act_of_node(&mut self, name: &NodeId, words: &[&str]) -> bool {
+        let puppet = self.puppet(name);
+        match words {
+            ["host", "is", "lost"] => (puppet.reachable, puppet.walled_off) = (false, true),
+            ["host", "is", "back"] => (puppet.reachable, puppet.walled_off) = (true, false),
+            ["node", "is", "silent"] => puppet.reachable = false,
+            ["node", "is", "back"] => puppet.reachable = true,
+            ["is", "walled", "off"] => puppet.walled_off = true,
+            ["is", "within", "reach"] => puppet.walled_off = false,
+            ["is", "greeted"] => puppet.primary_greets = true,
+            ["is", "not", "greeted"] => puppet.primary_greets = false,
+            ["greets", "everybody"] => self.puppets.values_mut().for_each(|puppet| puppet.primary_greets = true),
+            ["fails", "its", "duty:", reason @ ..] => puppet.idle = Some(reason.join(" ")),
+            ["fails", order, reason @ ..] => {
+                puppet.failing.insert(order.trim_end_matches(':').to_owned(), reason.join(" "));
+            }
+            ["succeeds", "with", order] => drop(puppet.failing.remove(*order)),
+            ["granted", "a", "lease", "of", ms] => puppet.lease_rest_ms = ms.parse().unwrap(),
+            ["has", "a", "new", "ledger"] => puppet.incarnation = Incarnation(99),
+            _ => return false,
+        }
+        true
+    }
+
+    fn act_of_server(&mut self, name: &str, words: &[&str], now_ms: u64) {
+        let server = self.server(name);
+        match words {
+            ["exits"] => server.life = Life::Gone { clean: false },
+            ["loses", "its", "socket", "file"] => server.life = Life::Unfindable,
+            ["closes", "its", "port"] => server.life = Life::Stopping,
+            ["is", "stopped"] => server.life = Life::Gone { clean: true },
+            ["returns", "closed"] => {
+                (server.life, server.writes) = (Life::Runs, Writes::End);
+                (server.writable, server.follows, server.semi_sync) = (false, None, false);
+            }
+            ["returns", "writable"] => {
+                (server.life, server.writable, server.follows, server.semi_sync) = (Life::Runs, true, None, false);
+            }
+            ["is", "frozen"] => server.life = Life::Frozen { since_ms: now_ms },
+            ["thaws" | "answers"] => (server.life, server.writes) = (Life::Runs, Writes::End),
+            ["refuses", code, text @ ..] => {
+                server.life = Life::Refuses { code: code.parse().unwrap(), text: text.join(" ") };
+            }
+            ["writes", "hang"] => server.writes = Writes::Hang { since_ms: now_ms },
+            ["writes", "take", ms] => server.writes = Writes::Take { ms: ms.parse().unwrap() },
+            ["writes", "end"] => (server.writes, server.disk) = (Writes::End, None),
+            ["writes", "find", "no", "space"] => {
+                (server.writes, server.disk) = (Writes::FindNoSpace, Some("The table 'probe' is full".to_owned()));
+            }
+            ["disk", "is", "full"] => server.disk = Some("the filesystem of /data has 0 KiB left".to_owned()),
+            ["hears", "nothing"] => server.deaf = true,
+            ["hears", "again"] => server.deaf = false,
+            ["applier", "stops" | "stops:", error @ ..] => server.applier_error = Some(error.join(" ")),
+            ["receiver", "stops:", error @ ..] => server.receiver_error = Some(error.join(" ")),
+            ["receiver", "stops"] => server.receives = false,
+            ["is", "writable"] => server.writable = true,
+            ["is", "closed", "by", "its", "node"] => server.writable = false,
+            ["filters"] => server.filtered = true,
+            ["lacks", setting] => server.lacks.push((*setting).to_owned()),
+            ["follows", "nobody"] => server.follows = None,
+            ["follows", port] => server.follows = Some(port.parse().unwrap()),
+            ["forgets", "what", "it", "received"] => server.forgot_received = true,
+            ["gate", "shows", found] => server.gate = Some((*found).to_owned()),
+            ["is", "unsupported:", reason @ ..] => server.unsupported = Some(reason.join(" ")),
+            ["is", "supported"] => server.unsupported = None,
+            ["is", "mysql"] => server.flavour = Flavour::Mysql,
+            ["has", "the", "server_id", id] => server.id = id.parse().unwrap(),
+            ["holds", sets] => {
+                let (executed, received) = sets.split_once('/').unwrap_or((sets, sets));
+                (server.executed, server.received) = (set(executed), set(received));
+            }
+            other => panic!("no such act: {other:?}"),
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! What a coordinator does and says, in a DBA's words.
+
+use tasuki_schemas::command::{Order, Request};
+use tasuki_schemas::event::EventBody;
+use tasuki_schemas::id::NodeId;
+
+/// A request; repetitions are told once.
+pub(crate) fn spoken(to: &NodeId, request: &Request) -> Option<String> {
+    match request {
+        Request::Report => None,
+        Request::Probe { primary, .. } => Some(format!("probe      {to}: look at {primary}")),
+        Request::Prepare { ballot, kind, .. } => Some(format!("prepare    {to}: {kind:?} at {}", ballot.counter)),
+        Request::Accept { ballot, record } => {
+            let opened = if record.opened { "opened" } else { "named" };
+            Some(format!("accept     {to}: {} {opened}, at {}", record.primary, ballot.counter))
+        }
+        Request::Order { order, .. } => Some(format!("order      {to}: {}", ordered(order))),
+    }
+}
+
+fn ordered(order: &Order) -> String {
+    match order {
+        Order::CatchUp { goal, from, how } => format!("catch up to {goal} from {from} ({how:?})"),
+        Order::Promote { goal, .. } => format!("promote, once {goal} is applied"),
+        Order::Follow { record } => format!("follow {}", record.primary),
+        Order::JoinGroup { .. } => "join the group".to_owned(),
+        Order::SetWaitCount { acks, .. } => format!("wait for {acks} acknowledgements"),
+    }
+}
+
+/// An event.
+pub(crate) fn told(body: &EventBody) -> Option<String> {
+    match body {
+        EventBody::Diagnosis { sentence, .. } => Some(format!("diagnosis  {sentence}")),
+        EventBody::Stage { stage, candidate, reasons, .. } => {
+            let candidate = candidate.as_ref().map_or(String::new(), |candidate| format!(" {candidate}"));
+            let reasons = if reasons.is_empty() { String::new() } else { format!(": {}", reasons.join("; ")) };
+            Some(format!("stage      {stage:?}{candidate}{reasons}"))
+        }
+        EventBody::Hold { reasons } => Some(format!("hold       {}", reasons.join("; "))),
+        EventBody::WouldHave { sentence, .. } => Some(format!("would      {sentence}")),
+        EventBody::Forecast { sentence, .. } => Some(format!("forecast   {sentence}")),
+        EventBody::Pause { sentence, .. } => Some(format!("pause      {sentence}")),
+        EventBody::Repair { node, sentence } => Some(format!("repair     {node} {sentence}")),
+        EventBody::Decided { ballot, record } => {
+            let groups: Vec<String> = record
+                .groups
+                .iter()
+                .map(|group| {
+                    let members: Vec<&str> = group.members.iter().map(NodeId::as_str).collect();
+                    format!("[{} k={}]", members.join(" "), group.acks)
+                })
+                .collect();
+            let opened = if record.opened { ", opened" } else { "" };
+            Some(format!("decided    at {}: {} {}{opened}", ballot.counter, record.primary, groups.join(" ")))
+        }
+        EventBody::Leader { leader } => {
+            Some(format!("leader     {}", leader.as_ref().map_or("nobody", |leader| leader.as_str())))
+        }
+        EventBody::Health { .. } | EventBody::Position { .. } => None,
+    }
+}
