@@ -138,9 +138,10 @@ fn contenders<'a>(
             Duty::Nothing => Some("its receiver was not stopped".to_owned()),
             Duty::ProcessExited => Some("its server does not run".to_owned()),
             Duty::Failed { reason } => Some(reason.clone()),
+            // What a replica must be fit for says nothing of a primary that is alive.
             Duty::ReceiverStopped | Duty::Fenced => excess
                 .map(|excess| format!("it holds transactions that no named server had acknowledged: {excess}"))
-                .or_else(|| unfit(settings, view, node, now)),
+                .or_else(|| unfit(settings, view, node, now).filter(|_| promise.duty != Duty::Fenced)),
         };
         contenders.push(Contender {
             node,
