@@ -138,15 +138,7 @@ impl Fault {
             Self::KillNode(host) => world.stop_node(host),
             Self::StartNode(host) => world.start_node(host),
             Self::PauseNode(host, length) => world.hosts[host].paused_until = world.now + length,
-            Self::KillHost(host) => {
-                world.stop_node(host);
-                world.hosts[host].guard = None;
-                let server = &mut world.hosts[host].server;
-                server.crash();
-                server.port_closed = false;
-                server.refused_sources.clear();
-                server.refused_servers.clear();
-            }
+            Self::KillHost(host) => kill_host(world, host),
             Self::Isolate(host) => {
                 for other in (0..places).filter(|other| *other != host) {
                     world.net.cut(host, other);
@@ -190,9 +182,7 @@ impl Fault {
             Self::PauseCoordinator(at, length) => world.coordinators[at].paused_until = world.now + length,
             Self::IsolateCoordinator(at) => {
                 let place = world.place(at);
-                for other in (0..places).filter(|other| *other != place) {
-                    world.net.cut(other, place);
-                }
+                (0..places).filter(|other| *other != place).for_each(|other| world.net.cut(other, place));
             }
             Self::Lose(one_in) => world.net.lossy = one_in,
             Self::KillRedis => world.net.redis = false,
@@ -200,6 +190,16 @@ impl Fault {
             Self::Mend => world.net.heal(),
         }
     }
+}
+
+fn kill_host(world: &mut World, host: Host) {
+    world.stop_node(host);
+    world.hosts[host].guard = None;
+    let server = &mut world.hosts[host].server;
+    server.crash();
+    server.port_closed = false;
+    server.refused_sources.clear();
+    server.refused_servers.clear();
 }
 
 fn kill(world: &mut World, host: Host) {

@@ -209,6 +209,13 @@ impl World {
             order: 0,
             starts: 0,
         };
+        world.populate(servers, coordinators);
+        world
+    }
+
+    /// Everybody who is there at first: nodes with their servers, coordinators, and writers.
+    fn populate(&mut self, servers: usize, coordinators: usize) {
+        let (flavour, wanted) = (self.flavour, self.wanted);
         let record = first_record(flavour, servers, wanted);
         for host in 0..servers {
             let mut memory = Memory::new(Incarnation(host as u64));
@@ -222,9 +229,9 @@ impl World {
             } else {
                 server.point(0, wanted > 0, 0);
             }
-            let until = lease.map(|lease| Moment::from_nanos(0) + lease.usable());
+            let until = self.lease.map(|lease| Moment::from_nanos(0) + lease.usable());
             let guard = server.run.filter(|_| host == 0 && wanted == 0).map(|run| Guarding { run, until });
-            world.hosts.push(HostState {
+            self.hosts.push(HostState {
                 name: name(host),
                 server,
                 node: None,
@@ -236,19 +243,18 @@ impl World {
                 sequence: 0,
                 wake_at: 0,
             });
-            world.start_node(host);
-            world.after(host as u64 * 300, Happening::Replicate { host });
-            world.after(host as u64 * 300, Happening::Apply { host });
+            self.start_node(host);
+            self.after(host as u64 * 300, Happening::Replicate { host });
+            self.after(host as u64 * 300, Happening::Apply { host });
         }
         for at in 0..coordinators {
             let name = format!("co{}", at + 1).parse().expect("a name");
-            world.coordinators.push(CoordinatorState { name, core: None, life: 0, paused_until: 0, wake_at: 0 });
-            world.start_coordinator(at);
+            self.coordinators.push(CoordinatorState { name, core: None, life: 0, paused_until: 0, wake_at: 0 });
+            self.start_coordinator(at);
         }
         for writer in 0..traffic::WRITERS {
-            world.after(500 * MS + writer as u64 * 7 * MS, Happening::Write { writer });
+            self.after(500 * MS + writer as u64 * 7 * MS, Happening::Write { writer });
         }
-        world
     }
 
     pub(crate) fn note(&mut self, text: impl FnOnce() -> String) {
