@@ -40,12 +40,10 @@ fn memory(opened: bool) -> Memory {
 }
 
 fn asked(stage: &Stage) -> Option<Renew> {
-    stage.outputs.iter().rev().find_map(|output| match output {
-        Output::Send(to, message) if to.as_str() == "db2" => match &**message {
-            Message::Renew(renew) => Some(renew.clone()),
-            _ => None,
-        },
-        _ => None,
+    stage.outputs.iter().rev().find_map(|output| {
+        let Output::Send(to, message) = output else { return None };
+        let Message::Renew(renew) = &**message else { return None };
+        (to.as_str() == "db2").then(|| renew.clone())
     })
 }
 
