@@ -97,10 +97,8 @@ impl Cluster {
         let open = |text: &String| {
             let opened = self.opener.open(text)?;
             let stamp = (opened.boot, opened.sequence);
-            match opened.message {
-                Message::Observation(observation) => Ok(Input::Observed(observation, stamp)),
-                other => anyhow::bail!("{other:?} is no observation"),
-            }
+            let Message::Observation(observation) = opened.message else { anyhow::bail!("no observation") };
+            Ok(Input::Observed(observation, stamp))
         };
         self.envelopes.iter().map(open).collect()
     }

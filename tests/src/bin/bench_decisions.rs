@@ -14,11 +14,12 @@ const MASS_S: f64 = 5.0;
 /// Servers of the clusters in the first two parts.
 const SERVERS: usize = 5;
 
+type Part = fn() -> Result<Vec<Figure>>;
+
 fn main() -> Result<()> {
     let part = std::env::var("PART").unwrap_or_default();
     let mut above = Vec::new();
-    let parts: [(&str, fn() -> Result<Vec<Figure>>); 3] =
-        [("handle", handle), ("many", many_clusters), ("fleet", mass)];
+    let parts: [(&str, Part); 3] = [("handle", handle), ("many", many_clusters), ("fleet", mass)];
     for (_, run) in parts.into_iter().filter(|(name, _)| name.contains(&part)) {
         for figure in run()? {
             println!("{}", figure.line());
