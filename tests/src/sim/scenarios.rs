@@ -5,7 +5,8 @@ use super::faults::{Fault, Snare, Trap};
 use super::world::MS;
 
 /// The names of all scenarios.
-pub const SCENARIOS: [&str; 7] = ["clones", "yesterday", "thaw", "unfenced", "tails", "blackout", "amnesia"];
+pub const SCENARIOS: [&str; 8] =
+    ["clones", "yesterday", "thaw", "unfenced", "tails", "returning", "blackout", "amnesia"];
 
 const SERVERS: usize = 3;
 /// The coordinators' places on the network.
@@ -25,6 +26,7 @@ impl Plan {
             "thaw" => Some(Self { traps: vec![thaw_while_stopping()], ..plan(thaw()) }),
             "unfenced" => Some(Self { traps: vec![thaw_while_stopping()], ..plan(unfenced()) }),
             "tails" => Some(Self { traps: vec![kill_while_promoting()], ..plan(tails()) }),
+            "returning" => Some(Self { servers: 5, ..plan(returning()) }),
             "blackout" => Some(plan(blackout())),
             "amnesia" => Some(Self { servers: 5, traps: unheard_acceptance(), ..plan(amnesia()) }),
             _ => None,
@@ -102,6 +104,21 @@ fn tails() -> Vec<(u64, Fault)> {
 
 fn kill_while_promoting() -> Trap {
     Trap { effect: "Promote", skip: 0, delay: 12 * MS, snare: Snare::Server { whole_host: false } }
+}
+
+/// The primary's host is lost with its node's memory, and a replica with it; all return, and greet, while an attempt that
+/// began with their silence is under way.
+fn returning() -> Vec<(u64, Fault)> {
+    vec![
+        (2000, Fault::Kill(0)),
+        (2000, Fault::Isolate(0)),
+        (2400, Fault::LoseLedger(0)),
+        (2500, Fault::Kill(3)),
+        (2550, Fault::StartNode(0)),
+        (4700, Fault::Mend),
+        (5200, Fault::Start(3)),
+        (5900, Fault::Start(0)),
+    ]
 }
 
 /// Every server loses its process while its replicas have unread relay files; every one starts again.
