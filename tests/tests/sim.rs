@@ -51,7 +51,7 @@ fn every_scenario_holds() {
 #[test]
 fn single_faults_at_the_steps_of_a_failover_keep_every_promise() {
     for scope in Scope::ALL {
-        for seed in [1, 2] {
+        for seed in [6, 7] {
             let tally = scope.run(seed, 61);
             assert!(tally.runs > 30, "{scope:?}: {} runs", tally.runs);
             assert_eq!(tally.violations, Vec::<String>::new(), "{scope:?}");

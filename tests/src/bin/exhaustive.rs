@@ -32,7 +32,7 @@ fn main() -> ExitCode {
         if let Some((fault, at)) = &again {
             return tell(scope, number("SEED").unwrap_or(1), fault, *at);
         }
-        for (seed, flavour) in [(1, "mariadb"), (2, "mysql")] {
+        for (seed, flavour) in [(7, "mariadb"), (6, "mysql")] {
             let began = Instant::now();
             let tally = scope.run(seed, every);
             println!(

@@ -89,7 +89,7 @@ impl Scope {
         done.count() > SERVERS / 2
     }
 
-    /// Runs every fault at every `every`-th of its steps. The seed's parity is the flavour.
+    /// Runs every fault at every `every`-th of its steps. The seed tells flavour, lease and acknowledgements: see `World::new`.
     #[must_use]
     pub fn run(self, seed: u64, every: usize) -> Tally {
         let steps = self.window(seed);

@@ -160,21 +160,9 @@ impl Fault {
             }
             Self::Cut(from, to) => world.net.cut(from, to),
             Self::Join(from, to) => world.net.join(from, to),
-            Self::PauseHost(host, length) => {
-                world.hosts[host].paused_until = world.now + length;
-                world.hosts[host].server.hung = world.hosts[host].server.run.is_some();
-                world.after(length, Happening::Fault(Self::Thaw(host)));
-            }
-            Self::LoseLedger(host) => {
-                world.stop_node(host);
-                world.starts += 1;
-                world.hosts[host].ledger = Memory::new(Incarnation(1000 + world.starts));
-            }
-            Self::Clone(at) => {
-                world.stop_coordinator(at);
-                world.coordinators[at].name = world.coordinators[0].name.clone();
-                world.start_coordinator(at);
-            }
+            Self::PauseHost(host, length) => pause_host(world, host, length),
+            Self::LoseLedger(host) => lose_ledger(world, host),
+            Self::Clone(at) => clone(world, at),
             Self::Keep(on) => world.keeping = on,
             Self::Replay => replay(world),
             Self::KillCoordinator(at) => world.stop_coordinator(at),
@@ -207,6 +195,33 @@ fn kill(world: &mut World, host: Host) {
         let delay = world.dice.between(MS, 12 * MS);
         world.after(delay, Happening::Exit { host, run });
     }
+}
+
+fn kill_host(world: &mut World, host: Host) {
+    world.stop_node(host);
+    let server = &mut world.hosts[host].server;
+    server.crash();
+    server.port_closed = false;
+    server.refused_sources.clear();
+    server.refused_servers.clear();
+}
+
+fn pause_host(world: &mut World, host: Host, length: u64) {
+    world.hosts[host].paused_until = world.now + length;
+    world.hosts[host].server.hung = world.hosts[host].server.run.is_some();
+    world.after(length, Happening::Fault(Fault::Thaw(host)));
+}
+
+fn lose_ledger(world: &mut World, host: Host) {
+    world.stop_node(host);
+    world.starts += 1;
+    world.hosts[host].ledger = Memory::new(Incarnation(1000 + world.starts));
+}
+
+fn clone(world: &mut World, at: usize) {
+    world.stop_coordinator(at);
+    world.coordinators[at].name = world.coordinators[0].name.clone();
+    world.start_coordinator(at);
 }
 
 fn replay(world: &mut World) {

@@ -5,7 +5,8 @@ use super::faults::{Fault, Snare, Trap};
 use super::world::MS;
 
 /// The names of all scenarios.
-pub const SCENARIOS: [&str; 6] = ["clones", "yesterday", "thaw", "unfenced", "blackout", "amnesia"];
+pub const SCENARIOS: [&str; 8] =
+    ["clones", "yesterday", "thaw", "unfenced", "tails", "returning", "blackout", "amnesia"];
 
 const SERVERS: usize = 3;
 /// The coordinators' places on the network.
@@ -24,6 +25,8 @@ impl Plan {
             "yesterday" => Some(Self { calm_from: Some(9000 * MS), ..plan(yesterday()) }),
             "thaw" => Some(Self { traps: vec![thaw_while_stopping()], ..plan(thaw()) }),
             "unfenced" => Some(Self { traps: vec![thaw_while_stopping()], ..plan(unfenced()) }),
+            "tails" => Some(Self { traps: vec![kill_while_promoting()], ..plan(tails()) }),
+            "returning" => Some(Self { servers: 5, ..plan(returning()) }),
             "blackout" => Some(plan(blackout())),
             "amnesia" => Some(Self { servers: 5, traps: unheard_acceptance(), ..plan(amnesia()) }),
             _ => None,
@@ -90,6 +93,32 @@ fn unfenced() -> Vec<(u64, Fault)> {
 
 fn thaw_while_stopping() -> Trap {
     Trap { effect: "StopReceiving", skip: 0, delay: 5 * MS, snare: Snare::Other(Fault::Thaw(0)) }
+}
+
+/// The primary dies, and the candidate right after it opened. The third server has little, and does not reach the first:
+/// one of the two tails can be spared, and not both.
+fn tails() -> Vec<(u64, Fault)> {
+    let starts = [0, 1].map(|host| (6500, Fault::Start(host)));
+    [(1500, Fault::Part(2, 0)), (3000, Fault::Kill(0)), (6000, Fault::Mend)].into_iter().chain(starts).collect()
+}
+
+fn kill_while_promoting() -> Trap {
+    Trap { effect: "Promote", skip: 0, delay: 12 * MS, snare: Snare::Server { whole_host: false } }
+}
+
+/// The primary's host is lost with its node's memory, and a replica with it; all return, and greet, while an attempt that
+/// began with their silence is under way.
+fn returning() -> Vec<(u64, Fault)> {
+    vec![
+        (2000, Fault::Kill(0)),
+        (2000, Fault::Isolate(0)),
+        (2400, Fault::LoseLedger(0)),
+        (2500, Fault::Kill(3)),
+        (2550, Fault::StartNode(0)),
+        (4700, Fault::Mend),
+        (5200, Fault::Start(3)),
+        (5900, Fault::Start(0)),
+    ]
 }
 
 /// Every server loses its process while its replicas have unread relay files; every one starts again.
