@@ -197,15 +197,6 @@ fn kill(world: &mut World, host: Host) {
     }
 }
 
-fn kill_host(world: &mut World, host: Host) {
-    world.stop_node(host);
-    let server = &mut world.hosts[host].server;
-    server.crash();
-    server.port_closed = false;
-    server.refused_sources.clear();
-    server.refused_servers.clear();
-}
-
 fn pause_host(world: &mut World, host: Host, length: u64) {
     world.hosts[host].paused_until = world.now + length;
     world.hosts[host].server.hung = world.hosts[host].server.run.is_some();
