@@ -386,11 +386,12 @@ impl Coordinator {
                 self.role = Role::Failing(attempt);
                 false
             }
-            Failing::Decided { record, goal } => {
+            Failing::Decided { record, goal, followers } => {
                 self.incident = None;
                 self.holds.clear();
                 self.tell_decided(attempt.ballot().clone(), &record);
                 let mut leading = Leading::new(attempt.ballot().clone(), *record, Some(goal), now);
+                leading.followers = followers;
                 leading.incident = Some(Incident { began: attempt.began, old: attempt.old().clone() });
                 self.role = Role::Leading(Box::new(leading));
                 true

@@ -45,7 +45,7 @@ pub struct Attempt {
 enum Stage {
     Recruiting { proved: Option<Moment> },
     CatchingUp { plan: Box<Plan>, number: u64 },
-    Promoting { record: Box<Record>, goal: GtidSet },
+    Promoting { record: Box<Record>, goal: GtidSet, followers: BTreeSet<NodeId> },
 }
 
 /// Where an attempt stands.
@@ -59,6 +59,8 @@ pub enum Progress {
         record: Box<Record>,
         /// What the winner must have applied before it opens.
         goal: GtidSet,
+        /// Who follows it in the same breath.
+        followers: BTreeSet<NodeId>,
     },
     /// Another ballot is needed.
     Again {
@@ -150,10 +152,11 @@ impl Attempt {
             let next = match &self.stage {
                 Stage::Recruiting { .. } => self.recruit(settings, view, outbox, now),
                 Stage::CatchingUp { .. } => self.catch_up(settings, view, outbox, now),
-                Stage::Promoting { record, goal } => {
+                Stage::Promoting { record, goal, followers } => {
                     ask_accept(settings, view, self.ballot(), record, outbox, now);
                     if accepted(view, self.ballot(), record) {
-                        return Progress::Decided { record: record.clone(), goal: goal.clone() };
+                        let (record, goal, followers) = (record.clone(), goal.clone(), followers.clone());
+                        return Progress::Decided { record, goal, followers };
                     }
                     Step::Wait
                 }
@@ -234,7 +237,8 @@ impl Attempt {
         }
         let goal = plan.goal.clone();
         let record = Box::new(plan.record(self.ballot(), flapping::cause(&self.diagnosis)));
-        Step::Enter(Box::new(Stage::Promoting { record, goal }), winner, reasons)
+        let followers = plan.followers;
+        Step::Enter(Box::new(Stage::Promoting { record, goal, followers }), winner, reasons)
     }
 
     fn catch_up(&self, settings: &Settings, view: &View, outbox: &mut Outbox, now: Moment) -> Step {

@@ -1,7 +1,7 @@
 //! The duties of the coordinator that leads: what a decided record asks for, derived from the record and from what the
 //! nodes report. Deriving them again is resuming, so a successor has no second recovery path.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tasuki_schemas::answer::{Outcome, Reported};
@@ -30,6 +30,8 @@ pub struct Leading {
     /// The failover that this reign began with, for the waterfall.
     pub incident: Option<Incident>,
     told_open: bool,
+    /// Who follows in the same breath as the promotion, besides the group.
+    pub followers: BTreeSet<NodeId>,
     acts: BTreeMap<(NodeId, OrderName), (u64, Moment)>,
     last_act: u64,
     care: BTreeMap<NodeId, Care>,
@@ -59,6 +61,8 @@ pub enum Next {
     Hold(String),
 }
 
+/// Followers are waited for so long before the record says that it is opened.
+const CONNECTING: Duration = Duration::from_millis(500);
 /// An act that failed, or whose effect is gone again, is begun anew after this.
 const RETRY: Duration = Duration::from_millis(300);
 
@@ -76,6 +80,7 @@ impl Leading {
             since: now,
             incident: None,
             told_open: false,
+            followers: BTreeSet::new(),
             acts: BTreeMap::new(),
             last_act: 0,
             care: BTreeMap::new(),
@@ -139,13 +144,19 @@ impl Leading {
         };
         let promote = Order::Promote { record: Box::new(self.record.clone()), goal };
         let promoted = self.order(settings, view, &primary, promote, outbox, now);
-        let others = self.record.group().map(|group| group.members.clone()).unwrap_or_default();
+        let mut others = self.record.group().map(|group| group.members.clone()).unwrap_or_default();
+        others.extend(self.followers.iter().cloned());
+        let mut connecting = false;
         for node in others.into_iter().filter(|node| *node != primary) {
             let follow = Order::Follow { record: Box::new(self.record.clone()) };
-            if let Some(Outcome::Failed { .. }) = self.order(settings, view, &node, follow, outbox, now) {
-                self.renew(&node, OrderName::Follow, now);
+            match self.order(settings, view, &node, follow, outbox, now) {
+                Some(Outcome::Done { .. }) => {}
+                Some(Outcome::Failed { .. }) => self.renew(&node, OrderName::Follow, now),
+                Some(Outcome::Running { .. }) | None => connecting = true,
             }
         }
+        // The next ballot would end what is under way: a follower that is about to connect is waited for a moment.
+        let connecting = connecting && now.since(self.since) < CONNECTING;
         match promoted {
             Some(Outcome::Done { .. }) => {
                 if !self.told_open {
@@ -153,6 +164,7 @@ impl Leading {
                     self.tell_stage(StageName::Opened, outbox, now);
                 }
                 match self.outcome(view, &primary, OrderName::Barrier) {
+                    Some(Outcome::Done { .. }) if connecting => Next::Stay,
                     Some(Outcome::Done { .. }) => Next::Propose(Purpose::Open),
                     // It is open, and only forward leads from here: the promotion is repeated, which finds most done.
                     Some(Outcome::Failed { .. }) => {

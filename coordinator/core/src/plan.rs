@@ -41,6 +41,9 @@ pub struct Plan {
     pub tail_optional: bool,
     origin: Origin,
     group: WriteGroup,
+    /// Who follows in the same breath: the group, or without acknowledgements whoever could be in one. The fewer moments only
+    /// one server has what is acknowledged, the better.
+    pub followers: BTreeSet<NodeId>,
 }
 
 /// Why there is no plan, with the fix for each reason.
@@ -98,7 +101,7 @@ pub fn plan(
     let Some(identity) = identity else {
         return Err(Unplanned(vec![format!("the identity of {winner} is not known yet")]));
     };
-    let group = group(settings, view, promises, base, &winner, &goal, now)?;
+    let (group, followers) = group(settings, view, promises, base, &winner, &goal, now)?;
     let mut reasons = election.reasons;
     reasons.extend(proof.expired().iter().map(|primary| lost_with(view, primary)));
     let mut plan = Plan {
@@ -109,6 +112,7 @@ pub fn plan(
         tail_optional,
         origin: identity.origin.clone(),
         group,
+        followers,
         goal,
         winner,
     };
@@ -199,7 +203,7 @@ fn group(
     winner: &NodeId,
     goal: &GtidSet,
     now: Moment,
-) -> Result<WriteGroup, Unplanned> {
+) -> Result<(WriteGroup, BTreeSet<NodeId>), Unplanned> {
     let mut members = BTreeSet::from([winner.clone()]);
     for (node, promise) in promises.iter() {
         let known = promises.holding(node).is_some_and(|set| goal.contains(set) == Ok(true));
@@ -211,6 +215,7 @@ fn group(
             members.insert(node.clone());
         }
     }
+    let followers: BTreeSet<NodeId> = members.iter().filter(|node| *node != winner).cloned().collect();
     let acks = base.wanted.min(u32::try_from(members.len().saturating_sub(1)).unwrap_or(u32::MAX));
     if acks == 0 {
         if base.wanted > 0 && settings.policy.degraded == Degraded::Hold {
@@ -222,7 +227,7 @@ fn group(
         members = BTreeSet::from([winner.clone()]);
     }
     let leased = acks == 0 && settings.policy.lease.is_some();
-    Ok(WriteGroup { primary: winner.clone(), members, acks, leased })
+    Ok((WriteGroup { primary: winner.clone(), members, acks, leased }, followers))
 }
 
 /// Who can deliver what: living servers first, by replication; then dead ones, by their binlog's tail.

@@ -1,7 +1,7 @@
 //! What must hold: one history, nothing lost of it, and after healing writing goes on.
 
 use tasuki_schemas::ballot::Epoch;
-use tasuki_schemas::gtid::Gtid;
+use tasuki_schemas::gtid::{Gtid, GtidSet};
 
 use super::server::{Host, Server};
 use super::world::{MS, World};
@@ -11,8 +11,8 @@ use super::world::{MS, World};
 struct Acknowledged {
     gtid: Gtid,
     id: u64,
-    /// The server, if it asked no replica.
-    alone_on: Option<Host>,
+    /// No replica was asked.
+    alone: bool,
     /// It may be lost: that was told before another server opened.
     excused: bool,
 }
@@ -54,14 +54,16 @@ impl History {
             self.violation.get_or_insert(text);
         }
         self.reign.clone_from(&server.reign);
-        let alone_on = (server.wait_count == 0).then_some(host);
-        self.acknowledged.push(Acknowledged { gtid: gtid.clone(), id, alone_on, excused: false });
+        let alone = server.wait_count == 0;
+        self.acknowledged.push(Acknowledged { gtid: gtid.clone(), id, alone, excused: false });
         (self.last_at, self.last_on) = (now, host);
     }
 
-    /// What a server acknowledged alone until now may be lost with it.
-    pub(crate) fn excuse(&mut self, host: Host) {
-        for write in self.acknowledged.iter_mut().filter(|write| write.alone_on == Some(host)) {
+    /// What a lost server holds, of what was acknowledged without replicas, may be lost with it, by whomever it was
+    /// acknowledged; but not what a running server within reach has.
+    pub(crate) fn excuse(&mut self, held: &GtidSet, others: &[GtidSet]) {
+        let alone = |gtid: &Gtid| held.contains_gtid(gtid) && !others.iter().any(|set| set.contains_gtid(gtid));
+        for write in self.acknowledged.iter_mut().filter(|write| write.alone && alone(&write.gtid)) {
             write.excused = true;
         }
     }

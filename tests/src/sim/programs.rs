@@ -187,7 +187,7 @@ impl World {
             }
             CoordinatorOutput::Beat(heartbeat) => self.beat(at, &heartbeat),
             CoordinatorOutput::Tell(body) => {
-                self.excuse(&body);
+                self.excuse(at, &body);
                 if matches!(*body, EventBody::Stage { stage: StageName::Recruiting, .. }) {
                     self.recruited_at = Some(self.now);
                 }
@@ -201,13 +201,19 @@ impl World {
         }
     }
 
-    /// A leased server may lose what it alone acknowledged, if that is told before another one opens.
-    fn excuse(&mut self, body: &EventBody) {
+    /// A leased server may lose what it alone has, if that is told before another one opens.
+    fn excuse(&mut self, at: usize, body: &EventBody) {
         let EventBody::Stage { reasons, .. } = body else { return };
         for host in 0..self.history.servers() {
             let told = format!("{} acknowledged without replicas and its lease has ended", super::lives::name(host));
             if reasons.iter().any(|reason| reason.starts_with(&told)) {
-                self.history.excuse(host);
+                let place = self.place(at);
+                let within = |other: &Host| *other != host && self.net.joined(*other, place);
+                let others = (0..self.history.servers()).filter(within).map(|other| &self.hosts[other].server);
+                let running = others.filter(|server| server.answers() && server.run.is_some());
+                let sets: Vec<_> = running.filter_map(|server| server.received().known().cloned()).collect();
+                let held = self.hosts[host].server.executed.clone();
+                self.history.excuse(&held, &sets);
             }
         }
     }
