@@ -13,6 +13,7 @@ mod effects;
 mod exhaustive;
 mod faults;
 mod foretold;
+mod guard;
 mod lives;
 mod net;
 mod probes;

@@ -107,7 +107,9 @@ async fn lab_a_lost_host_is_replaced_although_its_sidecar_is_stopped() {
 
 #[tokio::test]
 async fn lab_the_other_coordinator_finishes_what_a_killed_leader_began() {
-    for (flavour, pause_ms) in [(Flavour::Mariadb, 0), (Flavour::Mariadb, 12), (Flavour::Mysql, 25)] {
+    for (flavour, pause_ms) in
+        [(Flavour::Mariadb, 0), (Flavour::Mariadb, 12), (Flavour::Mysql, 0), (Flavour::Mysql, 25)]
+    {
         let mut lab = Lab::start(Kind::Loopback, &[flavour], &Options::default()).await.unwrap();
         let writers = lab.clusters[0].write(8, 400).unwrap();
         drill::acknowledged(&writers, 200).await.unwrap();
@@ -143,19 +145,21 @@ async fn lab_without_redis_writing_goes_on_and_a_crash_is_still_healed() {
 
 #[tokio::test]
 async fn lab_of_three_redis_servers_any_two_may_die_in_turn() {
-    // A witness votes beside them.
-    let options = Options { redis: 3, witnesses: 1, ..Options::default() };
-    let mut lab = Lab::start(Kind::Loopback, &[Flavour::Mariadb], &options).await.unwrap();
-    let writers = lab.clusters[0].write(8, 400).unwrap();
-    drill::acknowledged(&writers, 200).await.unwrap();
-    for dead in [0, 1] {
-        lab.redis[dead].kill9();
-        let old = lab.clusters[0].primary().await.unwrap();
-        let fault = lab.clusters[0].server_mut(&old).unwrap().kill9().unwrap();
-        recovered(&writers, fault, drill::crash_limit(Flavour::Mariadb)).await;
-        drill::brought_back(&mut lab.clusters[0], &old).await.unwrap();
+    for flavour in [Flavour::Mariadb, Flavour::Mysql] {
+        // A witness votes beside them.
+        let options = Options { redis: 3, witnesses: 1, ..Options::default() };
+        let mut lab = Lab::start(Kind::Loopback, &[flavour], &options).await.unwrap();
+        let writers = lab.clusters[0].write(8, 400).unwrap();
+        drill::acknowledged(&writers, 200).await.unwrap();
+        for dead in [0, 1] {
+            lab.redis[dead].kill9();
+            let old = lab.clusters[0].primary().await.unwrap();
+            let fault = lab.clusters[0].server_mut(&old).unwrap().kill9().unwrap();
+            recovered(&writers, fault, drill::crash_limit(flavour)).await;
+            drill::brought_back(&mut lab.clusters[0], &old).await.unwrap();
+        }
+        nothing_lost(&lab.clusters[0], &writers.log()).await;
     }
-    nothing_lost(&lab.clusters[0], &writers.log()).await;
 }
 
 #[tokio::test]

@@ -27,6 +27,7 @@ pub mod settings;
 pub mod version;
 pub mod view;
 
+mod calling;
 mod foresight;
 mod lag;
 mod opinions;
