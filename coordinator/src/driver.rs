@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use tasuki_bus::{Arrived, Bus, clock};
+use tasuki_config::{ClusterFile, Findings};
 use tasuki_coordinator_core::birth::Birth;
 use tasuki_coordinator_core::settings::Settings;
 use tasuki_coordinator_core::{Coordinator, Input, Output};
 use tasuki_schemas::channel::Channel;
 use tasuki_schemas::envelope::Opened;
 use tasuki_schemas::event::{Event, EventBody};
-use tasuki_schemas::id::{ClusterName, CoordinatorId, ProgramId};
+use tasuki_schemas::id::{CoordinatorId, ProgramId};
 use tasuki_schemas::message::Message;
 use tokio::sync::mpsc::Receiver;
 use tokio::sync::oneshot;
@@ -44,7 +45,7 @@ pub fn input(arrived: Arrived) -> Option<Input> {
 
 /// What the driver of one cluster owns.
 pub struct Driver {
-    cluster: ClusterName,
+    file: ClusterFile,
     me: CoordinatorId,
     core: Coordinator,
     bus: Bus,
@@ -58,9 +59,9 @@ pub struct Driver {
 impl Driver {
     /// A driver whose core has heard nothing yet.
     #[must_use]
-    pub fn new(settings: Settings, bus: Bus, feed: Feed) -> Self {
+    pub fn new(file: ClusterFile, settings: Settings, bus: Bus, feed: Feed) -> Self {
         Self {
-            cluster: settings.cluster.clone(),
+            file,
             me: settings.me.clone(),
             core: Coordinator::new(settings.clone(), clock::now()),
             bus,
@@ -134,7 +135,7 @@ impl Driver {
         for output in birth.handle(input, clock::now()) {
             self.perform(output);
         }
-        match end_of(&birth) {
+        match end_of(&birth, &self.file) {
             // The asker may have left; the record is decided all the same.
             Some(reply) => drop(asked.send(reply)),
             None => self.birth = Some((birth, asked)),
@@ -179,7 +180,7 @@ impl Driver {
     fn tell(&mut self, body: EventBody) -> bool {
         self.number += 1;
         let event = Event {
-            cluster: self.cluster.clone(),
+            cluster: self.file.name.clone(),
             coordinator: self.me.clone(),
             number: self.number,
             at_ms: clock::wall_ms(),
@@ -217,9 +218,12 @@ fn log(event: &Event) {
 
 /// What the operator is told at the end of a birth.
 #[must_use]
-pub fn end_of(birth: &Birth) -> Option<Reply> {
+pub fn end_of(birth: &Birth, file: &ClusterFile) -> Option<Reply> {
     Some(match birth.end()? {
-        Err(reasons) => Err(reasons.join("\n")),
+        Err(obstacles) => {
+            let findings = obstacles.iter().map(|it| file.finding(it.node.as_ref(), it.what.clone()));
+            Err(Findings(findings.collect()).to_string())
+        }
         Ok(record) => {
             let (members, acks) = record.group().map_or((0, 0), |group| (group.members.len(), group.acks));
             let born = format!(

@@ -38,7 +38,7 @@ pub async fn run(config: CoordinatorConfig) -> anyhow::Result<()> {
     let mut drivers = tokio::task::JoinSet::new();
     for cluster in config.clusters.iter().flatten() {
         let (bus, arrived) = Bus::start(cluster.coordinator_bus(&config.name, &config.key, boot)?)?;
-        let driver = Driver::new(settings(&config, cluster, boot)?, bus, feed.clone());
+        let driver = Driver::new(cluster.clone(), settings(&config, cluster, boot)?, bus, feed.clone());
         let (requests_tx, asked) = channel(1);
         requests.insert(cluster.name.to_string(), requests_tx);
         drivers.spawn(driver.run(arrived, asked));
@@ -76,7 +76,7 @@ pub async fn init(config: &CoordinatorConfig, name: &str) -> anyhow::Result<Vec<
                 Output::Tell(_) => {}
             }
         }
-        if let Some(reply) = end_of(&birth) {
+        if let Some(reply) = end_of(&birth, cluster) {
             return reply.map_err(|reasons| anyhow::anyhow!("{name} was not born:\n{reasons}"));
         }
     }

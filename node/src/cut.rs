@@ -1,8 +1,9 @@
 //! Cutting the server off in the kernel: from clients, from its source, and from servers outside its group.
 //!
-//! All rules stand in one table of our own, `inet tasuki_<name>`, written once; a cut only changes its sets, in one
-//! transaction, and counts when a listing shows it. The table outlives this program: a node that starts again finds
-//! its fence standing and takes it over. Loopback is always let in, and Unix sockets are never filtered.
+//! All rules stand in one table of our own, `inet tasuki_<name>`, written with the first cut or when the cluster is
+//! armed, and never in a cluster that is only observed; a cut only changes its sets, in one transaction, and counts when a
+//! listing shows it. The table outlives this program: a node that starts again finds its fence standing and takes it over.
+//! Loopback is always let in, and Unix sockets are never filtered.
 
 mod listing;
 mod rules;
@@ -79,11 +80,13 @@ struct Kernel {
     rules: Rules,
     prefix: Vec<String>,
     shell: Option<Shell>,
+    /// Whether this run has written the table.
+    written: bool,
 }
 
 impl Cut {
-    /// Prepares the table for the server that listens on `server_port`. Rules left by an earlier run stay in force.
-    /// Blocks for some ten milliseconds.
+    /// Reads what an earlier run left for the server that listens on `server_port`, which stays in force, and tries
+    /// whether the rules could be written. Changes nothing. Blocks for some ten milliseconds.
     ///
     /// # Errors
     /// [`CutError::Unavailable`] if `strength` is kernel and the kernel's rules cannot be used.
@@ -100,7 +103,7 @@ impl Cut {
             CutStrength::Server => Ok(Self { state: State::default(), kernel: None }),
             CutStrength::Kernel => {
                 let prefix = prefix.iter().map(|word| (*word).to_owned()).collect();
-                let mut kernel = Kernel { rules: Rules::new(name, port), prefix, shell: None };
+                let kernel = Kernel { rules: Rules::new(name, port), prefix, shell: None, written: false };
                 let state = kernel.take_over()?;
                 Ok(Self { state, kernel: Some(kernel) })
             }
@@ -170,8 +173,8 @@ impl Cut {
         self.assert().await
     }
 
-    /// Puts the rules in force once more and verifies them. Others may have thrown them away: reloading a firewall
-    /// often flushes every table.
+    /// Puts the rules in force (once more) and verifies them: the first cut then takes no longer than any other. Others may
+    /// have thrown them away: reloading a firewall often flushes every table.
     ///
     /// # Errors
     /// As [`Cut::close_clients`].
@@ -185,15 +188,15 @@ impl Cut {
 }
 
 impl Kernel {
-    /// Reads what an earlier run left, and writes the table anew with it in one transaction.
-    fn take_over(&mut self) -> Result<State, CutError> {
+    /// Reads what an earlier run left, and has the kernel check a table with the same cuts without keeping it.
+    fn take_over(&self) -> Result<State, CutError> {
         let found = self.run(&["-j", "list", "table", "inet", self.rules.table()], "")?;
         let state = Listing::parse(&found.stdout).map(|listing| listing.state).unwrap_or_default();
-        let written = self.run(&["-f", "-"], &self.rules.whole(&state))?;
-        if written.status.success() {
+        let checked = self.run(&["-c", "-f", "-"], &self.rules.whole(&state))?;
+        if checked.status.success() {
             return Ok(state);
         }
-        Err(CutError::Unavailable { what: String::from_utf8_lossy(&written.stderr).trim().to_owned() })
+        Err(CutError::Unavailable { what: String::from_utf8_lossy(&checked.stderr).trim().to_owned() })
     }
 
     fn run(&self, arguments: &[&str], input: &str) -> Result<Output, CutError> {
@@ -222,18 +225,20 @@ impl Kernel {
             None => Shell::start(&self.prefix)?,
         };
         let table = self.rules.table();
-        if shell.change(&self.rules.sets(state), table).await?.is_some_and(|listing| self.rules.shown(&listing, state))
-        {
-            self.shell = Some(shell);
-            return Ok(());
+        let shown = |listing: Option<Listing>| listing.is_some_and(|listing| self.rules.shown(&listing, state));
+        if self.written {
+            if shown(shell.change(&self.rules.sets(state), table).await?) {
+                self.shell = Some(shell);
+                return Ok(());
+            }
+            tracing::warn!(table, "kernel rules were removed by others and are written anew");
         }
-        let shown = shell.change(&self.rules.whole(state), table).await?;
-        if shown.is_some_and(|listing| self.rules.shown(&listing, state)) {
-            tracing::warn!(table, "kernel rules had been removed by others and were written anew");
-            self.shell = Some(shell);
-            return Ok(());
+        if !shown(shell.change(&self.rules.whole(state), table).await?) {
+            return Err(CutError::Refused { what: shell.complaint().await });
         }
-        Err(CutError::Refused { what: shell.complaint().await })
+        self.written = true;
+        self.shell = Some(shell);
+        Ok(())
     }
 }
 

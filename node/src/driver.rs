@@ -46,6 +46,7 @@ impl Driver {
     /// Runs until the bus or the inputs end.
     pub async fn run(mut self, mut arrived: Receiver<Arrived>, mut inputs: Receiver<Input>) {
         let mut running: BTreeMap<EffectId, CancellationToken> = BTreeMap::new();
+        let mut armed = false;
         loop {
             let now = clock::now();
             let patience = self.core.next_wake(now).since(now);
@@ -68,6 +69,12 @@ impl Driver {
             }
             for output in self.core.handle(input, clock::now()) {
                 self.perform(output, &mut running);
+            }
+            if self.core.is_armed() != armed {
+                armed = !armed;
+                if let Some(hands) = self.hands.as_ref().filter(|_| armed) {
+                    tokio::spawn(lay_rules(Arc::clone(hands)));
+                }
             }
         }
     }
@@ -190,5 +197,12 @@ fn input(arrived: Arrived) -> Option<Input> {
         Message::Renew(renew) => Some(Input::Renewed { from: NodeId::from(&sender), renew }),
         Message::Grant(grant) => Some(Input::Granted { from: NodeId::from(&sender), grant }),
         Message::Observation(_) | Message::Position(_) | Message::Event(_) | Message::Echo { .. } => None,
+    }
+}
+
+/// Writes the kernel rules while there is time: with a first cut they would cost the failover some ten milliseconds.
+async fn lay_rules(hands: Arc<Hands>) {
+    if let Err(error) = hands.cut.lock().await.assert().await {
+        tracing::error!(%error, "the kernel rules of an armed cluster could not be written; cuts will try again");
     }
 }

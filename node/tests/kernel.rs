@@ -251,6 +251,23 @@ async fn a_fence_outlives_its_program_and_returns_after_a_flush_by_others() {
 }
 
 #[tokio::test]
+async fn a_node_that_only_looks_leaves_the_rules_as_they_are() {
+    let lab = Lab::new();
+    let rules = || {
+        let output = Command::new("ip").args(["netns", "exec", &lab.a, "nft", "list", "ruleset"]).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let mut cut = lab.cut(&lab.a);
+    assert_eq!(rules(), "");
+    assert_eq!(cut.assert().await.unwrap(), Cutting::Verified);
+    assert!(rules().contains("table inet tasuki_db-1"));
+    cut.close_clients(&BTreeSet::new()).await.unwrap();
+    let fenced = rules();
+    assert!(lab.cut(&lab.a).state().closed);
+    assert_eq!(rules(), fenced);
+}
+
+#[tokio::test]
 async fn cutting_by_sql_only_says_that_it_is_weak_and_a_host_without_rules_says_so() {
     let mut weak = Cut::new(CutStrength::Server, "db-1", PORT).unwrap();
     assert_eq!(weak.close_clients(&BTreeSet::new()).await.unwrap(), Cutting::Weak);

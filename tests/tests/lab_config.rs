@@ -8,8 +8,9 @@ use std::process::Command;
 
 use tasuki_schemas::gtid::Flavour;
 use tasuki_tests::lab::config::{self, ClusterPlan, CoordinatorPlan, Files, NodePlan, ServerPlan};
+use tasuki_tests::lab::net::Kind;
 use tasuki_tests::lab::run::Run;
-use tasuki_tests::lab::tools;
+use tasuki_tests::lab::{Lab, Options, tools};
 
 /// The files of a lawful cluster of three, as the lab and the demo write them.
 fn lawful(run: &Run) -> Files {
@@ -146,5 +147,26 @@ fn lab_all_findings_are_told_at_once() {
     assert_eq!(code, Some(2), "{said}");
     for line in [first, second] {
         assert!(said.contains(&format!("{}:{line}:", cluster.display())), "line {line} is expected in\n{said}");
+    }
+}
+
+/// No file says which `server_id` a server has: its node does, and the birth is refused at the server's entry.
+#[tokio::test]
+async fn lab_servers_with_one_server_id_are_refused_at_birth() {
+    for flavour in [Flavour::Mariadb, Flavour::Mysql] {
+        let options = Options { born: false, ..Options::default() };
+        let mut lab = Lab::start(Kind::Loopback, &[flavour], &options).await.unwrap();
+        let cluster = &mut lab.clusters[0];
+        cluster.server("db2").unwrap().sql().run("SET GLOBAL server_id = 1").await.unwrap();
+        cluster.node_mut("db2").unwrap().kill9().unwrap();
+        cluster.node_mut("db2").unwrap().start().unwrap();
+        let name = cluster.name.clone();
+        let file = lab.files().cluster(&name);
+        let text = fs::read_to_string(&file).unwrap();
+        let line = text.lines().position(|line| line == "[[server]]").unwrap() + 1;
+        let said = lab.coordinators[0].init(&name).await.unwrap_err().to_string();
+        let wanted =
+            format!("{}:{line}: db1 is not supported: its server_id is also that of db2; give", file.display());
+        assert!(said.contains(&wanted), "{wanted} is expected in\n{said}");
     }
 }

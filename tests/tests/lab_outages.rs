@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stderr, reason = "helpers of tests are tests")]
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use tasuki_schemas::event::EventBody;
@@ -168,15 +169,23 @@ async fn lab_an_observed_cluster_is_told_about_and_never_touched() {
         let options = Options {
             mode: "observe".into(),
             server_options: vec!["--general-log=1".into(), "--general-log-file=general.log".into()],
+            vip: true,
             ..Options::default()
         };
-        let mut lab = Lab::start(Kind::Loopback, &[flavour], &options).await.unwrap();
+        let mut lab = Lab::start(Kind::Namespaces, &[flavour], &options).await.unwrap();
         let listener = lab.listen(&lab.clusters[0]).unwrap();
         tokio::time::sleep(Duration::from_secs(1)).await;
         let marks: Vec<usize> = lab.clusters[0].servers.iter().map(|server| general_log(server).len()).collect();
         let old = lab.clusters[0].primary().await.unwrap();
+        let living: Vec<String> =
+            lab.clusters[0].servers.iter().map(|it| it.name().to_owned()).filter(|name| *name != old).collect();
+        let before: Vec<String> = living.iter().map(|name| host_of(&lab, name)).collect();
+        assert!(before.iter().all(|host| !host.contains("table") && !host.contains("10.77.0.100/")), "{before:?}");
         let fault = lab.clusters[0].server_mut(&old).unwrap().kill9().unwrap();
         tokio::time::sleep(Duration::from_secs(4)).await;
+        let after: Vec<String> = living.iter().map(|name| host_of(&lab, name)).collect();
+        assert_eq!(after, before, "a host was changed");
+        assert!(!host_of(&lab, &old).contains("table"), "rules were written beside the dead primary");
         let sentence =
             |body: EventBody| if let EventBody::WouldHave { sentence, .. } = body { Some(sentence) } else { None };
         let told: Vec<String> =
@@ -193,6 +202,24 @@ async fn lab_an_observed_cluster_is_told_about_and_never_touched() {
         }
         assert_eq!(lab.clusters[0].record("db2").await.unwrap().primary.as_str(), old);
     }
+}
+
+/// A server's host as the system shows it: the kernel's rules, the addresses, and the server's process.
+fn host_of(lab: &Lab, name: &str) -> String {
+    let shown = |program: &str, arguments: &[&str]| {
+        let output = lab.net().command(name, Path::new(program)).unwrap().args(arguments).output().unwrap();
+        assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let rules = shown("nft", &["list", "ruleset"]);
+    let addresses = shown("ip", &["-brief", "address"]);
+    let process = lab.clusters[0].server(name).unwrap().pid().map(|pid| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        // The 22nd field is when the process began; the name before it may hold spaces (proc_pid_stat(5)).
+        let began = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(19)).map(str::to_owned);
+        (pid, began)
+    });
+    format!("{rules}{addresses}{process:?}")
 }
 
 fn general_log(server: &Server) -> String {

@@ -33,9 +33,28 @@ pub struct Birth {
     beat_at: Moment,
     ballot: Ballot,
     record: Option<Record>,
-    missing: Vec<String>,
+    missing: Vec<Obstacle>,
     notes: Vec<String>,
-    end: Option<Result<Record, Vec<String>>>,
+    end: Option<Result<Record, Vec<Obstacle>>>,
+}
+
+/// What stands in the way of a birth.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Obstacle {
+    /// Whose entry in the cluster file it is about; `None`: the cluster's as a whole.
+    pub node: Option<NodeId>,
+    /// What is wrong, with its fix.
+    pub what: String,
+}
+
+impl Obstacle {
+    fn of(node: &NodeId, what: impl Into<String>) -> Self {
+        Self { node: Some(node.clone()), what: what.into() }
+    }
+
+    const fn whole(what: String) -> Self {
+        Self { node: None, what }
+    }
 }
 
 impl Birth {
@@ -82,7 +101,7 @@ impl Birth {
 
     /// The record, or everything that stands in the way with its fix; `None` while it lasts.
     #[must_use]
-    pub const fn end(&self) -> Option<&Result<Record, Vec<String>>> {
+    pub const fn end(&self) -> Option<&Result<Record, Vec<Obstacle>>> {
         self.end.as_ref()
     }
 
@@ -96,15 +115,15 @@ impl Birth {
         let late = now.since(self.began) > PATIENCE;
         match self.advance(now) {
             Ok(()) => {}
-            Err(Obstacle::Final(reason)) => self.end = Some(Err(vec![reason])),
-            Err(Obstacle::Waiting(reasons)) => self.missing = reasons,
+            Err(Halt::Final(obstacle)) => self.end = Some(Err(vec![obstacle])),
+            Err(Halt::Waiting(obstacles)) => self.missing = obstacles,
         }
         if late && self.end.is_none() {
             self.end = Some(Err(std::mem::take(&mut self.missing)));
         }
     }
 
-    fn advance(&mut self, now: Moment) -> Result<(), Obstacle> {
+    fn advance(&mut self, now: Moment) -> Result<(), Halt> {
         let voters = self.voters(now)?;
         if self.record.is_none() {
             let record = self.propose(voters, now)?;
@@ -119,27 +138,29 @@ impl Birth {
             self.end = Some(Ok(record));
             return Ok(());
         }
-        Err(Obstacle::Waiting(vec![format!("not accepted yet by {}", crate::sentence::names(missing))]))
+        Err(Halt::waiting(format!("not accepted yet by {}", crate::sentence::names(missing))))
     }
 
     /// Every configured voter must be heard, with an empty ledger.
-    fn voters(&self, now: Moment) -> Result<BTreeMap<NodeId, Incarnation>, Obstacle> {
+    fn voters(&self, now: Moment) -> Result<BTreeMap<NodeId, Incarnation>, Halt> {
         let mut voters = BTreeMap::new();
         let mut silent = Vec::new();
         for node in self.settings.nodes() {
             let Some(observation) = self.view.node(node, self.settings.policy.silence, now) else {
-                silent.push(format!("{node} is not heard; start its node, and see that its cluster file is the same"));
+                let fix = "start its node, and see that its cluster file is the same";
+                silent.push(Obstacle::of(node, format!("{node} is not heard; {fix}")));
                 continue;
             };
             if self.record.is_none() && observation.ledger.accepted.is_some() {
-                return Err(Obstacle::Final(format!("{node} holds a record already: the cluster was born before")));
+                let what = format!("{node} holds a record already: the cluster was born before");
+                return Err(Halt::Final(Obstacle::of(node, what)));
             }
             voters.insert(node.clone(), observation.ledger.incarnation);
         }
-        if silent.is_empty() { Ok(voters) } else { Err(Obstacle::Waiting(silent)) }
+        if silent.is_empty() { Ok(voters) } else { Err(Halt::Waiting(silent)) }
     }
 
-    fn promised(&mut self, now: Moment) -> Result<(), Obstacle> {
+    fn promised(&mut self, now: Moment) -> Result<(), Halt> {
         let mut missing = Vec::new();
         for node in self.settings.nodes() {
             let answers = self.view.answers(node, &self.ballot);
@@ -158,19 +179,19 @@ impl Birth {
             let request = Request::Prepare { ballot: self.ballot.clone(), kind: Kind::Vote, evidence: None };
             self.outbox.ask(node, Topic::Prepare, request, self.settings.policy.repeat, now);
         }
-        Err(Obstacle::Waiting(vec![format!("not promised yet by {}", crate::sentence::names(&missing))]))
+        Err(Halt::waiting(format!("not promised yet by {}", crate::sentence::names(&missing))))
     }
 
-    fn propose(&mut self, voters: BTreeMap<NodeId, Incarnation>, now: Moment) -> Result<Record, Obstacle> {
+    fn propose(&mut self, voters: BTreeMap<NodeId, Incarnation>, now: Moment) -> Result<Record, Halt> {
         let silence = self.settings.policy.silence;
         let servers: Vec<&NodeId> = self.settings.servers.keys().collect();
-        let unknown: Vec<String> = servers
+        let unknown: Vec<Obstacle> = servers
             .iter()
             .filter(|node| self.view.facts(node, silence, now).is_none())
-            .map(|node| format!("the server of {node} does not answer its node"))
+            .map(|node| Obstacle::of(node, format!("the server of {node} does not answer its node; start it")))
             .collect();
         if !unknown.is_empty() {
-            return Err(Obstacle::Waiting(unknown));
+            return Err(Halt::Waiting(unknown));
         }
         let writable: Vec<&NodeId> = servers
             .iter()
@@ -181,7 +202,7 @@ impl Birth {
         let identity = self.view.server(&primary, silence, now).and_then(|server| server.identity.clone());
         let position = self.view.position(&primary).map(|(position, _)| position.executed.clone());
         let Some((identity, set_before)) = identity.zip(position) else {
-            return Err(Obstacle::Waiting(vec![format!("the position of {primary} is not known yet")]));
+            return Err(Halt::waiting(format!("the position of {primary} is not known yet")));
         };
         let epoch = Epoch(self.ballot.clone());
         let (group, notes) = self.group(&primary, now);
@@ -203,25 +224,27 @@ impl Birth {
 
     /// The server that clients write to. A set-up that Tasuki must not act on can be born to be observed, and only so; the
     /// notes say why.
-    fn only_writable(&self, writable: &[&NodeId], now: Moment) -> Result<(NodeId, Vec<String>), Obstacle> {
-        let mut why_not: Vec<String> = unsupported(&self.settings, &self.view, now)
-            .map(|(node, reason)| format!("{node} is not supported: {reason}"))
+    fn only_writable(&self, writable: &[&NodeId], now: Moment) -> Result<(NodeId, Vec<String>), Halt> {
+        let mut why_not: Vec<Obstacle> = unsupported(&self.settings, &self.view, now)
+            .map(|(node, reason)| Obstacle::of(&node, format!("{node} is not supported: {reason}")))
             .into_iter()
             .collect();
         if writable.len() != 1 {
             let found = crate::sentence::names(writable.iter().copied());
-            why_not.push(format!("exactly one server must be writable (read_only = 0); found {found}"));
+            let what = format!("exactly one server must be writable (read_only = 0); found {found}");
+            why_not.push(Obstacle::whole(what));
         }
         match writable.first() {
             Some(primary) if why_not.is_empty() || self.settings.mode == Mode::Observe => {
-                let notes = why_not.iter().map(|reason| format!("observed, never acted on: {reason}")).collect();
+                let notes = why_not.iter().map(|it| format!("observed, never acted on: {}", it.what)).collect();
                 Ok(((*primary).clone(), notes))
             }
             Some(_) => {
-                why_not.push("until that is mended, the cluster can only be born with `mode = \"observe\"`".to_owned());
-                Err(Obstacle::Waiting(why_not))
+                let what = "until that is mended, the cluster can only be born with `mode = \"observe\"`";
+                why_not.push(Obstacle::whole(what.to_owned()));
+                Err(Halt::Waiting(why_not))
             }
-            None => Err(Obstacle::Waiting(why_not)),
+            None => Err(Halt::Waiting(why_not)),
         }
     }
 
@@ -260,7 +283,13 @@ impl Birth {
     }
 }
 
-enum Obstacle {
-    Waiting(Vec<String>),
-    Final(String),
+enum Halt {
+    Waiting(Vec<Obstacle>),
+    Final(Obstacle),
+}
+
+impl Halt {
+    fn waiting(what: String) -> Self {
+        Self::Waiting(vec![Obstacle::whole(what)])
+    }
 }

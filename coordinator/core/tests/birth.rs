@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use tasuki_coordinator_core::birth::Birth;
+use tasuki_coordinator_core::birth::{Birth, Obstacle};
 use tasuki_coordinator_core::settings::{Policy, Promotion, Server, Settings};
 use tasuki_coordinator_core::{Input, Output};
 use tasuki_schemas::answer::{Answers, Duty, Promise};
@@ -19,6 +19,7 @@ use tasuki_schemas::record::{Mode, Record};
 
 /// Two servers: which of them are writable, and why either is unsupported.
 struct Pair {
+    server_ids: [u32; 2],
     writable: [bool; 2],
     unsupported: Option<&'static str>,
 }
@@ -47,7 +48,7 @@ fn settings(mode: Mode) -> Settings {
 
 impl Pair {
     fn server(&self, number: usize) -> ServerView {
-        let id = u32::try_from(number + 1).unwrap();
+        let id = self.server_ids[number];
         ServerView {
             process: Process::Running { pid: 1 },
             connection: Connection::Answering,
@@ -75,7 +76,7 @@ impl Pair {
     }
 
     /// Runs the birth to its end; both nodes answer everything.
-    fn born(&self, mode: Mode) -> (Result<Record, Vec<String>>, Vec<String>) {
+    fn born(&self, mode: Mode) -> (Result<Record, Vec<Obstacle>>, Vec<String>) {
         let mut birth = Birth::new(settings(mode), Moment::from_nanos(0));
         let names: Vec<NodeId> = settings(mode).servers.into_keys().collect();
         let mut answers = vec![Answers::none(); 2];
@@ -141,7 +142,7 @@ fn answer(answers: &mut Answers, number: usize, request: Request) {
 
 #[test]
 fn one_writable_server_is_born_armed() {
-    let pair = Pair { writable: [true, false], unsupported: None };
+    let pair = Pair { server_ids: [1, 2], writable: [true, false], unsupported: None };
     let (born, notes) = pair.born(Mode::Armed);
     assert_eq!(born.unwrap().primary.as_str(), "db1");
     assert!(notes.iter().all(|note| !note.contains("observed")), "{notes:?}");
@@ -149,10 +150,10 @@ fn one_writable_server_is_born_armed() {
 
 #[test]
 fn two_writable_servers_are_born_to_be_observed_only() {
-    let pair = Pair { writable: [true, true], unsupported: None };
+    let pair = Pair { server_ids: [1, 2], writable: [true, true], unsupported: None };
     let reasons = pair.born(Mode::Armed).0.unwrap_err();
-    assert!(reasons.iter().any(|reason| reason.contains("found db1 db2")), "{reasons:?}");
-    assert!(reasons.iter().any(|reason| reason.contains("mode = \"observe\"")), "{reasons:?}");
+    assert!(reasons.iter().any(|reason| reason.what.contains("found db1 db2")), "{reasons:?}");
+    assert!(reasons.iter().any(|reason| reason.what.contains("mode = \"observe\"")), "{reasons:?}");
     let (born, notes) = pair.born(Mode::Observe);
     assert_eq!(born.unwrap().mode, Mode::Observe);
     assert!(notes.iter().any(|note| note.starts_with("observed, never acted on: exactly one")), "{notes:?}");
@@ -160,14 +161,22 @@ fn two_writable_servers_are_born_to_be_observed_only() {
 
 #[test]
 fn an_unsupported_server_is_born_to_be_observed_only() {
-    let pair = Pair { writable: [true, false], unsupported: Some("it is a Galera node") };
+    let pair = Pair { server_ids: [1, 2], writable: [true, false], unsupported: Some("it is a Galera node") };
     let reasons = pair.born(Mode::Armed).0.unwrap_err();
-    assert!(reasons.iter().any(|reason| reason == "db2 is not supported: it is a Galera node"), "{reasons:?}");
+    assert!(reasons.iter().any(|reason| reason.what == "db2 is not supported: it is a Galera node"), "{reasons:?}");
     assert!(pair.born(Mode::Observe).0.is_ok());
 }
 
 #[test]
 fn without_any_writable_server_nothing_is_born() {
-    let pair = Pair { writable: [false, false], unsupported: None };
-    assert!(pair.born(Mode::Observe).0.unwrap_err().iter().any(|reason| reason.contains("found nobody")));
+    let pair = Pair { server_ids: [1, 2], writable: [false, false], unsupported: None };
+    assert!(pair.born(Mode::Observe).0.unwrap_err().iter().any(|reason| reason.what.contains("found nobody")));
+}
+
+#[test]
+fn servers_with_one_server_id_are_not_born_armed_and_the_entry_is_named() {
+    let pair = Pair { server_ids: [7, 7], writable: [true, false], unsupported: None };
+    let obstacles = pair.born(Mode::Armed).0.unwrap_err();
+    let clash = obstacles.iter().find(|it| it.what.contains("server_id is also that of")).unwrap();
+    assert!(clash.node.is_some() && clash.what.contains("give each server its own"), "{clash:?}");
 }

@@ -17,13 +17,15 @@ use tasuki_schemas::lease::LeaseTerms;
 use tasuki_schemas::message::Role;
 use tasuki_schemas::record::Mode;
 
-use crate::findings::{Findings, Reader};
+use crate::findings::{Finding, Findings, Reader};
 use crate::secret::Secret;
 use sections::{checked_policy, checked_vip, coordinator, list, redis_urls, replication_login, server, twins, witness};
 
 /// A cluster as its operators describe it.
 #[derive(Clone, Debug)]
 pub struct ClusterFile {
+    /// Where it was read.
+    pub path: PathBuf,
     /// The file's stem.
     pub name: ClusterName,
     /// SHA-256 of the file's bytes in hexadecimal: the envelope's configuration digest.
@@ -51,6 +53,8 @@ pub struct ClusterFile {
 /// A database server with its node.
 #[derive(Clone, Debug)]
 pub struct Server {
+    /// The line of its entry.
+    pub line: usize,
     /// Its node's name.
     pub name: NodeId,
     /// Where replicas and clients reach the database.
@@ -68,6 +72,8 @@ pub struct Server {
 /// A node without a server.
 #[derive(Clone, Debug)]
 pub struct Witness {
+    /// The line of its entry.
+    pub line: usize,
     /// Its name.
     pub name: NodeId,
     /// Where it listens for the mesh.
@@ -232,6 +238,7 @@ impl ClusterFile {
         let policy = checked_policy(reader, policy.as_ref(), servers.len() + witnesses.len());
         let (redis_urls, redis_ca_file) = redis?;
         Some(Self {
+            path: path.to_owned(),
             name: name?,
             digest: Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect(),
             flavour: flavour?.into_inner(),
@@ -261,6 +268,15 @@ impl ClusterFile {
         let nodes = self.nodes().map(|(name, _, key)| (ProgramId::from(name), (Role::Node, *key)));
         let coordinators = self.coordinators.iter().map(|it| (ProgramId::from(&it.name), (Role::Coordinator, it.key)));
         nodes.chain(coordinators).collect()
+    }
+
+    /// A finding about a node's entry, or about the file as a whole.
+    #[must_use]
+    pub fn finding(&self, node: Option<&NodeId>, what: String) -> Finding {
+        let servers = self.servers.iter().map(|server| (&server.name, server.line));
+        let witnesses = self.witnesses.iter().map(|witness| (&witness.name, witness.line));
+        let line = servers.chain(witnesses).find(|(name, _)| Some(*name) == node).map_or(0, |(_, line)| line);
+        Finding { file: self.path.clone(), line, what }
     }
 
     /// The server of a node; `None` on a witness.

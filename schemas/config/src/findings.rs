@@ -72,10 +72,17 @@ impl<'a> Reader<'a> {
 
     /// Notes something wrong at a place of the text.
     pub(crate) fn note(&mut self, place: Option<Range<usize>>, what: impl Into<String>) {
-        let line = place.map_or(0, |place| {
-            self.text.get(..place.start.min(self.text.len())).map_or(0, |before| before.matches('\n').count() + 1)
-        });
+        let line = place.map_or(0, |place| self.line_at(&place));
         self.findings.push(Finding { file: self.file.to_owned(), line, what: what.into() });
+    }
+
+    fn line_at(&self, place: &Range<usize>) -> usize {
+        self.text.get(..place.start.min(self.text.len())).map_or(0, |before| before.matches('\n').count() + 1)
+    }
+
+    /// The line on which a section begins.
+    pub(crate) fn line(&self, section: &Section<'_, '_>) -> usize {
+        section.place.as_ref().map_or(0, |place| self.line_at(place))
     }
 
     /// Parses the text; every syntax error is noted.

@@ -43,6 +43,8 @@ pub struct Options {
     pub lease_ms: Option<u64>,
     /// Further options of all database servers.
     pub server_options: Vec<String>,
+    /// Give birth to the clusters and wait until they are guarded.
+    pub born: bool,
     /// Wait until no other lab runs on this machine.
     pub alone: bool,
 }
@@ -58,6 +60,7 @@ impl Default for Options {
             asynchronous: false,
             lease_ms: None,
             server_options: Vec::new(),
+            born: true,
             alone: true,
         }
     }
@@ -122,7 +125,7 @@ impl Lab {
         let files = config::write(&run.sub("etc")?, &plans, &coordinators, &urls)?;
         tracing::info!("nodes, coordinators and HAProxy start");
         let mut lab = Self::new(run, net, redis, files);
-        let guarded = lab.guard(plans, &coordinators, trios, &hosts).await;
+        let guarded = lab.guard(plans, &coordinators, trios, &hosts, options.born).await;
         if let Err(error) = guarded {
             lab.run().keep();
             return Err(error.context(format!("the programs' logs end with\n{}", lab.logs(15))));
@@ -137,6 +140,7 @@ impl Lab {
         coordinators: &[CoordinatorPlan],
         trios: Vec<Vec<Server>>,
         hosts: &Hosts,
+        born: bool,
     ) -> Result<()> {
         for plan in coordinators {
             let mut program = Program::coordinator(self.run(), self.net(), self.files(), &plan.name)?;
@@ -146,6 +150,9 @@ impl Lab {
         for ((plan, servers), members) in plans.into_iter().zip(trios).zip(&hosts.clusters) {
             let cluster = begin_cluster(self, plan, servers, members).await?;
             self.add_cluster(cluster);
+        }
+        if !born {
+            return Ok(());
         }
         self.give_birth().await?;
         tracing::info!("waiting until the cluster is guarded");

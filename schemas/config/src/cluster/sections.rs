@@ -88,12 +88,14 @@ pub(super) fn server<'a>(reader: &mut Reader<'a>, section: &Section<'_, 'a>) -> 
         reader.note(Some(site.span()), "`site` is empty; name the place, or leave the line out");
     }
     let site = site.map(Spanned::into_inner);
-    Some(Server { name: name?, address: address?, mesh: mesh?, key: key?, promotion, site })
+    let line = reader.line(section);
+    Some(Server { line, name: name?, address: address?, mesh: mesh?, key: key?, promotion, site })
 }
 
 pub(super) fn witness<'a>(reader: &mut Reader<'a>, section: &Section<'_, 'a>) -> Option<Witness> {
     let (name, mesh, key) = (name(reader, section), address(reader, section, "mesh"), key(reader, section));
-    Some(Witness { name: name?, mesh: mesh?, key: key? })
+    let line = reader.line(section);
+    Some(Witness { line, name: name?, mesh: mesh?, key: key? })
 }
 
 pub(super) fn coordinator<'a>(reader: &mut Reader<'a>, section: &Section<'_, 'a>) -> Option<Coordinator> {
