@@ -28,6 +28,8 @@ use crate::vip::Vip;
 
 /// Inputs that wait for the loop; effects and probes wait when it is full, the bus has a queue of its own.
 const INPUTS: usize = 256;
+/// Kernel rules are looked after this often.
+const RULES: Duration = Duration::from_secs(1);
 /// A warm connection is looked after this often.
 const WARM: Duration = Duration::from_secs(2);
 
@@ -174,6 +176,7 @@ fn beside_server(
     let (positions, wanted) = channel(1);
     tokio::spawn(read_positions(Arc::clone(&hands), wanted));
     tokio::spawn(keep_warm(Arc::clone(&hands)));
+    tokio::spawn(keep_cut(Arc::clone(&hands)));
     Ok((hands, positions, rounds))
 }
 
@@ -196,6 +199,13 @@ async fn read_positions(hands: Arc<Hands>, mut wanted: Receiver<()>) {
                 tracing::debug!(reason, "the position cannot be read");
             }
         }
+    }
+}
+
+async fn keep_cut(hands: Arc<Hands>) {
+    loop {
+        hands.keep_cut().await;
+        tokio::time::sleep(RULES).await;
     }
 }
 

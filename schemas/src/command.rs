@@ -1,5 +1,7 @@
 //! What coordinators ask of nodes.
 
+use std::collections::BTreeSet;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -108,6 +110,21 @@ pub enum Order {
         /// Acknowledgements; 0: none.
         acks: u32,
     },
+    /// To the primary: from now on exactly these servers can acknowledge nothing here, since they do not reach its port.
+    CutAcker {
+        /// The decided record.
+        record: Box<Record>,
+        /// Whom to refuse. Those refused before and not named are let in.
+        refused: BTreeSet<NodeId>,
+        /// The member that is being removed from the group. The outcome then carries the end of the binlog, read when
+        /// that member could acknowledge no more.
+        removed: Option<NodeId>,
+    },
+    /// Switch the semi-sync replica side off, and verify that no connection acknowledges.
+    LeaveGroup {
+        /// The decided record.
+        record: Box<Record>,
+    },
 }
 
 /// Where a candidate gets what it lacks.
@@ -136,6 +153,10 @@ pub enum OrderName {
     JoinGroup,
     /// [`Order::SetWaitCount`]
     SetWaitCount,
+    /// [`Order::CutAcker`]
+    CutAcker,
+    /// [`Order::LeaveGroup`]
+    LeaveGroup,
 }
 
 impl Order {
@@ -148,6 +169,8 @@ impl Order {
             Self::Follow { .. } => OrderName::Follow,
             Self::JoinGroup { .. } => OrderName::JoinGroup,
             Self::SetWaitCount { .. } => OrderName::SetWaitCount,
+            Self::CutAcker { .. } => OrderName::CutAcker,
+            Self::LeaveGroup { .. } => OrderName::LeaveGroup,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What a node sees: its whole report, sent at every heartbeat and at once on change.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use schemars::JsonSchema;
@@ -65,6 +65,9 @@ pub struct ServerView {
     /// The lease under which it serves without acknowledgements, if it needs one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease: Option<LeaseView>,
+    /// Servers that the kernel keeps away from this one's port: they acknowledge nothing here.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub refused: BTreeSet<NodeId>,
 }
 
 /// The server's process.

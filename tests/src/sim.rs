@@ -15,6 +15,7 @@ mod faults;
 mod foretold;
 mod guard;
 mod lives;
+mod losses;
 mod net;
 mod probes;
 mod programs;
@@ -71,8 +72,17 @@ impl Plan {
     pub fn of(seed: u64) -> Self {
         let mut dice = net::Dice::new(seed ^ 0x5eed);
         let servers = dice.choose(&[3, 3, 3, 4, 5]);
-        let faults = faults::schedule(&mut dice, servers, servers, 2);
-        let traps = faults::traps(&mut dice, servers, servers, 2);
+        let mut faults = faults::schedule(&mut dice, servers, servers, 2);
+        let mut traps = faults::traps(&mut dice, servers, servers, 2);
+        let mut losses = net::Dice::new(seed ^ 0x1055);
+        if losses.one_in(3) {
+            if losses.one_in(2) {
+                faults.clear();
+                traps.clear();
+            }
+            faults.extend(losses::schedule(&mut losses, servers, 2));
+            traps.extend(losses::traps(&mut losses));
+        }
         Self { seed, servers, faults, traps, wishes: Vec::new(), calm_from: None }
     }
 

@@ -9,7 +9,7 @@ use tasuki_schemas::event::{Diagnosis, EventBody, StageName};
 use tasuki_schemas::id::{CoordinatorId, NodeId, Nonce};
 use tasuki_schemas::moment::Moment;
 use tasuki_schemas::observation::{Observation, Position};
-use tasuki_schemas::record::{Mode, Record};
+use tasuki_schemas::record::{Accepted, Mode, Record};
 
 use crate::elect::Doubts;
 use crate::failover::{Attempt, Progress as Failing};
@@ -217,7 +217,8 @@ impl Coordinator {
             (self.unled_since, self.incident) = (None, None);
             // An operator's wish is worth another leader.
             let due = if self.has_wish() && now >= self.retry_at { self.due(record) } else { None };
-            return due.is_some_and(|purpose| self.begin_proposal(purpose, Some(record.clone()), None, now));
+            let of = self.view.highest_accepted().cloned();
+            return due.is_some_and(|purpose| self.begin_proposal(purpose, of, None, now));
         }
         let since = *self.unled_since.get_or_insert(now);
         let patience = policy.leader_patience + self.settings.rank_delay();
@@ -233,7 +234,7 @@ impl Coordinator {
     fn begin_proposal(
         &mut self,
         purpose: Purpose,
-        of: Option<Record>,
+        of: Option<Accepted>,
         incident: Option<Incident>,
         now: Moment,
     ) -> bool {
@@ -301,7 +302,7 @@ impl Coordinator {
                 let settled = record.opened && self.calm.look(&self.settings, &self.view, &record, now);
                 let settles = settled.then_some(Purpose::Settle);
                 if let Some(purpose) = settles.or_else(|| self.due(&record)) {
-                    return self.begin_proposal(purpose, Some(record), leading.incident.take(), now);
+                    return self.begin_proposal(purpose, Some(leading.accepted()), leading.incident.take(), now);
                 }
                 self.role = Role::Leading(leading);
                 false
@@ -311,7 +312,9 @@ impl Coordinator {
                 self.role = Role::Leading(leading);
                 false
             }
-            Next::Propose(purpose) => self.begin_proposal(purpose, Some(record), leading.incident.take(), now),
+            Next::Propose(purpose) => {
+                self.begin_proposal(purpose, Some(leading.accepted()), leading.incident.take(), now)
+            }
             Next::GiveUp(node, reason) => {
                 self.hold(vec![format!("{node} did not open: {reason}")]);
                 self.diagnosis = Diagnosis::PrimaryClosed { primary: node.clone() };

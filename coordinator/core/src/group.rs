@@ -1,6 +1,8 @@
 //! How many acknowledgements the primary waits for: fewer when replicas are lost, so that writing goes on; more again when
 //! they are back. Lowering: the record first, the server after. Raising: the server first, then coverage, then the record.
+//! And who is in the group no longer: see `narrow`.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tasuki_schemas::id::NodeId;
@@ -21,6 +23,8 @@ const STEADY: Duration = Duration::from_secs(1);
 pub struct Ackers {
     short_since: Option<Moment>,
     steady_since: Option<Moment>,
+    /// Members that acknowledge nothing, and since when.
+    mute_since: BTreeMap<NodeId, Moment>,
 }
 
 /// What the group needs.
@@ -32,6 +36,8 @@ pub enum Finding {
     Lower(u32),
     /// The server must wait for so many; more than the record says when a raise is under way.
     SetWaitCount(u32),
+    /// This member must leave the group: it has acknowledged nothing for long, and the others can carry on.
+    Narrow(NodeId),
     /// People, who must know that writing waits.
     Waiting(String),
 }
@@ -54,14 +60,15 @@ impl Ackers {
             *self = Self::default();
             return Finding::Well;
         };
-        let states: Vec<Acker> = group
-            .members
-            .iter()
-            .filter(|node| **node != record.primary)
-            .map(|node| acker(settings, view, record, node, now))
-            .collect();
+        let replicas = group.members.iter().filter(|node| **node != record.primary);
+        let states: BTreeMap<&NodeId, Acker> =
+            replicas.map(|node| (node, acker(settings, view, record, node, now))).collect();
+        self.mute_since.retain(|node, _| states.get(node).is_some_and(|state| *state != Acker::Acknowledges));
+        for (node, _) in states.iter().filter(|(_, state)| **state != Acker::Acknowledges) {
+            self.mute_since.entry((*node).clone()).or_insert(now);
+        }
         let count = |wanted: &[Acker]| {
-            u32::try_from(states.iter().filter(|state| wanted.contains(state)).count()).unwrap_or(u32::MAX)
+            u32::try_from(states.values().filter(|state| wanted.contains(state)).count()).unwrap_or(u32::MAX)
         };
         let (acknowledging, hoped) = (count(&[Acker::Acknowledges]), count(&[Acker::Acknowledges, Acker::Away]));
         if acknowledging < group.acks {
@@ -74,10 +81,20 @@ impl Ackers {
         let target = record.wanted.min(acknowledging);
         if target <= group.acks {
             self.steady_since = None;
-            return if waits_for == group.acks { Finding::Well } else { Finding::SetWaitCount(group.acks) };
+            return if waits_for == group.acks {
+                self.mute(settings, record, now).map_or(Finding::Well, Finding::Narrow)
+            } else {
+                Finding::SetWaitCount(group.acks)
+            };
         }
         let since = *self.steady_since.get_or_insert(now);
         if now.since(since) < STEADY { Finding::Well } else { Finding::SetWaitCount(target) }
+    }
+
+    /// The member of an opened record's group that has acknowledged nothing for too long, if any.
+    fn mute(&self, settings: &Settings, record: &Record, now: Moment) -> Option<NodeId> {
+        let (node, since) = self.mute_since.iter().min_by_key(|(_, since)| **since).filter(|_| record.opened)?;
+        (now.since(*since) >= settings.policy.narrow_patience).then(|| node.clone())
     }
 
     fn short(&mut self, settings: &Settings, acknowledging: u32, patience: Duration, now: Moment) -> Finding {

@@ -11,9 +11,10 @@ use tasuki_schemas::event::{EventBody, StageName};
 use tasuki_schemas::gtid::GtidSet;
 use tasuki_schemas::id::NodeId;
 use tasuki_schemas::moment::Moment;
-use tasuki_schemas::record::Record;
+use tasuki_schemas::record::{Accepted, Record};
 
 use crate::group;
+use crate::narrow::Removal;
 use crate::outbox::{Outbox, Topic};
 use crate::propose::{Purpose, ask_accept};
 use crate::repair::{Care, Finding};
@@ -24,7 +25,7 @@ use crate::view::View;
 #[derive(Clone, Debug)]
 pub struct Leading {
     ballot: Ballot,
-    record: Record,
+    pub(crate) record: Record,
     goal: Option<GtidSet>,
     since: Moment,
     /// The failover that this reign began with, for the waterfall.
@@ -32,11 +33,12 @@ pub struct Leading {
     told_open: bool,
     /// Who follows in the same breath as the promotion, besides the group.
     pub followers: BTreeSet<NodeId>,
-    acts: BTreeMap<(NodeId, OrderName), (u64, Moment)>,
+    pub(crate) acts: BTreeMap<(NodeId, OrderName), (u64, Moment)>,
     last_act: u64,
     care: BTreeMap<NodeId, Care>,
     ackers: group::Ackers,
     asked_acks: Option<u32>,
+    pub(crate) removal: Removal,
 }
 
 /// A failover, for people.
@@ -86,6 +88,7 @@ impl Leading {
             care: BTreeMap::new(),
             ackers: group::Ackers::default(),
             asked_acks: None,
+            removal: Removal::default(),
         }
     }
 
@@ -99,6 +102,12 @@ impl Leading {
     #[must_use]
     pub const fn record(&self) -> &Record {
         &self.record
+    }
+
+    /// That record as its voters keep it.
+    #[must_use]
+    pub fn accepted(&self) -> Accepted {
+        Accepted { ballot: self.ballot.clone(), record: self.record.clone() }
     }
 
     /// The stage of the failover that is not over yet.
@@ -193,8 +202,13 @@ impl Leading {
         if self.adopts_a_lease(settings, view, now) {
             return Next::Propose(Purpose::Lease);
         }
-        match self.ackers.look(settings, view, &self.record, now) {
-            group::Finding::Well => Next::Stay,
+        let found = self.ackers.look(settings, view, &self.record, now);
+        let removed = if let group::Finding::Narrow(node) = &found { Some(node) } else { None };
+        if let Some(next) = self.tend_refused(settings, view, removed, outbox, now) {
+            return next;
+        }
+        match found {
+            group::Finding::Well | group::Finding::Narrow(_) => Next::Stay,
             group::Finding::Waiting(reason) => Next::Hold(reason),
             group::Finding::Lower(acks) => Next::Propose(Purpose::Acks(acks)),
             group::Finding::SetWaitCount(acks) => {
@@ -244,6 +258,8 @@ impl Leading {
                     let order = Order::Follow { record: Box::new(self.record.clone()) };
                     self.insist(settings, view, node, order, outbox, now);
                 }
+                // It is on its way out of the group.
+                Finding::Join if self.removal.is_of(node) => {}
                 Finding::Join => {
                     let order = Order::JoinGroup { record: Box::new(self.record.clone()) };
                     self.insist(settings, view, node, order, outbox, now);
@@ -262,7 +278,7 @@ impl Leading {
     }
 
     /// Gives an order until it is done; one that ended, but whose effect is not seen, is given anew.
-    fn insist(
+    pub(crate) fn insist(
         &mut self,
         settings: &Settings,
         view: &View,
@@ -279,7 +295,7 @@ impl Leading {
     }
 
     /// Repeats an order until it ended, and returns how it stands.
-    fn order(
+    pub(crate) fn order(
         &mut self,
         settings: &Settings,
         view: &View,
@@ -303,14 +319,14 @@ impl Leading {
     }
 
     /// The outcome of the newest act of that name, if the node reported it. A Barrier has its Promote's number.
-    fn outcome(&self, view: &View, node: &NodeId, name: OrderName) -> Option<Outcome> {
+    pub(crate) fn outcome(&self, view: &View, node: &NodeId, name: OrderName) -> Option<Outcome> {
         let act = if name == OrderName::Barrier { OrderName::Promote } else { name };
         let (number, _) = self.acts.get(&(node.clone(), act))?;
         let Reported { number: reported, outcome } = view.answers(node, &self.ballot)?.outcomes.get(&name)?;
         (reported == number).then(|| outcome.clone())
     }
 
-    fn renew(&mut self, node: &NodeId, name: OrderName, now: Moment) {
+    pub(crate) fn renew(&mut self, node: &NodeId, name: OrderName, now: Moment) {
         let key = (node.clone(), name);
         if self.acts.get(&key).is_some_and(|(_, begun)| now.since(*begun) > RETRY) {
             self.acts.remove(&key);

@@ -16,6 +16,7 @@ pub mod goal;
 pub mod group;
 pub mod histories;
 pub mod leading;
+pub mod narrow;
 pub mod pause;
 pub mod plan;
 pub mod promises;

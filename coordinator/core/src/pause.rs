@@ -156,6 +156,7 @@ impl Coordinator {
             | Purpose::TakeOver
             | Purpose::Open
             | Purpose::Widen(_)
+            | Purpose::Narrow(_)
             | Purpose::Acks(_)
             | Purpose::Lease
             | Purpose::Settle => return,

@@ -8,7 +8,7 @@ use tasuki_schemas::command::{Kind, Request};
 use tasuki_schemas::id::NodeId;
 use tasuki_schemas::moment::Moment;
 use tasuki_schemas::past::Pause;
-use tasuki_schemas::record::{Record, WriteGroup};
+use tasuki_schemas::record::{Accepted, Record, WriteGroup};
 
 use crate::outbox::{Outbox, Topic};
 use crate::promises::Promises;
@@ -24,6 +24,8 @@ pub enum Purpose {
     Open,
     /// A server that caught up joins the write group.
     Widen(NodeId),
+    /// A member that can acknowledge no more leaves the write group: what it acknowledged is with enough of the others.
+    Narrow(NodeId),
     /// Another number of acknowledgements is required: fewer before the server waits for fewer, more after it waits for
     /// more and what it had by then is covered.
     Acks(u32),
@@ -51,9 +53,9 @@ pub enum Purpose {
 #[derive(Clone, Debug)]
 pub struct Proposal {
     purpose: Purpose,
-    /// The record that is to be changed. Another one in its place means that somebody else decided meanwhile, and that
-    /// what this change rests on was seen in another reign.
-    of: Option<Record>,
+    /// The record that is to be changed, as its leader decided it. Another one in its place, or the same decided anew, means
+    /// that somebody else led meanwhile, and may have undone what this change rests on.
+    of: Option<Accepted>,
     promises: Promises,
     value: Option<Record>,
     began: Moment,
@@ -75,7 +77,7 @@ pub enum Progress {
 impl Proposal {
     /// Begins a round; `of` is the record that it changes, `None` to take over whatever is found.
     #[must_use]
-    pub const fn new(ballot: Ballot, purpose: Purpose, of: Option<Record>, now: Moment) -> Self {
+    pub const fn new(ballot: Ballot, purpose: Purpose, of: Option<Accepted>, now: Moment) -> Self {
         Self { purpose, of, promises: Promises::new(ballot), value: None, began: now }
     }
 
@@ -105,7 +107,7 @@ impl Proposal {
                 _ => {}
             }
         }
-        let base = self.promises.base().map(|base| &base.record);
+        let base = self.promises.base();
         if base.is_some_and(|base| self.of.as_ref().is_some_and(|of| of != base)) {
             return Progress::Lost;
         }
@@ -162,6 +164,16 @@ pub(crate) fn changed(leases: bool, base: &Record, purpose: &Purpose, ballot: &B
         Purpose::Lease => {
             if let Some(group) = record.groups.last_mut() {
                 group.leased = true;
+            }
+        }
+        Purpose::Narrow(node) => {
+            if let Some(group) = record.group().cloned()
+                && record.opened
+                && *node != record.primary
+            {
+                let mut members = group.members;
+                members.remove(node);
+                record.groups = vec![WriteGroup { members, ..group }];
             }
         }
         Purpose::Widen(node) => {

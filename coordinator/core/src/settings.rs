@@ -99,6 +99,9 @@ pub struct Policy {
     pub acker_patience: Duration,
     /// Whether writing goes on then.
     pub degraded: Degraded,
+    /// A member of the write group that acknowledges nothing for this long is taken out of it. Longer than a restart: its
+    /// return costs a few steps.
+    pub narrow_patience: Duration,
     /// An attempt's stage that has not ended by then is given up.
     pub stage_patience: Duration,
     /// A primary that served for this long is stable: what was before no longer counts as flapping.
@@ -126,6 +129,7 @@ impl Default for Policy {
             rank_step: Duration::from_millis(300),
             repeat: Duration::from_millis(50),
             acker_patience: Duration::from_millis(300),
+            narrow_patience: Duration::from_secs(15),
             degraded: Degraded::Open,
             stage_patience: Duration::from_secs(5),
             stable_window: Duration::from_secs(60),

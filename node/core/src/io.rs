@@ -1,7 +1,7 @@
 //! What comes into the core and what goes out of it.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use tasuki_schemas::answer::{Holdings, Look};
 use tasuki_schemas::ballot::{Ballot, Epoch};
@@ -94,6 +94,8 @@ pub enum Input {
     Exited(ServerRun),
     /// The same of a run that had closed its binlog: it was stopped, and did not crash.
     Stopped(ServerRun),
+    /// Whom the kernel keeps away from the server's port.
+    Refused(BTreeSet<IpAddr>),
     /// A position was read.
     Positioned(Box<Position>),
     /// The ledger holds this sequence durably.
@@ -179,7 +181,19 @@ pub enum Effect {
         floor: u32,
         /// The reign, for the barrier row.
         epoch: Epoch,
+        /// Servers outside the group: cut off before acknowledgements begin to count.
+        outside: BTreeSet<SocketAddr>,
     },
+    /// Keep exactly these servers away from the server's port.
+    CutAcker {
+        /// Whom.
+        refused: BTreeSet<SocketAddr>,
+        /// The reign: then a barrier row is written and acknowledged, so that what the server holds has everything that a
+        /// server which is cut off now acknowledged. `None` where nobody is being removed.
+        barrier: Option<Epoch>,
+    },
+    /// Switch the semi-sync replica side off, and see that no connection acknowledges.
+    LeaveGroup,
     /// Replicate from a living server until the goal is received, then stop receiving.
     Replicate {
         /// Whom from.
@@ -200,7 +214,7 @@ pub enum Effect {
         goal: GtidSet,
         /// Required acknowledgements.
         acks: u32,
-        /// Servers outside the new group: cut off before the server opens.
+        /// Servers outside the new group: cut off before the server opens, and until each is known to acknowledge nothing.
         outside: BTreeSet<SocketAddr>,
     },
 }

@@ -1,15 +1,17 @@
 //! What a Tasuki node decides. Pure: it is handed what happened and the time, and returns what to do about it.
 //!
 //! A node answers for one server, or votes alone as a witness. It never makes its server primary by itself; it may only
-//! stop it from being one. `admit` takes promises and records, `orders` takes acts, `report` makes the whole
-//! observation that carries every answer.
+//! stop it from being one. `admit` takes promises and records, `orders` takes acts that are `lawful`, `report` makes the
+//! whole observation that carries every answer.
 
 mod admit;
 mod io;
+mod lawful;
 mod lease;
 mod memory;
 mod node;
 mod orders;
+mod refused;
 mod report;
 mod settings;
 pub mod statements;

@@ -1,6 +1,6 @@
 //! One node: its state, and the one way in.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tasuki_schemas::answer::{Answers, Look, ProbeAnswer, Refusal};
 use tasuki_schemas::ballot::Ballot;
@@ -69,6 +69,8 @@ pub struct Node {
     /// Whose question the tail is being read for: one reading at a time.
     delivering: Option<NodeId>,
     pub(crate) serving: bool,
+    /// Whom the kernel keeps away from the server.
+    pub(crate) refused: BTreeSet<NodeId>,
     pub(crate) dirty: bool,
     pub(crate) outputs: Vec<Output>,
     published_at: Option<Moment>,
@@ -96,6 +98,7 @@ impl Node {
             looks: BTreeMap::new(),
             delivering: None,
             serving: false,
+            refused: BTreeSet::new(),
             dirty: true,
             outputs: Vec::new(),
             published_at: None,
@@ -130,6 +133,7 @@ impl Node {
             Input::Probed(report) => self.probed(*report, now),
             Input::Exited(run) => self.exited(run, false),
             Input::Stopped(run) => self.exited(run, true),
+            Input::Refused(addresses) => self.refuses(&addresses),
             Input::Positioned(position) => self.outputs.push(Output::PublishPosition(position)),
             Input::Persisted(sequence) => self.durable = self.durable.max(sequence),
             Input::Progressed(id, progress) => self.progressed(id, progress, now),

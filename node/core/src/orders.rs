@@ -1,19 +1,19 @@
 //! Acts on the server: admitted by ballot and record, one at a time, each with an outcome.
 
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tasuki_schemas::answer::{Answers, Outcome, Refusal, Reported};
+use tasuki_schemas::answer::{Answers, Outcome, Reported};
 use tasuki_schemas::ballot::Ballot;
 use tasuki_schemas::command::{CatchUpHow, Delivery, Fetch, Order, OrderName};
 use tasuki_schemas::gtid::GtidSet;
 use tasuki_schemas::id::{CoordinatorId, NodeId, ProgramId};
 use tasuki_schemas::message::Message;
 use tasuki_schemas::moment::Moment;
-use tasuki_schemas::record::{Mode, Record};
+use tasuki_schemas::record::Record;
 
 use crate::io::{Effect, EffectId, Ended, Progress};
+use crate::lawful::carried;
 use crate::node::Node;
 
 /// A Fetch without an answer is repeated after this.
@@ -119,7 +119,11 @@ impl Node {
         }
         let receives = match &order {
             Order::Follow { .. } | Order::CatchUp { .. } => std::mem::take(&mut self.memory.whole),
-            Order::Promote { .. } | Order::JoinGroup { .. } | Order::SetWaitCount { .. } => false,
+            Order::Promote { .. }
+            | Order::JoinGroup { .. }
+            | Order::SetWaitCount { .. }
+            | Order::CutAcker { .. }
+            | Order::LeaveGroup { .. } => false,
         };
         let kept = self.memory.accepted.as_ref().is_some_and(|accepted| accepted.ballot == ballot);
         let durable = kept && !raised && !receives;
@@ -138,48 +142,6 @@ impl Node {
                 self.memory.failover = None;
             }
             self.remember(ballot.clone(), record.clone());
-        }
-    }
-
-    fn unlawful(&self, ballot: &Ballot, order: &Order) -> Option<Refusal> {
-        if let Some(promised) = self.memory.promised.clone().filter(|promised| promised > ballot) {
-            return Some(Refusal::Promised { promised });
-        }
-        let at_ballot = self.memory.accepted.as_ref().filter(|accepted| accepted.ballot == *ballot);
-        if at_ballot.zip(carried(order)).is_some_and(|(accepted, record)| accepted.record != *record) {
-            let reason = "this ballot carries another record already".to_owned();
-            return Some(Refusal::Unlawful { reason });
-        }
-        let record = carried(order).or_else(|| self.record());
-        if record.is_none_or(|record| record.mode == Mode::Observe) {
-            return Some(Refusal::Observed);
-        }
-        let wrong = |reason: &str| Some(Refusal::Unlawful { reason: reason.to_owned() });
-        let me = &self.settings.me;
-        if !self.settings.has_server() {
-            return wrong("a witness has no server");
-        }
-        match order {
-            Order::Promote { record, .. } if record.primary != *me => wrong("the record names another primary"),
-            Order::Follow { record } if record.primary == *me => wrong("the primary follows nobody"),
-            Order::JoinGroup { record } if !record.group().is_some_and(|group| group.members.contains(me)) => {
-                wrong("the record's group does not have this server")
-            }
-            Order::Follow { record } if !self.settings.servers.contains_key(&record.primary) => {
-                wrong("the record's primary is not in this cluster file")
-            }
-            Order::CatchUp { from, .. } if !self.settings.servers.contains_key(from) => {
-                wrong("the donor is not in this cluster file")
-            }
-            Order::SetWaitCount { record, .. } if record.primary != *me => wrong("the record names another primary"),
-            Order::SetWaitCount { record, acks } if record.group().is_none_or(|group| *acks < group.acks) => {
-                wrong("the record's group asks for more acknowledgements")
-            }
-            Order::Promote { .. }
-            | Order::Follow { .. }
-            | Order::JoinGroup { .. }
-            | Order::SetWaitCount { .. }
-            | Order::CatchUp { .. } => None,
         }
     }
 
@@ -236,8 +198,14 @@ impl Node {
             }
             Order::JoinGroup { record } => Effect::JoinGroup { source: self.address(&record.primary) },
             Order::SetWaitCount { acks, record } => {
-                Effect::SetWaitCount { acks, floor: record.group().map_or(0, |group| group.acks), epoch: record.epoch }
+                let (floor, outside) = (record.group().map_or(0, |group| group.acks), self.outside(&record));
+                Effect::SetWaitCount { acks, floor, epoch: record.epoch, outside }
             }
+            Order::CutAcker { record, refused, removed } => {
+                let refused = refused.iter().map(|node| self.address(node)).collect();
+                Effect::CutAcker { refused, barrier: removed.map(|_| record.epoch) }
+            }
+            Order::LeaveGroup { .. } => Effect::LeaveGroup,
         };
         State::Running { id: self.execute(effect), opened: false }
     }
@@ -245,11 +213,6 @@ impl Node {
     fn address(&self, node: &NodeId) -> SocketAddr {
         let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
         self.settings.servers.get(node).copied().unwrap_or(nowhere)
-    }
-
-    fn outside(&self, record: &Record) -> BTreeSet<SocketAddr> {
-        let member = |node: &NodeId| record.group().is_some_and(|group| group.members.contains(node));
-        self.settings.servers.iter().filter(|(node, _)| !member(node)).map(|(_, address)| *address).collect()
     }
 
     /// What this server holds as far as the coordinator was told: after an earlier catch-up, or at the promise.
@@ -314,6 +277,8 @@ impl Node {
         let took_ms = millis(act.begun, now);
         let outcome = match ended {
             Ended::Done(holdings) => Outcome::Done { holdings: Some(holdings), took_ms },
+            // A server starts with its semi-sync side off.
+            Ended::Gone(_) if act.name == OrderName::LeaveGroup => Outcome::Done { holdings: None, took_ms },
             Ended::Gone(_) => Outcome::Failed { reason: "the server's process is gone".to_owned() },
             Ended::Failed(reason) => Outcome::Failed { reason },
             Ended::Cancelled => Outcome::Failed { reason: "cancelled".to_owned() },
@@ -341,23 +306,16 @@ impl Node {
     }
 }
 
-/// The decided record that justifies an order.
-fn carried(order: &Order) -> Option<&Record> {
-    match order {
-        Order::CatchUp { .. } => None,
-        Order::Promote { record, .. }
-        | Order::Follow { record }
-        | Order::JoinGroup { record }
-        | Order::SetWaitCount { record, .. } => Some(record),
-    }
-}
-
 /// Whether an order makes its server acknowledge without replicas, where that needs a lease.
 fn is_alone(order: &Order) -> bool {
     let acks = match order {
         Order::Promote { record, .. } => record.group().map(|group| group.acks),
         Order::SetWaitCount { acks, .. } => Some(*acks),
-        Order::CatchUp { .. } | Order::Follow { .. } | Order::JoinGroup { .. } => None,
+        Order::CatchUp { .. }
+        | Order::Follow { .. }
+        | Order::JoinGroup { .. }
+        | Order::LeaveGroup { .. }
+        | Order::CutAcker { .. } => None,
     };
     acks == Some(0) && carried(order).and_then(Record::group).is_some_and(|group| group.leased)
 }

@@ -36,6 +36,7 @@ impl Node {
                 && self.record().is_some_and(|record| record.subjects().contains(&self.settings.me)),
             serving: self.serving,
             lease: self.lease_view(now),
+            refused: self.refused.clone(),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Changing the source of a replica.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -30,7 +31,13 @@ pub(super) async fn follow(
     point(hands, session, source, semi_sync).await?;
     connect(hands, session, source).await?;
     // A server that was fenced may be read again, now that it is closed to writes and follows.
-    hands.cut.lock().await.open_clients().await?;
+    let mut cut = hands.cut.lock().await;
+    cut.open_clients().await?;
+    if !cut.state().refused_servers.is_empty() {
+        // Nobody acknowledges anything to a replica.
+        cut.refuse_servers(&BTreeSet::new()).await?;
+    }
+    drop(cut);
     holdings(hands, session).await
 }
 
@@ -133,6 +140,23 @@ pub(super) async fn join(hands: &Hands, session: &mut Session, source: SocketAdd
     while !acknowledges(hands, session).await? {
         if began.elapsed() > CONNECT {
             return Err(Failed::Other("the replica does not acknowledge although it was told to".to_owned()));
+        }
+        tokio::time::sleep(SOON).await;
+    }
+    holdings(hands, session).await
+}
+
+/// Switches acknowledging off. A receiver that acknowledges is started anew; one that is stopped stays so.
+pub(super) async fn leave(hands: &Hands, session: &mut Session) -> Result<Holdings, Failed> {
+    let dialect = hands.dialect;
+    session.run(&dialect.acknowledge(false), QUICK).await?;
+    if acknowledges(hands, session).await? {
+        session.run(&format!("{}; {}", dialect.stop_receiver(), dialect.start_receiver()), SLOW).await?;
+    }
+    let began = Instant::now();
+    while acknowledges(hands, session).await? {
+        if began.elapsed() > CONNECT {
+            return Err(Failed::Other("the replica acknowledges although it was told not to".to_owned()));
         }
         tokio::time::sleep(SOON).await;
     }

@@ -83,6 +83,12 @@ async fn kill(hands: &Hands) -> Result<(), Failed> {
     Ok(())
 }
 
+/// Whether the process was seen to end.
+pub(super) fn is_gone(hands: &Hands) -> bool {
+    let known = lock(&hands.shared);
+    known.watch.as_ref().is_some_and(|watch| !crate::process::is_running(watch.pid(), watch.start_time()))
+}
+
 /// What a server that is gone held, read from its files to their end.
 pub(super) async fn gone(hands: &Hands, was_primary: bool) -> Ended {
     let index = lock(&hands.shared).binlog_index.clone();

@@ -20,7 +20,7 @@ use tokio::sync::Mutex;
 use tokio::sync::mpsc::Sender;
 use tokio_util::sync::CancellationToken;
 
-use crate::cut::Cut;
+use crate::cut::{Cut, State};
 use crate::dial;
 use crate::probe::Shared;
 use crate::server::{ServerError, Session, options};
@@ -78,6 +78,24 @@ impl Hands {
         self.keep(session).await;
     }
 
+    /// Tells whom the kernel keeps away from the server.
+    pub(crate) async fn tell_refused(&self) {
+        let refused = self.cut.lock().await.state().refused_servers.clone();
+        let _ = self.inputs.send(Input::Refused(refused)).await;
+    }
+
+    /// Sees that the kernel's rules still stand: reloading a firewall often throws away every table. Tells who is refused.
+    pub async fn keep_cut(&self) {
+        let mut cut = self.cut.lock().await;
+        if *cut.state() != State::default()
+            && let Err(error) = cut.assert().await
+        {
+            tracing::warn!(%error, "the kernel's rules cannot be looked at");
+        }
+        drop(cut);
+        self.tell_refused().await;
+    }
+
     /// How to log in at a source.
     pub(crate) fn source(&self, address: std::net::SocketAddr) -> Source<'_> {
         Source { address, user: &self.user, password: self.password.expose() }
@@ -117,6 +135,7 @@ pub async fn execute(hands: Arc<Hands>, id: EffectId, effect: Effect, cancel: Ca
         }
     }
     hands.keep(session).await;
+    hands.tell_refused().await;
     let _ = hands.inputs.send(Input::Ended(id, ended)).await;
 }
 
@@ -131,9 +150,14 @@ async fn carry_out(hands: &Hands, id: EffectId, effect: Effect, session: &mut Se
         Effect::StopReceiving { source, drain } => receive::stop(hands, session, source, drain).await,
         Effect::Follow { source, semi_sync } => change::follow(hands, session, source, semi_sync).await,
         Effect::JoinGroup { source } => change::join(hands, session, source).await,
-        Effect::SetWaitCount { acks, floor, epoch } => {
-            promote::set_wait_count(hands, session, acks, floor, &epoch).await
+        Effect::SetWaitCount { acks, floor, epoch, outside } => {
+            promote::set_wait_count(hands, session, acks, floor, &epoch, &outside).await
         }
+        Effect::CutAcker { refused, barrier } => {
+            promote::cut_acker(hands, session, &refused, barrier.as_ref()).await
+        }
+        Effect::LeaveGroup if fence::is_gone(hands) => return fence::gone(hands, false).await,
+        Effect::LeaveGroup => change::leave(hands, session).await,
         Effect::Replicate { source, goal } => change::replicate(hands, session, source, &goal).await,
         Effect::Apply { transactions } => tail::apply(hands, session, &transactions).await,
         Effect::Promote { epoch, goal, acks, outside } => {
@@ -187,6 +211,8 @@ const fn name(effect: &Effect) -> &'static str {
         Effect::Follow { .. } => "follow",
         Effect::JoinGroup { .. } => "join_group",
         Effect::SetWaitCount { .. } => "set_wait_count",
+        Effect::CutAcker { .. } => "cut_acker",
+        Effect::LeaveGroup => "leave_group",
         Effect::Replicate { .. } => "replicate",
         Effect::Apply { .. } => "apply",
         Effect::Promote { .. } => "promote",

@@ -1,7 +1,7 @@
 //! Promotion: apply the goal, arm semi-sync, open; then the barrier row.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use tasuki_node_core::{EffectId, Input, Progress, ServerRun};
@@ -12,6 +12,7 @@ use tasuki_schemas::observation::{Replication, Thread};
 
 use super::steps::{Failed, channel, free_half, holdings, position, until_applied};
 use super::{Hands, SLOW};
+use crate::cut::Cutting;
 use crate::probe::lock;
 use crate::server::{ServerError, Session};
 
@@ -38,7 +39,9 @@ pub(super) async fn promote(
     reign: Reign,
 ) -> Result<Holdings, Failed> {
     let dialect = hands.dialect;
-    hands.cut.lock().await.refuse_servers(&reign.outside.iter().map(SocketAddr::ip).collect()).await?;
+    // Without acknowledgements nobody's can count. Otherwise those outside are let in one by one, by order.
+    let outside = if reign.acks == 0 { BTreeSet::new() } else { reign.outside };
+    hands.cut.lock().await.refuse_servers(&addresses(&outside)).await?;
     let before = channel(hands, session).await?;
     start_applier(hands, session, before.as_ref(), &reign.goal).await?;
     until_applied(hands, session, Some(&reign.goal), APPLY).await?;
@@ -61,7 +64,28 @@ pub(super) async fn promote(
         // It does not receive, and a restart does not start it: this is tidiness, and no reason not to have opened.
         tracing::warn!(%error, "the new primary did not forget its source; run RESET REPLICA ALL on it");
     }
-    hands.cut.lock().await.refuse_servers(&BTreeSet::new()).await?;
+    holdings(hands, session).await
+}
+
+fn addresses(servers: &BTreeSet<SocketAddr>) -> BTreeSet<IpAddr> {
+    servers.iter().map(SocketAddr::ip).collect()
+}
+
+/// Exactly these servers do not reach the server's port from now on. What one of them acknowledged before stands before the
+/// barrier row, also where the server's own set of executed transactions does not show it yet.
+pub(super) async fn cut_acker(
+    hands: &Hands,
+    session: &mut Session,
+    refused: &BTreeSet<SocketAddr>,
+    epoch: Option<&Epoch>,
+) -> Result<Holdings, Failed> {
+    let cutting = hands.cut.lock().await.refuse_servers(&addresses(refused)).await?;
+    if cutting == Cutting::Weak && !refused.is_empty() {
+        return Err(Failed::Other("this node has no kernel rules".to_owned()));
+    }
+    if let Some(epoch) = epoch {
+        barrier(hands, session, epoch, RAISED).await?;
+    }
     holdings(hands, session).await
 }
 
@@ -73,7 +97,11 @@ pub(super) async fn set_wait_count(
     acks: u32,
     floor: u32,
     epoch: &Epoch,
+    outside: &BTreeSet<SocketAddr>,
 ) -> Result<Holdings, Failed> {
+    if acks > 0 && floor == 0 {
+        hands.cut.lock().await.refuse_servers(&addresses(outside)).await?;
+    }
     session.run(&hands.dialect.arm(acks), SLOW).await?;
     if acks > floor
         && let Err(error) = barrier(hands, session, epoch, RAISED).await

@@ -96,6 +96,8 @@ impl Server {
             Effect::ReadFiles { .. }
             | Effect::StopReceiving { .. }
             | Effect::JoinGroup { .. }
+            | Effect::CutAcker { .. }
+            | Effect::LeaveGroup
             | Effect::Apply { .. } => {}
             Effect::Fence { .. } => self.writable = false,
             Effect::Follow { source, .. } => (self.writable, self.source) = (false, Some(source)),

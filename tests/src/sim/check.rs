@@ -96,9 +96,16 @@ pub(crate) fn settled(world: &World) -> bool {
     };
     let ahead =
         |host: Host| world.hosts[primary].server.executed.contains(&world.hosts[host].server.executed) != Ok(true);
+    // Whoever follows is in the write group again, and nobody is kept away.
+    let record = world.hosts[primary].node.as_ref().and_then(|node| node.record());
+    let members = record.and_then(|record| record.group()).map(|group| &group.members);
+    let joined = |host: Host| {
+        host == primary || ahead(host) || members.is_some_and(|members| members.contains(&world.hosts[host].name))
+    };
+    let whole = world.wanted == 0 || (0..history.servers()).all(joined);
     let ackers = (0..history.servers()).any(|host| host != primary && !ahead(host));
     let lossless = !ackers || world.hosts[primary].server.wait_count == world.wanted;
-    lossless && (0..history.servers()).all(follows)
+    lossless && whole && (0..history.servers()).all(follows)
 }
 
 /// What is wrong at the end.

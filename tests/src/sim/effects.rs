@@ -73,6 +73,7 @@ pub(crate) fn step(world: &mut World, host: Host, id: EffectId) {
         }
         Step::End(ended) => {
             world.note(|| format!("db{} ends effect {id}: {ended:?}", host + 1));
+            world.tell_refused(host);
             world.node_input(host, Input::Ended(id, ended));
         }
     }
@@ -98,6 +99,7 @@ fn go_on(world: &mut World, host: Host, running: &mut Running) -> Step {
     match (&effect, server.run) {
         (Effect::ReadFiles { was_primary }, _) => return gone(server, *was_primary),
         (Effect::Fence { was_primary, .. }, None) => return gone(server, *was_primary),
+        (Effect::LeaveGroup, None) => return gone(server, false),
         (_, None) => return failed("nobody listens"),
         (Effect::Fence { was_primary, .. }, Some(_)) if server.hung => {
             if waited < 250 * MS {
@@ -126,7 +128,14 @@ fn go_on(world: &mut World, host: Host, running: &mut Running) -> Step {
         Effect::StopReceiving { source, drain } => stop(server, running, source.map(host_of).filter(|_| !drain)),
         Effect::Follow { source, semi_sync } => follow(world, host, running, host_of(source), semi_sync),
         Effect::JoinGroup { source } => join(server, running, host_of(source), waited),
-        Effect::SetWaitCount { acks, floor, .. } => set_wait_count(world, host, running, acks, floor),
+        Effect::SetWaitCount { acks, floor, outside, .. } => {
+            if acks > 0 && floor == 0 && running.barrier.is_none() {
+                server.refused_servers = outside.into_iter().map(host_of).collect();
+            }
+            set_wait_count(world, host, running, acks, floor)
+        }
+        Effect::CutAcker { refused, .. } => cut_acker(server, running.step, &refused),
+        Effect::LeaveGroup => leave(server, running.step),
         Effect::Replicate { source, goal } => replicate(server, running, host_of(source), &goal, now, waited),
         Effect::Apply { transactions } => {
             let gtids: Vec<String> = transactions.into_iter().map(|transaction| transaction.gtid).collect();
@@ -217,6 +226,7 @@ fn follow(world: &mut World, host: Host, running: &Running, source: Host, semi_s
     }
     if server.receiver() == Thread::Running {
         server.port_closed = false;
+        server.refused_servers.clear();
         return Step::End(Ended::Done(server.holdings()));
     }
     if waited > 3000 * MS { failed("the receiver does not connect") } else { Step::After(POLL) }
@@ -237,6 +247,30 @@ fn join(server: &mut Server, running: &Running, source: Host, waited: u64) -> St
         return Step::End(Ended::Done(server.holdings()));
     }
     if waited > 3000 * MS { failed("it does not acknowledge") } else { Step::After(POLL) }
+}
+
+/// The set that it holds at the end has every transaction of its binlog, acknowledged or not.
+fn cut_acker(server: &mut Server, step: u32, refused: &BTreeSet<SocketAddr>) -> Step {
+    match step {
+        0 => Step::After(MS),
+        1 => {
+            server.refused_servers = refused.iter().copied().map(host_of).collect();
+            Step::After(MS)
+        }
+        _ => Step::End(Ended::Done(server.holdings())),
+    }
+}
+
+fn leave(server: &mut Server, step: u32) -> Step {
+    server.replica_enabled = false;
+    let Some(channel) = server.channel.as_mut().filter(|channel| channel.acknowledges) else {
+        return Step::End(Ended::Done(server.holdings()));
+    };
+    if step == 0 {
+        return Step::After(MS);
+    }
+    (channel.connected, channel.acknowledges) = (false, false);
+    Step::After(POLL)
 }
 
 fn replicate(server: &mut Server, running: &Running, source: Host, goal: &GtidSet, now: u64, waited: u64) -> Step {
@@ -306,11 +340,10 @@ fn promote(
             return Step::After(POLL);
         }
         server.channel = None;
-        server.refused_servers.clear();
         return Step::End(Ended::Done(server.holdings()));
     }
     if running.step == 0 {
-        server.refused_servers = outside;
+        server.refused_servers = if acks == 0 { BTreeSet::new() } else { outside };
         return Step::After(MS);
     }
     if server.executed.contains(goal) != Ok(true) {

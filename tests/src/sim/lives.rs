@@ -45,6 +45,7 @@ impl World {
         let life = state.life;
         let held = Box::new(Input::Guarded(state.guard));
         self.after(2 * MS, Happening::ToNode { host, life, input: held });
+        self.tell_refused(host);
         self.after(MS, Happening::WakeNode { host, life });
         self.after(2 * MS, Happening::Probe { host, life });
     }
@@ -106,8 +107,9 @@ impl World {
     }
 }
 
-fn address(number: usize) -> SocketAddr {
-    SocketAddr::from(([10, 0, 0, 1], 3306 + u16::try_from(number).unwrap_or(0)))
+pub(crate) fn address(number: usize) -> SocketAddr {
+    let number = u8::try_from(number).unwrap_or(0);
+    SocketAddr::from(([10, 0, 0, 1 + number], 3306 + u16::from(number)))
 }
 
 /// The record of a cluster that was born long ago: with every server in the group, or leased, with the primary alone.

@@ -4,6 +4,7 @@ use tasuki_node_core::{Input, ServerReport};
 use tasuki_schemas::gtid::Flavour;
 use tasuki_schemas::observation::{Connection, Endpoint, Facts, Identity, Replication, SemiSync, Thread, WriteProbe};
 
+use super::lives::address;
 use super::server::{Host, Server};
 use super::world::{Happening, MS, World};
 
@@ -42,7 +43,7 @@ fn report(server: &mut Server, now: u64) -> ServerReport {
 
 fn facts(server: &Server, now: u64) -> Facts {
     let replication = server.channel.as_ref().map(|channel| Replication {
-        source: Endpoint { host: "10.0.0.1".to_owned(), port: 3306 + u16::try_from(channel.source).unwrap_or(0) },
+        source: Endpoint::from(address(channel.source)),
         receiver: server.receiver(),
         applier: if server.applying { Thread::Running } else { Thread::Stopped },
         quiet_ms: (now - channel.heard_at.min(now)) / MS,

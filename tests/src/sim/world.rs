@@ -16,7 +16,7 @@ use super::check::History;
 use super::effects::{self, Running};
 use super::faults::{Fault, Trap};
 use super::foretold::{self, Foretold};
-use super::lives::{first_record, name};
+use super::lives::{address, first_record, name};
 use super::net::{Dice, Net, Place};
 use super::probes;
 use super::server::{Host, Registry, Server};
@@ -179,6 +179,8 @@ impl World {
         let wanted = u32::from(!(leased && (seed / 4).is_multiple_of(4)));
         let lease = leased.then(|| LeaseTerms::new(LEASE, HEARTBEAT).expect("lawful terms"));
         let mut dice = Dice::new(seed);
+        // Some groups get narrower within the faults of a run, some in none.
+        let narrow_patience = Duration::from_millis(Dice::new(seed ^ 0x6e61).between(200, 2500));
         // Clocks drift by up to one percent.
         let clocks = (0..servers + coordinators).map(|_| dice.between(990_000, 1_010_001)).collect();
         let mut world = Self {
@@ -198,7 +200,7 @@ impl World {
             clocks,
             keeping: false,
             kept: Vec::new(),
-            policy: Policy { lease, flap_limit: u32::MAX, ..Policy::default() },
+            policy: Policy { lease, flap_limit: u32::MAX, narrow_patience, ..Policy::default() },
             times: None,
             recruited_at: None,
             healed_at: 0,
@@ -378,6 +380,12 @@ impl World {
     pub(crate) fn node_input(&mut self, host: Host, input: Input) {
         let life = self.hosts[host].life;
         self.after(0, Happening::ToNode { host, life, input: Box::new(input) });
+    }
+
+    /// Tells a node whom its kernel rules keep away.
+    pub(crate) fn tell_refused(&mut self, host: Host) {
+        let refused = self.hosts[host].server.refused_servers.iter().map(|other| address(*other).ip()).collect();
+        self.node_input(host, Input::Refused(refused));
     }
 
     /// Remembers what a server wrote, so that others can get it from anywhere.
