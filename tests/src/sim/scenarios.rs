@@ -1,12 +1,25 @@
 //! Fixed plans by name, for what drawn ones meet too seldom. Each holds for every seed.
 
+mod narrowing;
+
 use super::Plan;
 use super::faults::{Fault, Snare, Trap};
 use super::world::MS;
 
 /// The names of all scenarios.
-pub const SCENARIOS: [&str; 8] =
-    ["clones", "yesterday", "thaw", "unfenced", "tails", "returning", "blackout", "amnesia"];
+pub const SCENARIOS: [&str; 11] = [
+    "clones",
+    "yesterday",
+    "thaw",
+    "unfenced",
+    "tails",
+    "returning",
+    "blackout",
+    "amnesia",
+    "narrow_outsider",
+    "narrow_uncovered",
+    "narrow_returning",
+];
 
 const SERVERS: usize = 3;
 /// The coordinators' places on the network.
@@ -29,6 +42,13 @@ impl Plan {
             "returning" => Some(Self { servers: 5, ..plan(returning()) }),
             "blackout" => Some(plan(blackout())),
             "amnesia" => Some(Self { servers: 5, traps: unheard_acceptance(), ..plan(amnesia()) }),
+            "narrow_outsider" => Some(Self { servers: narrowing::SERVERS, ..plan(narrowing::outsider()) }),
+            "narrow_uncovered" => Some(Self { servers: narrowing::SERVERS, ..plan(narrowing::uncovered()) }),
+            "narrow_returning" => Some(Self {
+                servers: narrowing::SERVERS,
+                traps: narrowing::while_leaving(),
+                ..plan(narrowing::returning())
+            }),
             _ => None,
         }
     }
