@@ -100,6 +100,7 @@ fn observation(node: &NodeId, primary: bool, witness: bool) -> Observation {
         fenced: false,
         serving: primary,
         lease: None,
+        refused: BTreeSet::new(),
     };
     Observation {
         node: node.clone(),

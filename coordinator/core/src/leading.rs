@@ -245,7 +245,10 @@ impl Leading {
     fn repair(&mut self, settings: &Settings, view: &View, outbox: &mut Outbox, now: Moment) -> Next {
         let mut next = Next::Stay;
         let primary = self.record.primary.clone();
-        for node in settings.servers.keys().filter(|node| **node != primary) {
+        // What is on its way out of the group must not be told to acknowledge meanwhile.
+        let leaving = |node: &NodeId| self.removal.is_of(node);
+        let others: Vec<&NodeId> = settings.servers.keys().filter(|node| **node != primary && !leaving(node)).collect();
+        for node in others {
             let mut care = self.care.remove(node).unwrap_or_default();
             let finding = care.look(settings, view, &self.record, node, now);
             self.care.insert(node.clone(), care);
@@ -258,8 +261,6 @@ impl Leading {
                     let order = Order::Follow { record: Box::new(self.record.clone()) };
                     self.insist(settings, view, node, order, outbox, now);
                 }
-                // It is on its way out of the group.
-                Finding::Join if self.removal.is_of(node) => {}
                 Finding::Join => {
                     let order = Order::JoinGroup { record: Box::new(self.record.clone()) };
                     self.insist(settings, view, node, order, outbox, now);

@@ -126,7 +126,9 @@ impl Leading {
     ) -> Option<(NodeId, Means)> {
         if self.removal.node.as_ref() != Some(node) {
             // What it said in an earlier removal of this ballot no longer holds: it may have joined again.
-            self.acts.remove(&(node.clone(), OrderName::LeaveGroup));
+            for name in [OrderName::LeaveGroup, OrderName::Follow, OrderName::JoinGroup] {
+                self.acts.remove(&(node.clone(), name));
+            }
             self.removal.node = Some(node.clone());
         }
         let patience = settings.policy.narrow_patience.as_secs_f64();
@@ -161,14 +163,7 @@ impl Leading {
 
     /// Whether a server outside the group has said at this ballot, after it accepted this record, that it acknowledges
     /// nothing. Asks for that.
-    fn has_left(
-        &mut self,
-        settings: &Settings,
-        view: &View,
-        node: &NodeId,
-        outbox: &mut Outbox,
-        now: Moment,
-    ) -> bool {
+    fn has_left(&mut self, settings: &Settings, view: &View, node: &NodeId, outbox: &mut Outbox, now: Moment) -> bool {
         self.can_answer(settings, view, node, now) && self.leaves(settings, view, node, outbox, now)
     }
 

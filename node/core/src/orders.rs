@@ -102,7 +102,11 @@ impl Node {
         }
         let name = order.name();
         let known = self.answers.get(from).filter(|answers| answers.ballot.as_ref() == Some(&ballot));
-        if known.and_then(|answers| answers.outcomes.get(&name)).is_some_and(|reported| reported.number >= number) {
+        let number_of = |name| known.and_then(|answers| answers.outcomes.get(&name)).map(|reported| reported.number);
+        // One that came late must not make a server acknowledge that was told to stop since.
+        let undone = matches!(name, OrderName::Follow | OrderName::JoinGroup)
+            && number_of(OrderName::LeaveGroup).is_some_and(|left| left > number);
+        if undone || number_of(name).is_some_and(|known| known >= number) {
             self.dirty = true;
             return;
         }

@@ -25,6 +25,9 @@ impl Node {
         if !refused.is_empty() && self.settings.cut == CutStrength::Server {
             return Some("this node has no kernel rules".to_owned());
         }
+        if refused.contains(&self.settings.me) {
+            return Some("a server is not kept away from itself".to_owned());
+        }
         let fault = |node: &NodeId| {
             let Some(address) = addresses.get(node) else {
                 return Some(format!("{node} is not in this cluster file"));

@@ -153,9 +153,7 @@ async fn carry_out(hands: &Hands, id: EffectId, effect: Effect, session: &mut Se
         Effect::SetWaitCount { acks, floor, epoch, outside } => {
             promote::set_wait_count(hands, session, acks, floor, &epoch, &outside).await
         }
-        Effect::CutAcker { refused, barrier } => {
-            promote::cut_acker(hands, session, &refused, barrier.as_ref()).await
-        }
+        Effect::CutAcker { refused, barrier } => promote::cut_acker(hands, session, &refused, barrier.as_ref()).await,
         Effect::LeaveGroup if fence::is_gone(hands) => return fence::gone(hands, false).await,
         Effect::LeaveGroup => change::leave(hands, session).await,
         Effect::Replicate { source, goal } => change::replicate(hands, session, source, &goal).await,

@@ -129,7 +129,7 @@ fn go_on(world: &mut World, host: Host, running: &mut Running) -> Step {
         Effect::Follow { source, semi_sync } => follow(world, host, running, host_of(source), semi_sync),
         Effect::JoinGroup { source } => join(server, running, host_of(source), waited),
         Effect::SetWaitCount { acks, floor, outside, .. } => {
-            if acks > 0 && floor == 0 && running.barrier.is_none() {
+            if acks > 0 && floor == 0 && running.barrier.is_none() && world.kernel {
                 server.refused_servers = outside.into_iter().map(host_of).collect();
             }
             set_wait_count(world, host, running, acks, floor)
@@ -142,7 +142,7 @@ fn go_on(world: &mut World, host: Host, running: &mut Running) -> Step {
             apply(world, host, running.step, &gtids)
         }
         Effect::Promote { goal, acks, outside, epoch } => {
-            let outside = outside.into_iter().map(host_of).collect();
+            let outside = outside.into_iter().map(host_of).filter(|_| world.kernel).collect();
             world.hosts[host].server.reign = Some(epoch);
             promote(world, host, running, &goal, acks, outside)
         }

@@ -31,7 +31,7 @@ impl World {
             me: name(host),
             flavour: self.flavour,
             servers,
-            cut: CutStrength::Kernel,
+            cut: if self.kernel { CutStrength::Kernel } else { CutStrength::Server },
             heartbeat: Duration::from_millis(200),
             position_every: Duration::from_secs(1),
             lease: self.lease,

@@ -18,7 +18,9 @@ pub(crate) fn schedule(dice: &mut Dice, servers: usize, coordinators: usize) -> 
     if dice.one_in(2) {
         // Only the lost one has what is acknowledged last.
         let slow = (1..servers).filter(|host| *host != lost);
-        plan.extend(slow.map(|host| (at + dice.between(0, 300 * MS), Fault::Lag(host, dice.between(200 * MS, 3000 * MS)))));
+        plan.extend(
+            slow.map(|host| (at + dice.between(0, 300 * MS), Fault::Lag(host, dice.between(200 * MS, 3000 * MS)))),
+        );
     }
     at += dice.between(300 * MS, 3500 * MS);
     if dice.one_in(2) {

@@ -135,6 +135,8 @@ pub(crate) struct World {
     pub(crate) history: History,
     pub(crate) flavour: Flavour,
     pub(crate) lease: Option<LeaseTerms>,
+    /// Nodes can keep servers away from others by kernel rules.
+    pub(crate) kernel: bool,
     /// Acknowledgements that the operator wants.
     pub(crate) wanted: u32,
     pub(crate) log: VecDeque<String>,
@@ -193,6 +195,7 @@ impl World {
             history: History::new(servers),
             flavour,
             lease,
+            kernel: !seed.is_multiple_of(5),
             wanted,
             log: VecDeque::new(),
             writes: 0,

@@ -153,6 +153,7 @@ fn observation(process: Process, connection: Connection) -> Observation {
             fenced: true,
             serving: false,
             lease: None,
+            refused: BTreeSet::new(),
         }),
         answers: BTreeMap::from([("co1".parse().unwrap(), answers())]),
     }
@@ -251,6 +252,8 @@ fn requests() -> Vec<Request> {
         order(Order::Follow { record: record() }),
         order(Order::JoinGroup { record: record() }),
         order(Order::SetWaitCount { record: record(), acks: 2 }),
+        order(Order::CutAcker { record: record(), refused: BTreeSet::from([node("db3")]), removed: Some(node("db3")) }),
+        order(Order::LeaveGroup { record: record() }),
         Request::Report,
     ]
 }

@@ -3,6 +3,7 @@
 use tasuki_schemas::ballot::Ballot;
 use tasuki_schemas::gtid::Flavour;
 use tasuki_schemas::id::{BootId, Incarnation, NodeId};
+use tasuki_schemas::observation::CutStrength;
 
 use crate::puppet::Puppet;
 use crate::script::{Story, set};
@@ -126,6 +127,7 @@ impl Story {
             ["gate", "shows", found] => server.gate = Some((*found).to_owned()),
             ["is", "unsupported:", reason @ ..] => server.unsupported = Some(reason.join(" ")),
             ["is", "supported"] => server.unsupported = None,
+            ["has", "no", "kernel", "rules"] => server.cut = CutStrength::Server,
             ["is", "mysql"] => server.flavour = Flavour::Mysql,
             ["has", "the", "server_id", id] => server.id = id.parse().unwrap(),
             ["holds", sets] => {

@@ -202,6 +202,8 @@ impl Puppet {
             }
             Order::JoinGroup { .. } => server.semi_sync = true,
             Order::SetWaitCount { acks, .. } => server.wait_count = *acks,
+            Order::CutAcker { refused, .. } => server.refused.clone_from(refused),
+            Order::LeaveGroup { .. } => server.semi_sync = false,
         }
         answers.outcomes.insert(order.name(), done(server));
     }

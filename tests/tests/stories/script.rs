@@ -12,6 +12,7 @@
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use tasuki_coordinator_core::pause::Wish;
@@ -64,6 +65,12 @@ fn port(number: usize) -> u16 {
     3306 + u16::try_from(number).unwrap()
 }
 
+/// Every server has a host of its own.
+pub(crate) fn address(port: u16) -> SocketAddr {
+    let host = u8::try_from(port.saturating_sub(3305)).unwrap_or(1);
+    SocketAddr::from(([10, 0, 0, host], port))
+}
+
 fn millis(text: &str) -> u64 {
     match text.strip_suffix("ms") {
         Some(number) => number.parse().unwrap(),
@@ -76,6 +83,7 @@ fn policy(policy: &mut Policy, setting: &[&str]) {
     match setting {
         ["planned_stop", "wait", time] => policy.planned_stop = PlannedStop::Wait(length(time)),
         ["degraded", "hold"] => policy.degraded = Degraded::Hold,
+        ["narrow_patience", time] => policy.narrow_patience = length(time),
         ["lag", time] => policy.lag = length(time),
         ["lease", time] => policy.lease = LeaseTerms::new(length(time), Duration::from_millis(200)).ok(),
         other => panic!("no such policy: {other:?}"),
@@ -88,7 +96,7 @@ impl Story {
             text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
         let names: Vec<NodeId> = names().collect();
         let servers = names.iter().enumerate().map(|(order, name)| {
-            let address = format!("10.0.0.1:{}", port(order)).parse().unwrap();
+            let address = address(port(order));
             (name.clone(), Configured { address, promotion: Promotion::Neutral, site: None, order })
         });
         let mut settings = Settings {
@@ -310,9 +318,19 @@ impl Story {
                 Some((server.port, (server.serves_network() && !puppet.walled_off, ended)))
             })
             .collect();
+        let refusing: BTreeMap<u16, BTreeSet<NodeId>> = self
+            .puppets
+            .values()
+            .filter_map(|puppet| puppet.server.as_ref().map(|server| (server.port, server.refused.clone())))
+            .collect();
         for puppet in self.puppets.values_mut() {
             let walled_off = puppet.walled_off;
             let Some(server) = &mut puppet.server else { continue };
+            if server.follows.is_some_and(|port| refusing.get(&port).is_some_and(|nodes| nodes.contains(&puppet.name)))
+            {
+                server.disconnected = true;
+                continue;
+            }
             let Some((serves, ended)) = server.follows.and_then(|port| reach.get(&port)) else { continue };
             if *serves && !server.deaf && !walled_off && server.receives && server.receiver_error.is_none() {
                 (server.heard_ms, server.disconnected) = (now_ms, false);

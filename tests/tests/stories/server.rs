@@ -1,11 +1,16 @@
 //! A scripted server: what a story says of it, and how its node would report that.
 
+use std::collections::BTreeSet;
+
 use tasuki_schemas::answer::Holdings;
 use tasuki_schemas::gtid::{Flavour, GtidSet, Origin};
+use tasuki_schemas::id::NodeId;
 use tasuki_schemas::observation::{
     Connection, CutStrength, Endpoint, Facts, FailingGate, Identity, Process, Received, Replication, SemiSync,
     ServerView, Thread, WriteProbe,
 };
+
+use crate::script::address;
 
 /// The server's process and how it answers its node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,6 +70,9 @@ pub(crate) struct Server {
     pub(crate) forgot_received: bool,
     pub(crate) semi_sync: bool,
     pub(crate) wait_count: u32,
+    pub(crate) cut: CutStrength,
+    /// Whom its node keeps away from it.
+    pub(crate) refused: BTreeSet<NodeId>,
     pub(crate) gate: Option<String>,
     pub(crate) disk: Option<String>,
     pub(crate) unsupported: Option<String>,
@@ -96,6 +104,8 @@ impl Server {
             forgot_received: false,
             semi_sync: true,
             wait_count: 1,
+            cut: CutStrength::Kernel,
+            refused: BTreeSet::new(),
             gate: None,
             disk: None,
             unsupported: None,
@@ -142,7 +152,7 @@ impl Server {
         let errors: Vec<&str> =
             [&self.receiver_error, &self.applier_error].into_iter().flatten().map(String::as_str).collect();
         Some(Replication {
-            source: Endpoint { host: "10.0.0.1".to_owned(), port: self.follows? },
+            source: Endpoint::from(address(self.follows?)),
             receiver,
             applier: if self.applier_error.is_some() { Thread::Stopped } else { Thread::Running },
             quiet_ms: now_ms - self.heard_ms,
@@ -208,10 +218,11 @@ impl Server {
             }),
             facts: answers.then(|| self.facts(now_ms)),
             facts_age_ms: 0,
-            cut: CutStrength::Kernel,
+            cut: self.cut,
             fenced: false,
             serving: self.writable && self.is_running(),
             lease: None,
+            refused: self.refused.clone(),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! What a coordinator does and says, in a DBA's words.
 
+use std::collections::BTreeSet;
+
 use tasuki_schemas::command::{Order, Request};
 use tasuki_schemas::event::EventBody;
 use tasuki_schemas::id::NodeId;
@@ -25,7 +27,17 @@ fn ordered(order: &Order) -> String {
         Order::Follow { record } => format!("follow {}", record.primary),
         Order::JoinGroup { .. } => "join the group".to_owned(),
         Order::SetWaitCount { acks, .. } => format!("wait for {acks} acknowledgements"),
+        Order::CutAcker { refused, removed: Some(node), .. } => {
+            format!("refuse {}, and tell what there is without {node}", names(refused))
+        }
+        Order::CutAcker { refused, removed: None, .. } => format!("refuse {}", names(refused)),
+        Order::LeaveGroup { .. } => "acknowledge no more".to_owned(),
     }
+}
+
+fn names(nodes: &BTreeSet<NodeId>) -> String {
+    let names: Vec<&str> = nodes.iter().map(NodeId::as_str).collect();
+    if names.is_empty() { "nobody".to_owned() } else { names.join(" ") }
 }
 
 /// An event.
