@@ -1,7 +1,7 @@
 //! What may be born, and what only to be observed.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests are tests")]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use tasuki_coordinator_core::birth::{Birth, Obstacle};
 use tasuki_coordinator_core::settings::{Policy, Promotion, Server, Settings};

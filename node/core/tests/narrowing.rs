@@ -1,5 +1,5 @@
 //! Who can acknowledge: a member that is cut off, and a server that leaves the group by itself.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on fails")]
 
 mod stage;
 
