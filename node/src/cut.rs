@@ -116,6 +116,13 @@ impl Cut {
         &self.state
     }
 
+    /// Whether others could undo something here: rules that this run wrote, and that cut something off. Those of an earlier
+    /// run stand until something is cut: a node that only observes touches nothing.
+    #[must_use]
+    pub fn is_to_be_kept(&self) -> bool {
+        self.kernel.as_ref().is_some_and(|kernel| kernel.written) && self.state != State::default()
+    }
+
     /// Holds clients away from the server's port, except `let_in`. Connections that stand are silenced; what they
     /// send is answered by a reset, and the end of the server still reaches them.
     ///

@@ -74,6 +74,7 @@ impl Plan {
         let servers = dice.choose(&[3, 3, 3, 4, 5]);
         let mut faults = faults::schedule(&mut dice, servers, servers, 2);
         let mut traps = faults::traps(&mut dice, servers, servers, 2);
+        // Dice of its own, so that the other faults of a seed stay as they were.
         let mut losses = net::Dice::new(seed ^ 0x1055);
         if losses.one_in(3) {
             if losses.one_in(2) {

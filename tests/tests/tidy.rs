@@ -131,3 +131,18 @@ fn servers_are_primaries_and_replicas_but_for_old_sql() {
         }
     }
 }
+
+/// A fault that fits no more would be put in nowhere, and `make bite` runs too long to be run with every change.
+#[test]
+fn every_fault_of_bite_fits_the_sources() {
+    let rows = tasuki_tests::rows::rows(&fs::read_to_string(root().join("tests/bite/rows.txt")).unwrap()).unwrap();
+    assert!(rows.len() >= 20, "{} rows", rows.len());
+    for row in rows {
+        let text = fs::read_to_string(root().join(&row.file)).unwrap();
+        let found = text.matches(&row.from).count();
+        assert_eq!(found, 1, "row {}: it stands {found} times in {}", row.name, row.file.display());
+        if let Some(name) = row.scenario {
+            assert!(tasuki_tests::sim::SCENARIOS.contains(&name.as_str()), "row {}: no scenario {name}", row.name);
+        }
+    }
+}

@@ -138,7 +138,10 @@ impl Birth {
             self.end = Some(Ok(record));
             return Ok(());
         }
-        Err(Halt::waiting(format!("not accepted yet by {}", crate::sentence::names(missing))))
+        Err(Halt::waiting(format!(
+            "not accepted yet by {}; their nodes' logs say why, and init can be run again",
+            crate::sentence::names(missing)
+        )))
     }
 
     /// Every configured voter must be heard, with an empty ledger.
@@ -152,7 +155,8 @@ impl Birth {
                 continue;
             };
             if self.record.is_none() && observation.ledger.accepted.is_some() {
-                let what = format!("{node} holds a record already: the cluster was born before");
+                let what =
+                    format!("{node} holds a record already: the cluster was born before, and there is nothing to do");
                 return Err(Halt::Final(Obstacle::of(node, what)));
             }
             voters.insert(node.clone(), observation.ledger.incarnation);
@@ -179,7 +183,10 @@ impl Birth {
             let request = Request::Prepare { ballot: self.ballot.clone(), kind: Kind::Vote, evidence: None };
             self.outbox.ask(node, Topic::Prepare, request, self.settings.policy.repeat, now);
         }
-        Err(Halt::waiting(format!("not promised yet by {}", crate::sentence::names(&missing))))
+        Err(Halt::waiting(format!(
+            "not promised yet by {}; their nodes' logs say why, and init can be run again",
+            crate::sentence::names(&missing)
+        )))
     }
 
     fn propose(&mut self, voters: BTreeMap<NodeId, Incarnation>, now: Moment) -> Result<Record, Halt> {
@@ -202,7 +209,8 @@ impl Birth {
         let identity = self.view.server(&primary, silence, now).and_then(|server| server.identity.clone());
         let position = self.view.position(&primary).map(|(position, _)| position.executed.clone());
         let Some((identity, set_before)) = identity.zip(position) else {
-            return Err(Halt::waiting(format!("the position of {primary} is not known yet")));
+            let what = format!("the position of {primary} is not known; its node's log says why it cannot be read");
+            return Err(Halt::Waiting(vec![Obstacle::of(&primary, what)]));
         };
         let epoch = Epoch(self.ballot.clone());
         let (group, notes) = self.group(&primary, now);
@@ -283,6 +291,7 @@ impl Birth {
     }
 }
 
+/// Why a step of the birth goes no further.
 enum Halt {
     Waiting(Vec<Obstacle>),
     Final(Obstacle),

@@ -33,7 +33,7 @@ pub struct Leading {
     told_open: bool,
     /// Who follows in the same breath as the promotion, besides the group.
     pub followers: BTreeSet<NodeId>,
-    pub(crate) acts: BTreeMap<(NodeId, OrderName), (u64, Moment)>,
+    acts: BTreeMap<(NodeId, OrderName), (u64, Moment)>,
     last_act: u64,
     care: BTreeMap<NodeId, Care>,
     ackers: group::Ackers,
@@ -218,7 +218,7 @@ impl Leading {
                     return Next::Stay;
                 }
                 if self.asked_acks != Some(acks) {
-                    self.acts.remove(&(primary.clone(), OrderName::SetWaitCount));
+                    self.forget(&primary, OrderName::SetWaitCount);
                     self.asked_acks = Some(acks);
                 }
                 let order = Order::SetWaitCount { record: Box::new(self.record.clone()), acks };
@@ -255,7 +255,7 @@ impl Leading {
             match finding {
                 Finding::Well | Finding::Wait => {}
                 Finding::AskPosition(asked) => {
-                    outbox.ask(&asked, Topic::Report, Request::Report, Duration::from_millis(100), now);
+                    outbox.ask_report(&asked, now);
                 }
                 Finding::Follow => {
                     let order = Order::Follow { record: Box::new(self.record.clone()) };
@@ -279,7 +279,7 @@ impl Leading {
     }
 
     /// Gives an order until it is done; one that ended, but whose effect is not seen, is given anew.
-    pub(crate) fn insist(
+    fn insist(
         &mut self,
         settings: &Settings,
         view: &View,
@@ -320,17 +320,22 @@ impl Leading {
     }
 
     /// The outcome of the newest act of that name, if the node reported it. A Barrier has its Promote's number.
-    pub(crate) fn outcome(&self, view: &View, node: &NodeId, name: OrderName) -> Option<Outcome> {
+    fn outcome(&self, view: &View, node: &NodeId, name: OrderName) -> Option<Outcome> {
         let act = if name == OrderName::Barrier { OrderName::Promote } else { name };
         let (number, _) = self.acts.get(&(node.clone(), act))?;
         let Reported { number: reported, outcome } = view.answers(node, &self.ballot)?.outcomes.get(&name)?;
         (reported == number).then(|| outcome.clone())
     }
 
+    /// The next order of that name is a new act, whatever came of the last.
+    pub(crate) fn forget(&mut self, node: &NodeId, name: OrderName) {
+        self.acts.remove(&(node.clone(), name));
+    }
+
+    /// The same, once some time has passed since the last was given.
     pub(crate) fn renew(&mut self, node: &NodeId, name: OrderName, now: Moment) {
-        let key = (node.clone(), name);
-        if self.acts.get(&key).is_some_and(|(_, begun)| now.since(*begun) > RETRY) {
-            self.acts.remove(&key);
+        if self.acts.get(&(node.clone(), name)).is_some_and(|(_, begun)| now.since(*begun) > RETRY) {
+            self.forget(node, name);
         }
     }
 

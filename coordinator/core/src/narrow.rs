@@ -4,10 +4,9 @@
 //! Servers outside the group are kept away from the primary, until each has said at this ballot that its semi-sync side is off.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use tasuki_schemas::answer::Outcome;
-use tasuki_schemas::command::{Order, OrderName, Request};
+use tasuki_schemas::command::{Order, OrderName};
 use tasuki_schemas::event::EventBody;
 use tasuki_schemas::gtid::GtidSet;
 use tasuki_schemas::id::NodeId;
@@ -15,7 +14,7 @@ use tasuki_schemas::moment::Moment;
 use tasuki_schemas::observation::{Connection, CutStrength};
 
 use crate::leading::{Leading, Next};
-use crate::outbox::{Outbox, Topic};
+use crate::outbox::Outbox;
 use crate::propose::Purpose;
 use crate::settings::Settings;
 use crate::view::View;
@@ -80,7 +79,7 @@ impl Leading {
         }
         let asked = Some((refused.clone(), removed.clone()));
         if self.removal.asked != asked {
-            self.acts.remove(&(primary.clone(), OrderName::CutAcker));
+            self.forget(&primary, OrderName::CutAcker);
             (self.removal.asked, self.removal.cut_at) = (asked, None);
         }
         let order = Order::CutAcker { record: Box::new(self.record.clone()), refused, removed: removed.clone() };
@@ -92,7 +91,7 @@ impl Leading {
                     return Some(Next::Propose(Purpose::Narrow(node)));
                 }
                 for other in members.iter().filter(|other| **other != node && **other != primary) {
-                    outbox.ask(other, Topic::Report, Request::Report, Duration::from_millis(100), now);
+                    outbox.ask_report(other, now);
                 }
             }
             (Some(Outcome::Done { .. } | Outcome::Failed { .. }), _) => self.renew(&primary, OrderName::CutAcker, now),
@@ -127,8 +126,10 @@ impl Leading {
         if self.removal.node.as_ref() != Some(node) {
             // What it said in an earlier removal of this ballot no longer holds: it may have joined again.
             for name in [OrderName::LeaveGroup, OrderName::Follow, OrderName::JoinGroup] {
-                self.acts.remove(&(node.clone(), name));
+                self.forget(node, name);
             }
+            // A member that left before is told of again.
+            self.removal.told.retain(|(told, _)| told != node);
             self.removal.node = Some(node.clone());
         }
         let patience = settings.policy.narrow_patience.as_secs_f64();

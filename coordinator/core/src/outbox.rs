@@ -8,6 +8,9 @@ use tasuki_schemas::event::EventBody;
 use tasuki_schemas::id::NodeId;
 use tasuki_schemas::moment::Moment;
 
+/// A node that was asked for its report is not asked again before this.
+const REPORT_AGAIN: Duration = Duration::from_millis(100);
+
 /// One thing to do. None of them is waited for.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Output {
@@ -52,6 +55,11 @@ impl Outbox {
 
     pub(crate) fn tell(&mut self, body: EventBody) {
         self.outputs.push(Output::Tell(Box::new(body)));
+    }
+
+    /// Asks a node for an observation and a position before they are due.
+    pub(crate) fn ask_report(&mut self, of: &NodeId, now: Moment) {
+        self.ask(of, Topic::Report, Request::Report, REPORT_AGAIN, now);
     }
 
     /// Sends a request, unless the same one went to that node less than `repeat` ago.

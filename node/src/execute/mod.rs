@@ -20,7 +20,7 @@ use tokio::sync::Mutex;
 use tokio::sync::mpsc::Sender;
 use tokio_util::sync::CancellationToken;
 
-use crate::cut::{Cut, State};
+use crate::cut::Cut;
 use crate::dial;
 use crate::probe::Shared;
 use crate::server::{ServerError, Session, options};
@@ -87,10 +87,10 @@ impl Hands {
     /// Sees that the kernel's rules still stand: reloading a firewall often throws away every table. Tells who is refused.
     pub async fn keep_cut(&self) {
         let mut cut = self.cut.lock().await;
-        if *cut.state() != State::default()
+        if cut.is_to_be_kept()
             && let Err(error) = cut.assert().await
         {
-            tracing::warn!(%error, "the kernel's rules cannot be looked at");
+            tracing::warn!(%error, "the kernel's rules cannot be looked at; see that nft runs for this node's user");
         }
         drop(cut);
         self.tell_refused().await;

@@ -3,22 +3,15 @@
 #![expect(clippy::print_stdout, reason = "the result is the program's purpose")]
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
+use tasuki_tests::rows::{Row, rows};
 
 /// Runs of the simulator that a fault may survive, and of a scenario that a row names.
 const SEEDS: u64 = 4000;
 const SCENARIO_SEEDS: u64 = 100;
-
-struct Row {
-    name: String,
-    file: PathBuf,
-    scenario: Option<String>,
-    from: String,
-    to: String,
-}
 
 fn main() -> Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the tests have a workspace")?;
@@ -42,22 +35,6 @@ fn main() -> Result<()> {
     }
     ensure!(missed.is_empty(), "not found: {}", missed.join(", "));
     Ok(())
-}
-
-fn rows(text: &str) -> Result<Vec<Row>> {
-    let text: String = text.lines().filter(|line| !line.starts_with('#')).map(|line| format!("{line}\n")).collect();
-    let parts = text.split("\nrow ").skip(1);
-    parts
-        .map(|part| {
-            let (name, rest) = part.split_once("\nin ").context("a row names a file")?;
-            let (file, rest) = rest.split_once('\n').context("a row changes something")?;
-            let (file, scenario) =
-                file.split_once(", scenario ").map_or((file, None), |(a, b)| (a, Some(b.to_owned())));
-            let (from, to) = rest.split_once("\n=>\n").with_context(|| format!("{name}: no `=>`"))?;
-            let trimmed = |text: &str| text.trim_end_matches('\n').to_owned();
-            Ok(Row { name: name.to_owned(), file: file.into(), scenario, from: trimmed(from), to: trimmed(to) })
-        })
-        .collect()
 }
 
 /// The sources without what was built from them.
