@@ -98,6 +98,20 @@ fn lab_a_node_that_the_cluster_does_not_name_is_refused() {
 }
 
 #[test]
+fn lab_a_missing_server_is_refused() {
+    refused(
+        |files| {
+            let text = fs::read_to_string(files.cluster("main")).unwrap();
+            let at = |number: usize| text.match_indices("[[server]]").nth(number).unwrap().0;
+            let end = text.find("[[coordinator]]").unwrap();
+            fs::write(files.cluster("main"), format!("{}{}", &text[..at(1)], &text[end..])).unwrap();
+            (files.cluster("main"), 0, "a cluster needs two [[server]] at least; 1 found")
+        },
+        "tasuki-coordinator",
+    );
+}
+
+#[test]
 fn lab_a_bad_address_is_refused() {
     refused(
         |files| {
