@@ -13,6 +13,7 @@ use super::foretold;
 use super::net::Place;
 use super::server::Host;
 use super::timing;
+use super::watch;
 use super::world::{Happening, MS, World};
 
 impl World {
@@ -38,6 +39,8 @@ impl World {
         let life = self.hosts[host].life;
         match output {
             Output::Publish(observation) => {
+                let seen = watch::tells(&self.hosts[host], observation.answers.values());
+                self.history.demand(seen);
                 self.tell_coordinators(host, |stamp| CoordinatorInput::Observed(observation.clone(), stamp));
             }
             Output::PublishPosition(position) => {
@@ -58,12 +61,17 @@ impl World {
                 }
             }
             Output::Persist(memory) => {
-                let delay = self.dice.between(100, 4 * MS);
+                // One write after the other.
+                let at = self.hosts[host].written_at.max(self.now) + self.dice.between(100, 4 * MS);
+                self.hosts[host].written_at = at;
+                let delay = at - self.now;
                 self.after(delay, Happening::Durable { host, life, memory });
             }
             Output::Execute(id, effect) => {
                 self.note(|| format!("db{} begins {effect:?}", host + 1));
                 self.spring(host, &format!("{effect:?}"));
+                let seen = self.watch.begins(host, &self.hosts[host], &effect);
+                self.history.demand(seen);
                 self.hosts[host].effects.insert(id, Running::new(id, effect, self.now));
                 self.after(200, Happening::Step { host, life, id });
             }
