@@ -169,9 +169,7 @@ impl Watch {
         let needed = group.map_or(usize::MAX, |group| usize::try_from(group.acks).unwrap_or(usize::MAX));
         if acks < needed && released.answered {
             let (name, gtid) = (&hosts[host].name, &released.gtid);
-            return Err(format!(
-                "{name} answers OK for {gtid} with {acks} acknowledgements, not {needed}"
-            ));
+            return Err(format!("{name} answers OK for {gtid} with {acks} acknowledgements, not {needed}"));
         }
         if acks >= needed && !self.acknowledged.contains(&reign) {
             self.acknowledged.insert(reign);
