@@ -75,6 +75,11 @@ impl History {
         }
     }
 
+    /// Whether a client was told OK for it, and it may not be lost.
+    pub(crate) fn is_acknowledged(&self, gtid: &Gtid) -> bool {
+        self.acknowledged.iter().any(|write| write.gtid == *gtid && !write.excused)
+    }
+
     /// The first acknowledged write that a server does not hold.
     pub(crate) fn missing(&mut self, host: Host, server: &Server) -> Option<(Gtid, u64)> {
         let from = self.held[host];

@@ -6,6 +6,7 @@ use tasuki_node_core::{Effect, Memory, ServerRun};
 use tasuki_schemas::answer::{Answers, Duty};
 use tasuki_schemas::ballot::{Ballot, Epoch};
 use tasuki_schemas::command::Kind;
+use tasuki_schemas::gtid::Gtid;
 use tasuki_schemas::id::{Incarnation, NodeId};
 use tasuki_schemas::record::Record;
 
@@ -28,6 +29,8 @@ pub(crate) struct Watch {
     decided: BTreeMap<Epoch, (Ballot, Record)>,
     /// Reigns of which the group acknowledged a commit: the barrier row, if no other.
     acknowledged: BTreeSet<Epoch>,
+    /// How many of each server's deleted transactions were looked at.
+    deleted: Vec<usize>,
     /// Reigns that began open, and whose group had acknowledged before.
     born: BTreeSet<Epoch>,
 }
@@ -43,6 +46,7 @@ impl Watch {
     pub(crate) fn look(&mut self, hosts: &[HostState], net: &Net, history: &mut History) -> Result<(), String> {
         self.disks.resize(hosts.len(), None);
         self.open.resize(hosts.len(), None);
+        self.deleted.resize(hosts.len(), 0);
         for (host, state) in hosts.iter().enumerate() {
             let unchanged =
                 |seen: &Memory| (seen.incarnation, seen.sequence) == (state.ledger.incarnation, state.ledger.sequence);
@@ -54,6 +58,11 @@ impl Watch {
         for (host, state) in hosts.iter().enumerate() {
             open += usize::from(state.server.answers() && state.server.writable);
             self.look_at_server(host, state, history)?;
+            let (seen, deleted) = (self.deleted[host], &state.server.deleted);
+            if seen < deleted.len() {
+                self.deleted[host] = deleted.len();
+                deleted[seen..].iter().try_for_each(|(gtid, source)| keeps(hosts, history, host, gtid, *source))?;
+            }
         }
         if open > 1 {
             let may: Vec<Host> = (0..hosts.len()).filter(|host| may_acknowledge(hosts, net, *host)).collect();
@@ -93,7 +102,7 @@ impl Watch {
         if value.on.insert((name.clone(), now.incarnation)) {
             let voters = value.record.voters.iter();
             let votes = voters.filter(|(node, of)| value.on.contains(&((*node).clone(), **of))).count();
-            if votes >= value.record.voters.len() / 2 + 1 {
+            if votes > value.record.voters.len() / 2 {
                 let record = value.record.clone();
                 return self.decide(accepted.ballot.clone(), record);
             }
@@ -244,4 +253,20 @@ fn may_acknowledge(hosts: &[HostState], net: &Net, host: Host) -> bool {
     };
     let needed = usize::try_from(server.wait_count).unwrap_or(usize::MAX);
     server.answers() && server.writable && (0..hosts.len()).filter(acks).count() >= needed
+}
+
+/// A replica deleted what it had received and not read. The server that it follows now has what was acknowledged of it, and
+/// of the rest somebody has a copy.
+fn keeps(hosts: &[HostState], history: &History, host: Host, gtid: &Gtid, source: Host) -> Result<(), String> {
+    let has = |other: usize| hosts[other].server.has(gtid);
+    let kept = if history.is_acknowledged(gtid) {
+        has(source)
+    } else {
+        (0..hosts.len()).any(|other| other != host && has(other))
+    };
+    if kept {
+        Ok(())
+    } else {
+        Err(format!("{} deletes {gtid}, which db{} does not have", hosts[host].name, source + 1))
+    }
 }
