@@ -94,6 +94,8 @@ pub(crate) struct Released {
     pub(crate) ackers: BTreeSet<Host>,
     /// A client is told OK.
     pub(crate) answered: bool,
+    /// The kernel keeps away whoever is not in the group.
+    pub(crate) strict: bool,
 }
 
 /// Tells clients whose commits have what they waited for.
@@ -103,7 +105,7 @@ pub(crate) fn release(world: &mut World, host: Host) {
         let reached = !world.hosts[host].server.port_closed && world.net.joined(host, world.clients());
         let told = waiting.transaction.id.filter(|_| waiting.listening && (waiting.local || reached));
         let gtid = waiting.transaction.gtid;
-        let released = Released { gtid, ackers: waiting.ackers, answered: told.is_some() };
+        let released = Released { gtid, ackers: waiting.ackers, answered: told.is_some(), strict: world.kernel };
         let seen = world.watch.released(&world.hosts, host, &released);
         world.history.demand(seen);
         let Some(id) = told else { continue };

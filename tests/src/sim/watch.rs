@@ -167,18 +167,23 @@ impl Watch {
         server.reign.as_ref().and_then(|reign| self.decided.get(reign)).map(|(_, record)| record)
     }
 
-    /// A commit is over: enough acknowledged it.
+    /// A commit is over: enough acknowledged it. Whoever is not in the decided group does not count, where
+    /// the kernel can keep strangers away.
     pub(crate) fn released(&mut self, hosts: &[HostState], host: Host, released: &Released) -> Result<(), String> {
         let server = &hosts[host].server;
         let (Some(reign), Some(record)) = (server.reign.clone(), self.record(server)) else {
             return Err(format!("{} releases a commit, and no decided record names it", hosts[host].name));
         };
         let group = record.group();
-        let acks = released.ackers.len();
+        let counts =
+            |acker: &&Host| group.is_some_and(|group| !released.strict || group.members.contains(&hosts[**acker].name));
+        let acks = released.ackers.iter().filter(counts).count();
         let needed = group.map_or(usize::MAX, |group| usize::try_from(group.acks).unwrap_or(usize::MAX));
         if acks < needed && released.answered {
             let (name, gtid) = (&hosts[host].name, &released.gtid);
-            return Err(format!("{name} answers OK for {gtid} with {acks} acknowledgements, not {needed}"));
+            return Err(format!(
+                "{name} answers OK for {gtid} with {acks} acknowledgements of the group, not {needed}"
+            ));
         }
         if acks >= needed && !self.acknowledged.contains(&reign) {
             self.acknowledged.insert(reign);
@@ -207,6 +212,8 @@ impl Watch {
             | Effect::ReadFiles { .. }
             | Effect::Fence { .. }
             | Effect::StopReceiving { .. }
+            | Effect::CutAcker { .. }
+            | Effect::LeaveGroup
             | Effect::Replicate { .. }
             | Effect::Apply { .. } => true,
         };
