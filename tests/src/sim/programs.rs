@@ -10,6 +10,7 @@ use tasuki_schemas::observation::Position;
 
 use super::effects::Running;
 use super::foretold;
+use super::lives::address;
 use super::net::Place;
 use super::server::Host;
 use super::timing;
@@ -17,6 +18,25 @@ use super::watch;
 use super::world::{Happening, MS, World};
 
 impl World {
+    /// Hands an input to the node that asked for it, right after this.
+    pub(crate) fn node_input(&mut self, host: Host, input: Input) {
+        let life = self.hosts[host].life;
+        self.after(0, Happening::ToNode { host, life, input: Box::new(input) });
+    }
+
+    /// Tells a node whom its kernel rules keep away.
+    pub(crate) fn tell_refused(&mut self, host: Host) {
+        let refused = self.hosts[host].server.refused_servers.iter().map(|other| address(*other).ip()).collect();
+        self.node_input(host, Input::Refused(refused));
+    }
+
+    /// Remembers what a server wrote, so that others can get it from anywhere.
+    pub(crate) fn register(&mut self, host: Host) {
+        if let Some(last) = self.hosts[host].server.binlog.last() {
+            self.registry.insert(last.gtid.to_string(), last.clone());
+        }
+    }
+
     pub(crate) fn feed(&mut self, host: Host, input: Input) {
         let now = self.moment(host);
         let Some(mut node) = self.hosts[host].node.take() else { return };

@@ -16,7 +16,7 @@ use super::check::History;
 use super::effects::{self, Running};
 use super::faults::{Fault, Trap};
 use super::foretold::{self, Foretold};
-use super::lives::{address, first_record, name};
+use super::lives::{first_record, name};
 use super::net::{Dice, Net, Place};
 use super::probes;
 use super::server::{Host, Registry, Server};
@@ -386,24 +386,5 @@ impl World {
     pub(crate) fn peek(&self) -> Option<&Happening> {
         let Reverse((_, order)) = self.queue.peek()?;
         self.queued.get(order).map(|queued| &queued.0)
-    }
-
-    /// Hands an input to the node that asked for it, right after this.
-    pub(crate) fn node_input(&mut self, host: Host, input: Input) {
-        let life = self.hosts[host].life;
-        self.after(0, Happening::ToNode { host, life, input: Box::new(input) });
-    }
-
-    /// Tells a node whom its kernel rules keep away.
-    pub(crate) fn tell_refused(&mut self, host: Host) {
-        let refused = self.hosts[host].server.refused_servers.iter().map(|other| address(*other).ip()).collect();
-        self.node_input(host, Input::Refused(refused));
-    }
-
-    /// Remembers what a server wrote, so that others can get it from anywhere.
-    pub(crate) fn register(&mut self, host: Host) {
-        if let Some(last) = self.hosts[host].server.binlog.last() {
-            self.registry.insert(last.gtid.to_string(), last.clone());
-        }
     }
 }
