@@ -138,9 +138,11 @@ fn every_fault_of_bite_fits_the_sources() {
     let rows = tasuki_tests::rows::rows(&fs::read_to_string(root().join("tests/bite/rows.txt")).unwrap()).unwrap();
     assert!(rows.len() >= 20, "{} rows", rows.len());
     for row in rows {
-        let text = fs::read_to_string(root().join(&row.file)).unwrap();
-        let found = text.matches(&row.from).count();
-        assert_eq!(found, 1, "row {}: it stands {found} times in {}", row.name, row.file.display());
+        for edit in &row.edits {
+            let text = fs::read_to_string(root().join(&edit.file)).unwrap();
+            let found = text.matches(&edit.from).count();
+            assert_eq!(found, 1, "row {}: it stands {found} times in {}", row.name, edit.file.display());
+        }
         if let Some(name) = row.scenario {
             assert!(tasuki_tests::sim::SCENARIOS.contains(&name.as_str()), "row {}: no scenario {name}", row.name);
         }

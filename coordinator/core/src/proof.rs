@@ -112,9 +112,6 @@ impl QuorumProof {
     /// acknowledged.
     #[must_use]
     pub fn holds_without(&self, nodes: &BTreeSet<NodeId>) -> bool {
-        if !self.expired.is_empty() {
-            return false;
-        }
         let counts = |node: &NodeId| self.witnesses.contains(node) && !nodes.contains(node);
         self.base.record.groups.iter().all(|group| {
             let alone = counts(&group.primary);

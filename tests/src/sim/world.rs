@@ -16,12 +16,13 @@ use super::check::History;
 use super::effects::{self, Running};
 use super::faults::{Fault, Trap};
 use super::foretold::{self, Foretold};
-use super::lives::{address, first_record, name};
+use super::lives::{first_record, name};
 use super::net::{Dice, Net, Place};
 use super::probes;
 use super::server::{Host, Registry, Server};
 use super::timing::Times;
 use super::traffic;
+use super::watch::Watch;
 
 /// A millisecond of virtual time, which counts in microseconds.
 pub(crate) const MS: u64 = 1000;
@@ -39,6 +40,8 @@ pub(crate) struct HostState {
     pub(crate) effects: BTreeMap<EffectId, Running>,
     /// What the disk holds, and what is on its way there.
     pub(crate) ledger: Memory,
+    /// When the last write that was asked for is on the disk.
+    pub(crate) written_at: u64,
     pub(crate) sequence: u64,
     pub(crate) wake_at: u64,
 }
@@ -133,6 +136,7 @@ pub(crate) struct World {
     pub(crate) coordinators: Vec<CoordinatorState>,
     pub(crate) registry: Registry,
     pub(crate) history: History,
+    pub(crate) watch: Watch,
     pub(crate) flavour: Flavour,
     pub(crate) lease: Option<LeaseTerms>,
     /// Nodes can keep servers away from others by kernel rules.
@@ -193,6 +197,7 @@ impl World {
             coordinators: Vec::new(),
             registry: Registry::new(),
             history: History::new(servers),
+            watch: Watch::default(),
             flavour,
             lease,
             kernel: !seed.is_multiple_of(5),
@@ -230,6 +235,7 @@ impl World {
             if host == 0 {
                 server.writable = true;
                 server.wait_count = wanted;
+                server.reign = Some(record.record.epoch.clone());
                 (memory.opened, memory.whole) = (server.run, true);
             } else {
                 server.point(0, wanted > 0, 0);
@@ -245,6 +251,7 @@ impl World {
                 paused_until: 0,
                 effects: BTreeMap::new(),
                 ledger: memory,
+                written_at: 0,
                 sequence: 0,
                 wake_at: 0,
             });
@@ -286,6 +293,8 @@ impl World {
         let Some(Queued(happening)) = self.queued.remove(&order) else { return true };
         self.now = self.now.max(at);
         self.happen(happening);
+        let seen = self.watch.look(&self.hosts, &self.net, &mut self.history);
+        self.history.demand(seen);
         true
     }
 
@@ -377,24 +386,5 @@ impl World {
     pub(crate) fn peek(&self) -> Option<&Happening> {
         let Reverse((_, order)) = self.queue.peek()?;
         self.queued.get(order).map(|queued| &queued.0)
-    }
-
-    /// Hands an input to the node that asked for it, right after this.
-    pub(crate) fn node_input(&mut self, host: Host, input: Input) {
-        let life = self.hosts[host].life;
-        self.after(0, Happening::ToNode { host, life, input: Box::new(input) });
-    }
-
-    /// Tells a node whom its kernel rules keep away.
-    pub(crate) fn tell_refused(&mut self, host: Host) {
-        let refused = self.hosts[host].server.refused_servers.iter().map(|other| address(*other).ip()).collect();
-        self.node_input(host, Input::Refused(refused));
-    }
-
-    /// Remembers what a server wrote, so that others can get it from anywhere.
-    pub(crate) fn register(&mut self, host: Host) {
-        if let Some(last) = self.hosts[host].server.binlog.last() {
-            self.registry.insert(last.gtid.to_string(), last.clone());
-        }
     }
 }
