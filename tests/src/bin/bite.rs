@@ -11,7 +11,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
-use tasuki_tests::rows::{Row, rows};
+use tasuki_tests::rows::{Edit, Row, rows};
 
 /// Runs of the simulator that a fault may survive, and of a scenario that a row names.
 const SEEDS: u64 = 20_000;
