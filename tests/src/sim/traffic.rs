@@ -3,7 +3,7 @@
 use tasuki_node_core::ServerRun;
 use tasuki_schemas::gtid::Flavour;
 
-use super::server::Host;
+use super::server::{Host, Server};
 use super::world::{Happening, MS, World};
 
 /// Clients through the proxy; as many again sit on a host each and use its server's socket.
@@ -86,6 +86,16 @@ pub(crate) fn acknowledge(world: &mut World, source: Host, run: ServerRun, gtid:
     release(world, source);
 }
 
+/// A stranger has received it all at once.
+fn acknowledge_as_stranger(server: &mut Server) {
+    const NOBODY: Host = Host::MAX;
+    if server.stranger {
+        for waiting in &mut server.waiting {
+            waiting.ackers.insert(NOBODY);
+        }
+    }
+}
+
 /// Tells clients whose commits have what they waited for.
 pub(crate) fn release(world: &mut World, host: Host) {
     let done = world.hosts[host].server.acknowledged();
@@ -132,7 +142,8 @@ pub(crate) fn write(world: &mut World, writer: usize) {
     let id = world.writes;
     server.commit(Some(id), local);
     world.register(host);
-    if world.hosts[host].server.wait_count == 0 {
+    acknowledge_as_stranger(&mut world.hosts[host].server);
+    if world.hosts[host].server.wait_count == 0 || world.hosts[host].server.stranger {
         release(world, host);
     }
 }
