@@ -7,7 +7,7 @@ use super::faults::{Fault, Snare, Trap};
 use super::world::MS;
 
 /// The names of all scenarios.
-pub const SCENARIOS: [&str; 13] = [
+pub const SCENARIOS: [&str; 14] = [
     "clones",
     "yesterday",
     "thaw",
@@ -21,6 +21,7 @@ pub const SCENARIOS: [&str; 13] = [
     "narrow_outsider",
     "narrow_uncovered",
     "narrow_returning",
+    "stranger",
 ];
 
 const SERVERS: usize = 3;
@@ -48,6 +49,7 @@ impl Plan {
             "amnesia" => Some(Self { servers: 5, traps: unheard_acceptance(), ..plan(amnesia()) }),
             "narrow_outsider" => Some(Self { servers: narrowing::SERVERS, ..plan(narrowing::outsider()) }),
             "narrow_uncovered" => Some(Self { servers: narrowing::SERVERS, ..plan(narrowing::uncovered()) }),
+            "stranger" => Some(Self { servers: narrowing::SERVERS, ..plan(narrowing::stranger()) }),
             "narrow_returning" => Some(Self {
                 servers: narrowing::SERVERS,
                 traps: narrowing::while_leaving(),
