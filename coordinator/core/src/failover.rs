@@ -280,7 +280,7 @@ impl Attempt {
                 }
                 let order = Order::CatchUp { goal, from, how };
                 let request = Request::Order { ballot: self.ballot().clone(), number: *number, order: Box::new(order) };
-                outbox.ask(&plan.winner, Topic::Order, request, settings.policy.repeat, now);
+                outbox.ask(&plan.winner, Topic::Order(OrderName::CatchUp), request, settings.policy.repeat, now);
                 Step::Wait
             }
         }

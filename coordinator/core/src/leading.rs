@@ -313,8 +313,9 @@ impl Leading {
         let (number, _) = self.acts.get(&key).copied()?;
         let outcome = self.outcome(view, node, order.name());
         if !matches!(outcome, Some(Outcome::Done { .. } | Outcome::Failed { .. })) {
+            let topic = Topic::Order(order.name());
             let request = Request::Order { ballot: self.ballot.clone(), number, order: Box::new(order) };
-            outbox.ask(node, Topic::Order, request, settings.policy.repeat, now);
+            outbox.ask(node, topic, request, settings.policy.repeat, now);
         }
         outcome
     }

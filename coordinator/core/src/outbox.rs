@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use tasuki_schemas::command::{Heartbeat, Request};
+use tasuki_schemas::command::{Heartbeat, OrderName, Request};
 use tasuki_schemas::event::EventBody;
 use tasuki_schemas::id::NodeId;
 use tasuki_schemas::moment::Moment;
@@ -32,7 +32,8 @@ pub enum Output {
 pub(crate) enum Topic {
     Prepare,
     Accept,
-    Order,
+    /// Each order of its own: two that are due at once must not take turns in being news.
+    Order(OrderName),
     Probe,
     Report,
 }

@@ -207,6 +207,8 @@ impl World {
         match output {
             CoordinatorOutput::Send { to, request } => {
                 let Some(host) = self.hosts.iter().position(|host| host.name == to) else { return };
+                let seen = self.watch.asks(at, self.now);
+                self.history.demand(seen);
                 let from = self.coordinators[at].name.clone();
                 let input = Input::Asked { from, same_configuration: true, request };
                 for delay in self.net.copies(self.place(at), host, &mut self.dice) {

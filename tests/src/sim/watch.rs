@@ -15,7 +15,7 @@ use super::effects::host_of;
 use super::net::Net;
 use super::server::{Host, Server};
 use super::traffic::Released;
-use super::world::HostState;
+use super::world::{HostState, MS};
 
 /// What was seen so far. Everything is looked at when it changes, so that an event at which nothing does costs next to
 /// nothing.
@@ -33,7 +33,12 @@ pub(crate) struct Watch {
     deleted: Vec<usize>,
     /// Reigns that began open, and whose group had acknowledged before.
     born: BTreeSet<Epoch>,
+    /// How many requests each coordinator sent in which second.
+    asked: BTreeMap<usize, (u64, u32)>,
 }
+
+/// Requests of one coordinator in a second. Three thousand drawn runs sent at most two hundred.
+const MOST_REQUESTS: u32 = 1000;
 
 #[derive(Clone, Debug)]
 struct Value {
@@ -42,6 +47,20 @@ struct Value {
 }
 
 impl Watch {
+    /// A coordinator sends a request. Two programs must not make each other talk without end.
+    pub(crate) fn asks(&mut self, coordinator: usize, now: u64) -> Result<(), String> {
+        let second = now / (1000 * MS);
+        let (of, requests) = self.asked.entry(coordinator).or_default();
+        if *of != second {
+            (*of, *requests) = (second, 0);
+        }
+        *requests += 1;
+        if *requests < MOST_REQUESTS {
+            return Ok(());
+        }
+        Err(format!("co{} sent {requests} requests within a second", coordinator + 1))
+    }
+
     /// Looks at everything that has changed since the last event.
     pub(crate) fn look(&mut self, hosts: &[HostState], net: &Net, history: &mut History) -> Result<(), String> {
         self.disks.resize(hosts.len(), None);
