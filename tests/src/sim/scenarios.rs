@@ -7,7 +7,7 @@ use super::faults::{Fault, Snare, Trap};
 use super::world::MS;
 
 /// The names of all scenarios.
-pub const SCENARIOS: [&str; 11] = [
+pub const SCENARIOS: [&str; 14] = [
     "clones",
     "yesterday",
     "thaw",
@@ -19,6 +19,9 @@ pub const SCENARIOS: [&str; 11] = [
     "narrow_outsider",
     "narrow_uncovered",
     "narrow_returning",
+    "fenced",
+    "late_fence",
+    "no_loss",
 ];
 
 const SERVERS: usize = 3;
@@ -31,7 +34,15 @@ impl Plan {
     pub fn named(name: &str, seed: u64) -> Option<Self> {
         let plan = |faults: Vec<(u64, Fault)>| {
             let faults = faults.into_iter().map(|(at, fault)| (at * MS, fault)).collect();
-            Self { seed, servers: SERVERS, faults, traps: Vec::new(), wishes: Vec::new(), calm_from: None }
+            Self {
+                seed,
+                servers: SERVERS,
+                faults,
+                traps: Vec::new(),
+                wishes: Vec::new(),
+                calm_from: None,
+                manual: None,
+            }
         };
         match name {
             "clones" => Some(plan(clones())),
@@ -49,7 +60,7 @@ impl Plan {
                 traps: narrowing::while_leaving(),
                 ..plan(narrowing::returning())
             }),
-            _ => None,
+            _ => Self::of_fences(name, seed),
         }
     }
 }

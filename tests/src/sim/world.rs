@@ -15,9 +15,10 @@ use tasuki_schemas::moment::Moment;
 use super::check::History;
 use super::effects::{self, Running};
 use super::faults::{Fault, Trap};
+use super::fences::{self, Manual};
 use super::foretold::{self, Foretold};
-use super::lives::{address, first_record, name};
-use super::net::{Dice, Net, Place};
+use super::lives::{first_record, name};
+use super::net::{Dice, Net};
 use super::probes;
 use super::server::{Host, Registry, Server};
 use super::timing::Times;
@@ -36,6 +37,8 @@ pub(crate) struct HostState {
     /// Counts the node's runs; what was meant for an earlier one is dropped.
     pub(crate) life: u64,
     pub(crate) paused_until: u64,
+    /// Nobody can start the server before.
+    pub(crate) kept_until: u64,
     pub(crate) effects: BTreeMap<EffectId, Running>,
     /// What the disk holds, and what is on its way there.
     pub(crate) ledger: Memory,
@@ -143,7 +146,7 @@ pub(crate) struct World {
     pub(crate) writes: u64,
     pub(crate) traps: Vec<Trap>,
     /// Where a million true microseconds are so many: nobody's clock is right.
-    clocks: Vec<u64>,
+    pub(crate) clocks: Vec<u64>,
     /// Reports that are kept to be delivered again much later, while that is wanted.
     pub(crate) keeping: bool,
     pub(crate) kept: Vec<CoordinatorInput>,
@@ -156,6 +159,8 @@ pub(crate) struct World {
     /// From here on nothing new goes wrong.
     pub(crate) healed_at: u64,
     pub(crate) foretold: Foretold,
+    /// The primary acknowledges alone and without a lease, and may be fenced from outside.
+    pub(crate) manual: Option<Manual>,
     /// The servers' wishes for promotion; none for those that are left out.
     pub(crate) wishes: Vec<Promotion>,
     queue: BinaryHeap<Reverse<(u64, u64)>>,
@@ -174,11 +179,17 @@ const LOG: usize = 4000;
 
 impl World {
     /// A healthy cluster: the first server is the primary of a lossless group of all, and `witnesses` only vote.
-    pub(crate) fn new(seed: u64, servers: usize, coordinators: usize, wishes: &[Promotion]) -> Self {
+    pub(crate) fn new(
+        seed: u64,
+        servers: usize,
+        coordinators: usize,
+        wishes: &[Promotion],
+        manual: Option<Manual>,
+    ) -> Self {
         let flavour = if seed.is_multiple_of(2) { Flavour::Mysql } else { Flavour::Mariadb };
         // Half of the clusters have a lease, and a quarter of those want no acknowledgements at all.
-        let leased = (seed / 2).is_multiple_of(2);
-        let wanted = u32::from(!(leased && (seed / 4).is_multiple_of(4)));
+        let leased = (seed / 2).is_multiple_of(2) && manual.is_none();
+        let wanted = u32::from(manual.is_none() && !(leased && (seed / 4).is_multiple_of(4)));
         let lease = leased.then(|| LeaseTerms::new(LEASE, HEARTBEAT).expect("lawful terms"));
         let mut dice = Dice::new(seed);
         // Some groups get narrower within the faults of a run, some in none.
@@ -203,7 +214,8 @@ impl World {
             clocks,
             keeping: false,
             kept: Vec::new(),
-            policy: Policy { lease, flap_limit: u32::MAX, narrow_patience, ..Policy::default() },
+            policy: Policy { lease, flap_limit: u32::MAX, narrow_patience, ..fences::policy(manual.as_ref()) },
+            manual,
             times: None,
             recruited_at: None,
             healed_at: 0,
@@ -221,7 +233,8 @@ impl World {
     /// Everybody who is there at first: nodes with their servers, coordinators, and writers.
     fn populate(&mut self, servers: usize, coordinators: usize) {
         let (flavour, wanted) = (self.flavour, self.wanted);
-        let record = first_record(flavour, servers, wanted);
+        let mut record = first_record(flavour, servers, wanted);
+        record.record.groups.iter_mut().for_each(|group| group.leased &= self.lease.is_some());
         for host in 0..servers {
             let mut memory = Memory::new(Incarnation(host as u64));
             memory.promised = Some(record.ballot.clone());
@@ -235,7 +248,8 @@ impl World {
                 server.point(0, wanted > 0, 0);
             }
             let until = self.lease.map(|lease| Moment::from_nanos(0) + lease.usable());
-            let guard = server.run.filter(|_| host == 0 && wanted == 0).map(|run| Guarding { run, until });
+            let guard =
+                server.run.filter(|_| host == 0 && wanted == 0 && until.is_some()).map(|run| Guarding { run, until });
             self.hosts.push(HostState {
                 name: name(host),
                 server,
@@ -243,6 +257,7 @@ impl World {
                 guard,
                 life: 0,
                 paused_until: 0,
+                kept_until: 0,
                 effects: BTreeMap::new(),
                 ledger: memory,
                 sequence: 0,
@@ -358,16 +373,6 @@ impl World {
         (until > self.now).then(|| until - self.now + 1)
     }
 
-    /// What the clock of a place shows.
-    pub(crate) fn moment(&self, place: Place) -> Moment {
-        Moment::from_nanos((self.now + 1) * self.clocks[place] / 1000)
-    }
-
-    /// When the clock of a place will show that.
-    pub(crate) fn at(&self, place: Place, moment: Moment) -> u64 {
-        (moment.nanos() * 1000).div_ceil(self.clocks[place])
-    }
-
     /// When the next thing happens.
     pub(crate) fn due(&self) -> u64 {
         self.queue.peek().map_or(u64::MAX, |Reverse((at, _))| *at)
@@ -383,18 +388,5 @@ impl World {
     pub(crate) fn node_input(&mut self, host: Host, input: Input) {
         let life = self.hosts[host].life;
         self.after(0, Happening::ToNode { host, life, input: Box::new(input) });
-    }
-
-    /// Tells a node whom its kernel rules keep away.
-    pub(crate) fn tell_refused(&mut self, host: Host) {
-        let refused = self.hosts[host].server.refused_servers.iter().map(|other| address(*other).ip()).collect();
-        self.node_input(host, Input::Refused(refused));
-    }
-
-    /// Remembers what a server wrote, so that others can get it from anywhere.
-    pub(crate) fn register(&mut self, host: Host) {
-        if let Some(last) = self.hosts[host].server.binlog.last() {
-            self.registry.insert(last.gtid.to_string(), last.clone());
-        }
     }
 }
