@@ -1,4 +1,4 @@
-//! How `init`, `pause` and `resume` reach the running coordinator: a socket in its state directory. A second program under the same key
+//! How `init`, `pause`, `resume` and `override` reach the running coordinator: a socket in its state directory. A second program under the same key
 //! would look to the nodes like a later run of the first, and silence it.
 
 use std::collections::BTreeMap;
@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tasuki_coordinator_core::pause::Wish;
+use tasuki_schemas::grounds::Override;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
@@ -45,8 +46,8 @@ impl Act {
         match self {
             Self::Init => format!("init {name}"),
             Self::Wish(Wish::Resume) => format!("resume {name}"),
+            Self::Wish(Wish::Override(word)) => format!("override {name}\t{}", overriding(word)),
             Self::Wish(Wish::Pause { owner, reason, length }) => {
-                let plain = |text: &str| text.replace(char::is_control, " ");
                 format!("pause {name}\t{}\t{}\t{}", length.as_millis(), plain(owner), plain(reason))
             }
         }
@@ -66,10 +67,38 @@ impl Act {
                 let (owner, reason) = (fields.next()?.to_owned(), fields.next()?.to_owned());
                 Self::Wish(Wish::Pause { owner, reason, length })
             }
+            "override" => Self::Wish(Wish::Override(overridden(&mut fields)?)),
             _ => return None,
         };
         fields.next().is_none().then_some((name, act))
     }
+}
+
+/// A text in one field.
+fn plain(text: &str) -> String {
+    text.replace(char::is_control, " ")
+}
+
+/// The fields of an override: incident, server (or `-`), `loss` (or `-`), who, why.
+fn overriding(word: &Override) -> String {
+    let fenced = word.fenced.as_ref().map_or("-", |node| node.as_str());
+    let loss = if word.accept_loss { "loss" } else { "-" };
+    format!("{}\t{fenced}\t{loss}\t{}\t{}", word.incident, plain(&word.by), plain(&word.reason))
+}
+
+fn overridden<'a>(fields: &mut impl Iterator<Item = &'a str>) -> Option<Override> {
+    let incident = fields.next()?.parse().ok()?;
+    let fenced = match fields.next()? {
+        "-" => None,
+        name => Some(name.parse().ok()?),
+    };
+    let accept_loss = match fields.next()? {
+        "loss" => true,
+        "-" => false,
+        _ => return None,
+    };
+    let (by, reason) = (fields.next()?.to_owned(), fields.next()?.to_owned());
+    Some(Override { incident, fenced, accept_loss, by, reason })
 }
 
 /// The socket of a state directory.
@@ -162,11 +191,28 @@ mod tests {
             reason: "new disks, rack 4".to_owned(),
             length: Duration::from_secs(1800),
         };
-        for act in [Act::Init, Act::Wish(Wish::Resume), Act::Wish(pause)] {
+        let fenced = Wish::Override(Override {
+            incident: "00c0ffee00c0ffee".parse().unwrap(),
+            fenced: Some("db1".parse().unwrap()),
+            accept_loss: false,
+            by: "ann".to_owned(),
+            reason: "the plug is out".to_owned(),
+        });
+        let Wish::Override(word) = fenced.clone() else { unreachable!() };
+        let lost = Wish::Override(Override { fenced: None, accept_loss: true, ..word });
+        for act in [Act::Init, Act::Wish(Wish::Resume), Act::Wish(pause), Act::Wish(fenced), Act::Wish(lost)] {
             let line = act.line("main");
             assert_eq!(Act::parse(&format!("{line}\n")), Some(("main".to_owned(), act)));
         }
-        for wrong in ["", "init", "pause main", "pause main\tsoon\tann\tdisks", "resume main\tnow", "stop main"] {
+        for wrong in [
+            "",
+            "init",
+            "pause main",
+            "pause main\tsoon\tann\tdisks",
+            "resume main\tnow",
+            "stop main",
+            "override main\tx\t-\tloss\tann\twhy",
+        ] {
             assert_eq!(Act::parse(wrong), None, "{wrong}");
         }
     }

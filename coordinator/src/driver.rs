@@ -12,14 +12,18 @@ use tasuki_schemas::envelope::Opened;
 use tasuki_schemas::event::{Event, EventBody};
 use tasuki_schemas::id::{CoordinatorId, ProgramId};
 use tasuki_schemas::message::Message;
-use tokio::sync::mpsc::Receiver;
+use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::sync::oneshot;
 
 use crate::control::{Act, Reply, Request};
 use crate::feed::Feed;
+use crate::fence::Fencer;
 
 /// Viewers get a whole new snapshot at most this often; events go out at once.
 const SNAPSHOT_EVERY: Duration = Duration::from_millis(250);
+
+/// Results of fences that wait for the loop.
+const FENCES: usize = 16;
 
 /// Turns what arrived into the core's input; `None` for what is none of its business.
 #[must_use]
@@ -54,6 +58,9 @@ pub struct Driver {
     settings: Settings,
     birth: Option<(Birth, oneshot::Sender<Reply>)>,
     asker: Option<oneshot::Sender<Reply>>,
+    fencer: Fencer,
+    /// What came of fences.
+    ended: (Sender<Input>, Receiver<Input>),
 }
 
 impl Driver {
@@ -61,6 +68,7 @@ impl Driver {
     #[must_use]
     pub fn new(file: ClusterFile, settings: Settings, bus: Bus, feed: Feed) -> Self {
         Self {
+            fencer: Fencer::new(&file),
             file,
             me: settings.me.clone(),
             core: Coordinator::new(settings.clone(), clock::now()),
@@ -70,6 +78,7 @@ impl Driver {
             settings,
             birth: None,
             asker: None,
+            ended: channel(FENCES),
         }
     }
 
@@ -93,6 +102,7 @@ impl Driver {
                     self.take(request);
                     continue;
                 }
+                Some(ended) = self.ended.1.recv() => Some(ended),
                 () = tokio::time::sleep(patience) => Some(Input::Woke),
             };
             let Some(input) = input else { continue };
@@ -150,6 +160,8 @@ impl Driver {
             | EventBody::WouldHave { .. }
             | EventBody::Repair { .. }
             | EventBody::Pause { .. }
+            | EventBody::Fence { .. }
+            | EventBody::Override { .. }
             | EventBody::Decided { .. } => true,
             EventBody::Diagnosis { .. }
             | EventBody::Forecast { .. }
@@ -174,6 +186,10 @@ impl Driver {
                 false
             }
             Output::Tell(body) => self.tell(*body),
+            Output::Fence { ballot, node, how } => {
+                self.fencer.begin(ballot, node, how, self.ended.0.clone());
+                false
+            }
         }
     }
 

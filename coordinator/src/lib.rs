@@ -3,4 +3,5 @@
 pub mod control;
 pub mod driver;
 pub mod feed;
+pub mod fence;
 pub mod start;

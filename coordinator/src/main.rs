@@ -9,6 +9,8 @@ use clap::{Parser, Subcommand};
 use tasuki_config::{CoordinatorConfig, Findings};
 use tasuki_coordinator::start;
 use tasuki_coordinator_core::pause::{LONGEST, Wish};
+use tasuki_schemas::grounds::Override;
+use tasuki_schemas::id::{IncidentId, NodeId};
 
 #[derive(Parser)]
 #[command(name = "tasuki-coordinator", version, about = "Watches clusters, decides on failover, and feeds viewers")]
@@ -46,6 +48,27 @@ enum Act {
         /// The cluster.
         name: String,
     },
+    /// Answer for a failover that is held: it goes on by your word. It is told and recorded, and counts for this incident
+    /// alone.
+    Override {
+        /// The cluster.
+        name: String,
+        /// The incident, as the hold names it.
+        #[arg(long)]
+        incident: IncidentId,
+        /// The server that you have made sure serves nobody, e.g. by switching its host off.
+        #[arg(long, required_unless_present = "accept_loss")]
+        fenced: Option<NodeId>,
+        /// What only the replaced server has may be lost.
+        #[arg(long)]
+        accept_loss: bool,
+        /// Who answers for it.
+        #[arg(long, value_parser = words)]
+        by: String,
+        /// Why, for everybody who wonders.
+        #[arg(long, value_parser = words)]
+        reason: String,
+    },
     /// Make a key file (mode 0600) and print its public key for the cluster file.
     Key {
         /// The file; it must not exist.
@@ -64,6 +87,11 @@ fn main() -> ExitCode {
         Some(Act::Pause { name, length, reason, owner }) => {
             let (owner, reason) = (owner.clone(), reason.clone());
             wish(&arguments.config, name, Wish::Pause { owner, reason, length: *length })
+        }
+        Some(Act::Override { name, incident, fenced, accept_loss, by, reason }) => {
+            let (incident, fenced, accept_loss) = (*incident, fenced.clone(), *accept_loss);
+            let word = Override { incident, fenced, accept_loss, by: by.clone(), reason: reason.clone() };
+            wish(&arguments.config, name, Wish::Override(word))
         }
         Some(Act::Resume { name }) => wish(&arguments.config, name, Wish::Resume),
         None => check(&arguments.config).and_then(|config| runtime()?.block_on(start::run(config))),

@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use tasuki_bus::{Arrived, Bus, boot, clock};
-use tasuki_config::{ClusterFile, CoordinatorConfig, PlannedStop as StopWish, Promotion as Wanted};
+use tasuki_config::{
+    ClusterFile, CoordinatorConfig, MaxLoss as LossWish, PlannedStop as StopWish, Promotion as Wanted,
+};
 use tasuki_coordinator_core::birth::Birth;
 use tasuki_coordinator_core::pause::Wish;
-use tasuki_coordinator_core::settings::{Degraded, PlannedStop, Policy, Promotion, Server, Settings};
+use tasuki_coordinator_core::settings::{Degraded, MaxLoss, PlannedStop, Policy, Promotion, Server, Settings};
 use tasuki_coordinator_core::{Input, Output};
 use tasuki_schemas::channel::Channel;
 use tasuki_schemas::id::{Boot, ProgramId};
@@ -18,6 +20,7 @@ use tokio::sync::mpsc::{Receiver, channel};
 use crate::control::{self, Act};
 use crate::driver::{Driver, end_of, input, publish, send};
 use crate::feed::{Feed, FeedConfig, Tokens};
+use crate::fence::Fencer;
 
 /// Runs a coordinator until it is told to stop.
 ///
@@ -73,7 +76,7 @@ pub async fn init(config: &CoordinatorConfig, name: &str) -> anyhow::Result<Vec<
             match output {
                 Output::Send { to, request } => send(&bus, &ProgramId::from(&to), &Message::Request(request)),
                 Output::Beat(beat) => publish(&bus, &Channel::Coordinator, &Message::Heartbeat(beat)),
-                Output::Tell(_) => {}
+                Output::Tell(_) | Output::Fence { .. } => {}
             }
         }
         if let Some(reply) = end_of(&birth, cluster) {
@@ -122,6 +125,11 @@ fn settings(config: &CoordinatorConfig, cluster: &ClusterFile, boot: Boot) -> an
         },
         stable_window: cluster.policy.stable_window,
         flap_limit: cluster.policy.flap_limit,
+        fences: Fencer::limits(&cluster.fences),
+        max_loss: cluster.policy.max_loss.map(|max_loss| match max_loss {
+            LossWish::None => MaxLoss::Nothing,
+            LossWish::UnreceivedTail => MaxLoss::UnreceivedTail,
+        }),
         ..usual
     };
     Ok(Settings {

@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::ballot::{Ballot, Epoch};
 use crate::forecast::Forecast;
+use crate::grounds::{FenceHow, Override};
 use crate::gtid::GtidSet;
-use crate::id::{ClusterName, CoordinatorId, NodeId};
+use crate::id::{ClusterName, CoordinatorId, IncidentId, NodeId};
 use crate::observation::{Observation, Position};
 use crate::past::Pause;
 use crate::record::Record;
@@ -257,6 +258,24 @@ pub enum EventBody {
         /// The sentence for operators.
         sentence: String,
     },
+    /// A fence from outside was begun, or ended: `sentence` says with what.
+    Fence {
+        /// The attempt that it is for: of another one's fences nothing is believed.
+        ballot: Ballot,
+        /// The server.
+        node: NodeId,
+        /// How it is fenced.
+        how: FenceHow,
+        /// The sentence for operators.
+        sentence: String,
+    },
+    /// An operator answers for a failover that nothing else proves.
+    Override {
+        /// What was said, and by whom.
+        word: Override,
+        /// The sentence for operators.
+        sentence: String,
+    },
     /// A record was decided.
     Decided {
         /// Its ballot.
@@ -293,6 +312,8 @@ impl EventBody {
             Self::Repair { .. } => "repair",
             Self::Forecast { .. } => "forecast",
             Self::Pause { .. } => "pause",
+            Self::Fence { .. } => "fence",
+            Self::Override { .. } => "override",
             Self::Decided { .. } => "decided",
             Self::Leader { .. } => "leader",
             Self::Health { .. } => "health",
@@ -338,6 +359,9 @@ pub struct Snapshot {
     pub sentence: String,
     /// Why nothing is done, if so.
     pub holds: Vec<String>,
+    /// The failover that is called for: an operator's override names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub incident: Option<IncidentId>,
     /// The latest report of each node.
     pub nodes: BTreeMap<NodeId, Observation>,
     /// The latest position of each server.

@@ -154,6 +154,10 @@ hex! {
     Incarnation
 }
 hex! {
+    /// Random, drawn by a coordinator when a failover is called for: an operator's override names it.
+    IncidentId
+}
+hex! {
     /// Random, drawn by a coordinator for a heartbeat or a probe; an answer that echoes it is fresh.
     Nonce
 }

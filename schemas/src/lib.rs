@@ -9,6 +9,7 @@ pub mod command;
 pub mod envelope;
 pub mod event;
 pub mod forecast;
+pub mod grounds;
 pub mod gtid;
 pub mod id;
 pub mod lease;

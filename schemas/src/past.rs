@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::ballot::{Ballot, Epoch};
+use crate::grounds::Grounds;
 use crate::id::NodeId;
 
 /// How many failovers a record remembers.
@@ -42,6 +43,9 @@ pub struct Past {
     pub old: NodeId,
     /// Why.
     pub cause: Cause,
+    /// What it rested on beyond what servers showed, and what may be lost.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub grounds: Vec<Grounds>,
 }
 
 /// An operator asked that no failover begins for a while.

@@ -9,9 +9,11 @@
 )]
 
 mod check;
+mod clocks;
 mod effects;
 mod exhaustive;
 mod faults;
+mod fences;
 mod foretold;
 mod guard;
 mod lives;
@@ -31,6 +33,7 @@ use tasuki_schemas::event::EventBody;
 
 pub use exhaustive::{Scope, Tally};
 use faults::{Fault, Trap};
+use fences::Manual;
 pub(crate) use lives::{first_record, name};
 pub use scenarios::SCENARIOS;
 pub(crate) use timing::leader;
@@ -66,6 +69,7 @@ pub struct Plan {
     /// From here on nobody may begin a failover.
     calm_from: Option<u64>,
     wishes: Vec<Promotion>,
+    manual: Option<Manual>,
 }
 
 impl Plan {
@@ -86,7 +90,7 @@ impl Plan {
             faults.extend(losses::schedule(&mut losses, servers, 2));
             traps.extend(losses::traps(&mut losses));
         }
-        Self { seed, servers, faults, traps, wishes: Vec::new(), calm_from: None }
+        Self { seed, servers, faults, traps, wishes: Vec::new(), calm_from: None, manual: Manual::drawn(seed) }
     }
 
     /// The primary dies, and nothing else goes wrong; the servers' wishes for promotion are drawn as well.
@@ -102,7 +106,7 @@ impl Plan {
         let death = if dice.one_in(2) { Fault::Kill(0) } else { Fault::KillHost(0) };
         let back = at + 3000 * MS;
         let faults = vec![(at, death), (back, Fault::Mend), (back, Fault::StartNode(0)), (back, Fault::Start(0))];
-        Self { seed, servers, faults, traps: Vec::new(), wishes, calm_from: None }
+        Self { seed, servers, faults, traps: Vec::new(), wishes, calm_from: None, manual: None }
     }
 
     /// The same run with fewer faults, as long as it still fails: what is left is what it takes.
@@ -139,7 +143,7 @@ impl Plan {
     /// Runs it.
     #[must_use]
     pub fn run(&self) -> Outcome {
-        let mut world = World::new(self.seed, self.servers, 2, &self.wishes);
+        let mut world = World::new(self.seed, self.servers, 2, &self.wishes, self.manual.clone());
         let mut healed = 0;
         for (at, fault) in &self.faults {
             world.after(*at, Happening::Fault(fault.clone()));
@@ -192,7 +196,10 @@ fn brief(body: &EventBody) -> String {
             format!("decided at {ballot}: {} opened {}, groups {:?}", record.primary, record.opened, record.groups)
         }
         EventBody::Repair { node, sentence } => format!("{node} {sentence}"),
-        EventBody::Forecast { sentence, .. } | EventBody::Pause { sentence, .. } => sentence.clone(),
+        EventBody::Forecast { sentence, .. }
+        | EventBody::Pause { sentence, .. }
+        | EventBody::Fence { sentence, .. }
+        | EventBody::Override { sentence, .. } => sentence.clone(),
         EventBody::WouldHave { .. }
         | EventBody::Leader { .. }
         | EventBody::Health { .. }
@@ -218,7 +225,7 @@ mod tests {
         ];
         let snare = faults::Snare::Server { whole_host: true };
         let traps = vec![Trap { effect: "Promote", skip: 9, delay: 0, snare }];
-        let plan = Plan { seed: 3, servers: 3, faults, traps, calm_from: Some(0), wishes: Vec::new() };
+        let plan = Plan { seed: 3, servers: 3, faults, traps, calm_from: Some(0), wishes: Vec::new(), manual: None };
         let (whole, small) = (plan.run(), plan.shrunk());
         assert_eq!(whole.violation.as_deref(), Some("a failover began though the primary serves"));
         assert_eq!(small.run().violation, whole.violation);

@@ -1,6 +1,8 @@
 //! The wire vocabulary: its JSON Schemas are fresh, and one sample of everything decodes for ever.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests are tests")]
 
+#[path = "contract/grounds.rs"]
+mod grounds;
 #[path = "contract/samples.rs"]
 mod samples;
 

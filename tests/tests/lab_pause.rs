@@ -22,6 +22,8 @@ fn told(events: &Listener, since: Instant, words: &str) -> bool {
         | EventBody::Stage { .. }
         | EventBody::WouldHave { .. }
         | EventBody::Repair { .. }
+        | EventBody::Fence { .. }
+        | EventBody::Override { .. }
         | EventBody::Decided { .. }
         | EventBody::Leader { .. }
         | EventBody::Health { .. }

@@ -5,6 +5,8 @@
 
 #[path = "stories/acts.rs"]
 mod acts;
+#[path = "stories/hands.rs"]
+mod hands;
 #[path = "stories/puppet.rs"]
 mod puppet;
 #[path = "stories/script.rs"]

@@ -11,8 +11,8 @@ use tasuki_schemas::id::{Incarnation, NodeId, Nonce};
 use tasuki_schemas::moment::Moment;
 use tasuki_schemas::record::{Mode, Record, Reign, WriteGroup};
 
-use crate::coordinator::Input;
 use crate::diagnose::unsupported;
+use crate::input::Input;
 use crate::outbox::{Outbox, Output, Topic};
 use crate::propose::ask_accept;
 use crate::random::Random;
@@ -85,7 +85,7 @@ impl Birth {
             Input::Positioned(position, stamp) => {
                 self.view.positioned(*position, stamp, now);
             }
-            Input::Woke | Input::Beaten(_) | Input::Resumed => {}
+            Input::Woke | Input::Beaten(_) | Input::Resumed | Input::Fenced { .. } => {}
         }
         if now >= self.beat_at {
             self.beat_at = now + self.settings.policy.heartbeat;

@@ -18,6 +18,9 @@ impl Coordinator {
             Verdict::No => unled && matches!(self.diagnosis, Diagnosis::AttemptUnfinished { .. }),
         };
         if !calls {
+            if verdict == Verdict::No {
+                self.close_case();
+            }
             self.holds_of_verdict();
             return false;
         }
@@ -34,12 +37,10 @@ impl Coordinator {
             return false;
         }
         let silent = matches!(self.diagnosis, Diagnosis::PrimaryHostLost { .. } | Diagnosis::PrimaryUnseen { .. });
-        if let Some(group) = record.groups.iter().find(|group| group.acks == 0 && !group.leased && silent) {
-            // Its own node alone could prove anything: recruiting the others would only take its replicas away.
-            self.hold(vec![format!(
-                "{} acknowledged writes without replicas (k = 0), and nobody hears its host: only a fence from outside or its return can show what it holds; bring it back",
-                group.primary
-            )]);
+        if let Some(missing) = self.unprovable(record, now).filter(|_| silent) {
+            let incident = Some(self.open_case());
+            let cluster = self.settings.cluster.clone();
+            self.hold(vec![missing.sentence(&self.settings.policy, &cluster, incident, "")]);
             return false;
         }
         true

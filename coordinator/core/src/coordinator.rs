@@ -8,37 +8,23 @@ use tasuki_schemas::command::{Heartbeat, Request};
 use tasuki_schemas::event::{Diagnosis, EventBody, StageName};
 use tasuki_schemas::id::{CoordinatorId, NodeId, Nonce};
 use tasuki_schemas::moment::Moment;
-use tasuki_schemas::observation::{Observation, Position};
 use tasuki_schemas::record::{Accepted, Mode, Record};
 
 use crate::elect::Doubts;
 use crate::failover::{Attempt, Progress as Failing};
 use crate::flapping::Calm;
 use crate::foresight::Foresight;
+use crate::input::Input;
 use crate::leading::{Incident, Leading, Next};
 use crate::outbox::{Outbox, Output, Topic};
+use crate::overrule::Case;
 use crate::pause::Pauses;
 use crate::propose::{Progress as Proposing, Proposal, Purpose};
 use crate::random::Random;
 use crate::sentence::sentence;
 use crate::settings::Settings;
 use crate::verdict::Verdicts;
-use crate::view::{Stamp, View};
-
-/// One thing that happened.
-#[derive(Clone, Debug)]
-pub enum Input {
-    /// Time passed.
-    Woke,
-    /// A node reported. The stamp orders its sender's messages.
-    Observed(Box<Observation>, Stamp),
-    /// A node told its position.
-    Positioned(Box<Position>, Stamp),
-    /// Another coordinator lives.
-    Beaten(Heartbeat),
-    /// A carrier was interrupted: everybody is asked for a fresh report.
-    Resumed,
-}
+use crate::view::View;
 
 /// What this coordinator is doing. A stage owns its data.
 #[derive(Clone, Debug)]
@@ -64,6 +50,8 @@ pub struct Coordinator {
     pub(crate) retry_at: Moment,
     /// The failover under way over several ballots: when it began, and whether the tail was given up.
     pub(crate) incident: Option<(Moment, bool)>,
+    /// The same, for people: an operator may answer for it.
+    pub(crate) case: Option<Case>,
     pub(crate) diagnosis: Diagnosis,
     pub(crate) told_diagnosis: Diagnosis,
     pub(crate) holds: Vec<String>,
@@ -92,6 +80,7 @@ impl Coordinator {
             unled_since: None,
             retry_at: now,
             incident: None,
+            case: None,
             diagnosis: Diagnosis::Unborn,
             told_diagnosis: Diagnosis::Unborn,
             holds: Vec::new(),
@@ -120,6 +109,11 @@ impl Coordinator {
                 }
             }
             Input::Beaten(heartbeat) => self.view.beaten(heartbeat, now),
+            Input::Fenced { ballot, node, how, outcome } => {
+                if let Role::Failing(attempt) = &mut self.role {
+                    attempt.fences.hear(&ballot, &node, how, outcome, &mut self.outbox);
+                }
+            }
             Input::Resumed => {
                 for node in self.settings.nodes() {
                     self.outbox.ask(node, Topic::Report, Request::Report, self.settings.policy.repeat, now);
@@ -214,7 +208,7 @@ impl Coordinator {
         let policy = &self.settings.policy;
         let led = self.view.leader(policy.leader_patience, now).is_some();
         if led {
-            (self.unled_since, self.incident) = (None, None);
+            (self.unled_since, self.incident, self.case) = (None, None, None);
             // An operator's wish is worth another leader.
             let due = if self.has_wish() && now >= self.retry_at { self.due(record) } else { None };
             let of = self.view.highest_accepted().cloned();
@@ -329,6 +323,8 @@ impl Coordinator {
         let ballot = self.next_ballot();
         let mut attempt = Attempt::new(ballot, self.diagnosis.clone(), record.primary.clone(), began, now);
         attempt.without_tail = without_tail;
+        attempt.incident = Some(self.open_case());
+        attempt.vouch(self.word().cloned());
         self.excluded.retain(|_, at| now.since(*at) < EXCLUDED_FOR);
         attempt.doubts = Doubts { failed: self.excluded.keys().cloned().collect(), broken: self.broken() };
         if matches!(self.diagnosis, Diagnosis::PrimaryIsolated { .. } | Diagnosis::DiskFull { .. }) {
@@ -348,7 +344,7 @@ impl Coordinator {
                 false
             }
             Failing::Decided { record, goal, followers } => {
-                self.incident = None;
+                (self.incident, self.case) = (None, None);
                 self.holds.clear();
                 self.tell_decided(attempt.ballot().clone(), &record);
                 let mut leading = Leading::new(attempt.ballot().clone(), *record, Some(goal), now);

@@ -9,18 +9,22 @@ use tasuki_schemas::answer::{Outcome, Refusal};
 use tasuki_schemas::ballot::Ballot;
 use tasuki_schemas::command::{CatchUpHow, Kind, Order, OrderName, Request};
 use tasuki_schemas::event::{Diagnosis, EventBody, StageName};
+use tasuki_schemas::grounds::Override;
 use tasuki_schemas::gtid::GtidSet;
-use tasuki_schemas::id::NodeId;
+use tasuki_schemas::id::{IncidentId, NodeId};
 use tasuki_schemas::moment::Moment;
 use tasuki_schemas::record::Record;
 
+use crate::cover::Evidence;
 use crate::elect::Doubts;
+use crate::fence::Fences;
 use crate::flapping;
 use crate::outbox::{Outbox, Topic};
 use crate::plan::{Plan, Unplanned, plan};
 use crate::promises::Promises;
-use crate::proof::QuorumProof;
+use crate::proof::{NoProof, Proof};
 use crate::propose::{accepted, ask_accept};
+use crate::sentence::names;
 use crate::settings::Settings;
 use crate::view::View;
 
@@ -35,6 +39,9 @@ pub struct Attempt {
     pub without_tail: bool,
     /// Servers that are chosen only if nobody else can be.
     pub doubts: Doubts,
+    /// Its name, for people.
+    pub incident: Option<IncidentId>,
+    pub(crate) fences: Fences,
     promises: Promises,
     stage: Stage,
     entered: Moment,
@@ -74,13 +81,15 @@ pub enum Progress {
 impl Attempt {
     /// Begins an attempt to replace `old`.
     #[must_use]
-    pub const fn new(ballot: Ballot, diagnosis: Diagnosis, old: NodeId, began: Moment, now: Moment) -> Self {
+    pub fn new(ballot: Ballot, diagnosis: Diagnosis, old: NodeId, began: Moment, now: Moment) -> Self {
         Self {
             diagnosis,
             old,
             began,
             without_tail: false,
             doubts: Doubts { failed: BTreeSet::new(), broken: BTreeMap::new() },
+            incident: None,
+            fences: Fences::new(ballot.clone()),
             promises: Promises::new(ballot),
             stage: Stage::Recruiting { proved: None },
             entered: now,
@@ -171,7 +180,9 @@ impl Attempt {
                 }
             }
         }
-        if now.since(self.entered) > settings.policy.stage_patience {
+        // A fence has its own limit.
+        let fencing = matches!(self.stage, Stage::Recruiting { .. }) && self.fences.are_awaited(now);
+        if !fencing && now.since(self.entered) > settings.policy.stage_patience {
             let failed = match &self.stage {
                 Stage::CatchingUp { plan, .. } => Some(plan.winner.clone()),
                 Stage::Recruiting { .. } | Stage::Promoting { .. } => None,
@@ -204,11 +215,12 @@ impl Attempt {
             let refused = answers.is_some_and(|answers| answers.refusal.is_some());
             awaited |= !refused && view.silence_of(node, now) < settings.policy.silence / 2;
         }
-        let proof = match QuorumProof::from(&self.promises, now) {
+        self.fence(settings, view, outbox, now);
+        let proof = match Proof::from(&self.promises, &self.fences, &settings.policy, now) {
             Ok(proof) => proof,
             Err(missing) => {
-                if !awaited {
-                    self.hold(vec![missing.to_string()], outbox);
+                if !awaited && !self.fences.are_awaited(now) {
+                    self.hold(vec![self.told_missing(&missing, settings, view)], outbox);
                 }
                 return Step::Wait;
             }
@@ -227,6 +239,32 @@ impl Attempt {
                 Step::Wait
             }
         }
+    }
+
+    /// Servers whose nodes do not fence them are fenced from outside, where that would prove something.
+    fn fence(&mut self, settings: &Settings, view: &View, outbox: &mut Outbox, now: Moment) {
+        let accepted = self.promises.base().or_else(|| view.highest_accepted());
+        let Some(record) = accepted.map(|accepted| &accepted.record) else { return };
+        let silent = |node: &NodeId| view.silence_of(node, now) >= settings.policy.silence;
+        let evidence = Evidence { promises: &self.promises, fences: &self.fences, policy: &settings.policy, now };
+        for node in evidence.worth_fencing(record, silent) {
+            self.fences.ask(&settings.policy, &node, outbox, now);
+        }
+        // Whatever is struck may end at any moment: it is chosen only if nobody else can be.
+        let struck = settings.servers.keys().filter(|node| self.fences.strike(node));
+        self.doubts.failed.extend(struck.cloned());
+    }
+
+    /// An operator answers for its incident.
+    pub(crate) fn vouch(&mut self, word: Option<Override>) {
+        self.fences.vouch(word);
+    }
+
+    fn told_missing(&self, missing: &NoProof, settings: &Settings, view: &View) -> String {
+        let record = view.highest_accepted().map(|accepted| &accepted.record);
+        let silent = record.iter().flat_map(|record| record.voters.keys());
+        let silent = names(silent.filter(|node| self.promises.get(node).is_none()));
+        missing.sentence(&settings.policy, &settings.cluster, self.incident, &silent)
     }
 
     /// The stage that a plan calls for next.

@@ -3,6 +3,7 @@
 
 use tasuki_schemas::ballot::Epoch;
 use tasuki_schemas::event::Diagnosis;
+use tasuki_schemas::grounds::Grounds;
 use tasuki_schemas::id::NodeId;
 use tasuki_schemas::moment::Moment;
 use tasuki_schemas::past::{Cause, Past, REMEMBERED};
@@ -59,12 +60,14 @@ const fn words(cause: Cause) -> &'static str {
 /// What the record that names `winner` at `epoch` remembers. A failover that goes on with another candidate is one and the
 /// same; one that ends where it began is none.
 #[must_use]
-pub fn remembered(base: &Record, epoch: &Epoch, winner: &NodeId, cause: Cause) -> Vec<Past> {
+pub fn remembered(base: &Record, epoch: &Epoch, winner: &NodeId, cause: Cause, grounds: &[Grounds]) -> Vec<Past> {
     let mut recent = base.recent.clone();
     let under_way = recent.pop_if(|past| !base.opened && past.epoch == base.epoch);
-    let (old, cause) = under_way.map_or_else(|| (base.primary.clone(), cause), |past| (past.old, past.cause));
+    let (old, cause, earlier) = under_way
+        .map_or_else(|| (base.primary.clone(), cause, Vec::new()), |past| (past.old, past.cause, past.grounds));
     if old != *winner {
-        recent.push(Past { epoch: epoch.clone(), old, cause });
+        let grounds = earlier.into_iter().chain(grounds.iter().cloned()).collect();
+        recent.push(Past { epoch: epoch.clone(), old, cause, grounds });
     }
     recent.drain(..recent.len().saturating_sub(REMEMBERED));
     recent
@@ -138,15 +141,15 @@ mod tests {
     }
 
     fn past(counter: u64, old: &str, cause: Cause) -> Past {
-        Past { epoch: epoch(counter), old: old.parse().unwrap(), cause }
+        Past { epoch: epoch(counter), old: old.parse().unwrap(), cause, grounds: Vec::new() }
     }
 
     #[test]
     fn another_candidate_of_the_same_failover_is_no_second_failover() {
         let base = record("db2", 2, false, vec![past(2, "db1", Cause::Crashed)]);
-        let recent = remembered(&base, &epoch(3), &"db3".parse().unwrap(), Cause::Unfinished);
+        let recent = remembered(&base, &epoch(3), &"db3".parse().unwrap(), Cause::Unfinished, &[]);
         assert_eq!(recent, [past(3, "db1", Cause::Crashed)]);
-        let undone = remembered(&base, &epoch(3), &"db1".parse().unwrap(), Cause::Unfinished);
+        let undone = remembered(&base, &epoch(3), &"db1".parse().unwrap(), Cause::Unfinished, &[]);
         assert_eq!(undone, []);
     }
 
@@ -154,7 +157,7 @@ mod tests {
     fn memory_is_bounded_and_keeps_the_newest() {
         let old = (1..=8).map(|counter| past(counter, "db1", Cause::Hung)).collect();
         let base = record("db2", 8, true, old);
-        let recent = remembered(&base, &epoch(9), &"db1".parse().unwrap(), Cause::Crashed);
+        let recent = remembered(&base, &epoch(9), &"db1".parse().unwrap(), Cause::Crashed, &[]);
         assert_eq!(
             (recent.len(), recent.first(), recent.last()),
             (REMEMBERED, Some(&past(2, "db1", Cause::Hung)), Some(&past(9, "db2", Cause::Crashed)))

@@ -191,9 +191,18 @@ impl Seer<'_> {
             if *node == self.record.primary { self.hears(node, death) } else { answering.contains(node) && known(node) }
         };
         if group.acks == 0 {
-            let proved = shows(&group.primary) || (death == Death::HostLoss && guarantee == Guarantee::Leased);
-            return (!proved).then(|| {
+            if shows(&group.primary) {
+                return None;
+            }
+            let policy = &self.settings.policy;
+            let muted = death == Death::HostLoss && (guarantee == Guarantee::Leased || !policy.fences.is_empty());
+            if !muted {
                 let what = format!("{} acknowledges writes that only its own host can show (k = 0)", group.primary);
+                return Some(blocker(what, "bring a replica back into the write group"));
+            }
+            return (!policy.accepts_tail(group.leased)).then(|| {
+                let what =
+                    format!("what only {} has would be lost, and `max_loss` does not accept that", group.primary);
                 blocker(what, "bring a replica back into the write group")
             });
         }

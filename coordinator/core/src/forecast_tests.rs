@@ -12,8 +12,9 @@ use tasuki_schemas::observation::{
 use tasuki_schemas::record::{Accepted, Mode, Reign};
 
 use super::*;
+use crate::fence::Fences;
 use crate::promises::Promises;
-use crate::proof::QuorumProof;
+use crate::proof::Proof;
 use crate::settings::{Policy, Server};
 
 const NOW: Moment = Moment::from_nanos(1);
@@ -165,7 +166,11 @@ fn nothing_blocks_exactly_when_the_proof_could_be_made_and_somebody_could_win() 
                 let forecast = forecast(&settings, &view(&settings, &up), &record, &Standing::default(), NOW);
                 for (outlook, with_primary) in [(&forecast.crash, true), (&forecast.host_loss, false)] {
                     let answering = up.iter().filter(|name| with_primary || **name != node(0)).cloned().collect();
-                    let proved = QuorumProof::from(&promises(&settings, &record, &answering), NOW).is_ok();
+                    let proved = {
+                        let promises = promises(&settings, &record, &answering);
+                        let fences = Fences::new(promises.ballot().clone());
+                        Proof::from(&promises, &fences, &settings.policy, NOW).is_ok()
+                    };
                     let expected = proved && replicas != 0;
                     let case = format!("{servers} servers, k = {acks}, up {up:?}: {outlook:?}");
                     assert_eq!(outlook.blockers.is_empty(), expected, "{case}");

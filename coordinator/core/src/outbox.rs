@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use tasuki_schemas::ballot::Ballot;
 use tasuki_schemas::command::{Heartbeat, OrderName, Request};
 use tasuki_schemas::event::EventBody;
 use tasuki_schemas::id::NodeId;
 use tasuki_schemas::moment::Moment;
+
+use crate::fence::Means;
 
 /// A node that was asked for its report is not asked again before this.
 const REPORT_AGAIN: Duration = Duration::from_millis(100);
@@ -25,6 +28,15 @@ pub enum Output {
     Beat(Heartbeat),
     /// Tell viewers.
     Tell(Box<EventBody>),
+    /// Make a server unable to serve, from outside; what came of it comes back as an input.
+    Fence {
+        /// The attempt that asks: its result goes back with it.
+        ballot: Ballot,
+        /// The server.
+        node: NodeId,
+        /// How.
+        how: Means,
+    },
 }
 
 /// What a request is about, so that the same one is not repeated too soon.
@@ -52,6 +64,10 @@ impl Outbox {
 
     pub(crate) fn beat(&mut self, heartbeat: Heartbeat) {
         self.outputs.push(Output::Beat(heartbeat));
+    }
+
+    pub(crate) fn push(&mut self, output: Output) {
+        self.outputs.push(output);
     }
 
     pub(crate) fn tell(&mut self, body: EventBody) {

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use tasuki_schemas::event::EventBody;
+use tasuki_schemas::grounds::Override;
 use tasuki_schemas::moment::Moment;
 use tasuki_schemas::past::Pause;
 use tasuki_schemas::record::Record;
@@ -32,6 +33,8 @@ pub enum Wish {
     },
     /// Failovers go on, and earlier ones are forgotten.
     Resume,
+    /// A failover that is held goes on by the operator's word.
+    Override(Override),
 }
 
 /// The line for the operator, or everything that stands in the way.
@@ -90,8 +93,10 @@ pub fn spoken(length: Duration) -> String {
 impl Coordinator {
     /// An operator asks for something; [`Coordinator::answer`] tells what came of it.
     pub fn ask(&mut self, wish: Wish, now: Moment) {
-        self.pauses.answer = None;
-        self.pauses.wish = Some((wish, now));
+        (self.pauses.answer, self.pauses.wish) = match wish {
+            Wish::Override(word) => (Some(self.overrule(word, now)), None),
+            Wish::Pause { .. } | Wish::Resume => (None, Some((wish, now))),
+        };
     }
 
     /// What came of the operator's wish, once.
@@ -135,6 +140,7 @@ impl Coordinator {
                 Some(Purpose::Pause { owner, reason, length })
             }
             Some((Wish::Resume, _)) => Some(Purpose::Resume { forget: true }),
+            Some((Wish::Override(_), _)) => None,
             None => (self.pauses.expired && record.pause.is_some()).then_some(Purpose::Resume { forget: false }),
         }
     }
@@ -195,7 +201,7 @@ mod tests {
             voters: BTreeMap::new(),
             mode: Mode::Armed,
             wanted: 1,
-            recent: vec![Past { epoch: Epoch(ballot(1)), old, cause: Cause::Crashed }],
+            recent: vec![Past { epoch: Epoch(ballot(1)), old, cause: Cause::Crashed, grounds: Vec::new() }],
             pause: None,
         }
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use tasuki_schemas::answer::Duty;
 use tasuki_schemas::ballot::{Ballot, Epoch};
 use tasuki_schemas::command::CatchUpHow;
+use tasuki_schemas::grounds::Grounds;
 use tasuki_schemas::gtid::{GtidSet, MixedFlavours, Origin};
 use tasuki_schemas::id::NodeId;
 use tasuki_schemas::moment::Moment;
@@ -15,8 +16,9 @@ use crate::elect::{Contender, Doubts, elect};
 use crate::flapping;
 use crate::goal::{Shown, goal, lawful};
 use crate::histories::torn;
+use crate::loss;
 use crate::promises::Promises;
-use crate::proof::QuorumProof;
+use crate::proof::Proof;
 use crate::sentence::names;
 use crate::settings::{Degraded, Settings};
 use crate::version::Version;
@@ -44,6 +46,8 @@ pub struct Plan {
     /// Who follows in the same breath: the group, or without acknowledgements whoever could be in one. The fewer moments only
     /// one server has what is acknowledged, the better.
     pub followers: BTreeSet<NodeId>,
+    /// What may be lost, and who accepts it.
+    grounds: Vec<Grounds>,
 }
 
 /// Why there is no plan, with the fix for each reason.
@@ -64,7 +68,7 @@ pub fn plan(
     settings: &Settings,
     view: &View,
     promises: &Promises,
-    proof: &QuorumProof,
+    proof: &Proof,
     doubts: &Doubts,
     without_tail: bool,
     now: Moment,
@@ -103,7 +107,9 @@ pub fn plan(
     };
     let (group, followers) = group(settings, view, promises, base, &winner, &goal, now)?;
     let mut reasons = election.reasons;
-    reasons.extend(proof.expired().iter().map(|primary| lost_with(view, primary)));
+    let grounds = loss::grounds(view, promises, proof, &goal, now)?;
+    reasons.extend(grounds.iter().map(loss::sentence));
+    reasons.extend(loss::unread(promises).filter(|_| !grounds.is_empty()));
     let mut plan = Plan {
         base: base.clone(),
         reasons,
@@ -114,6 +120,7 @@ pub fn plan(
         group,
         followers,
         goal,
+        grounds,
         winner,
     };
     let received = promises.holding(&plan.winner).cloned();
@@ -164,14 +171,6 @@ fn contenders<'a>(
         });
     }
     Ok(contenders)
-}
-
-/// What people must know before a server opens without all that a leased one acknowledged.
-fn lost_with(view: &View, primary: &NodeId) -> String {
-    let last = view
-        .position(primary)
-        .map_or_else(String::new, |(position, _)| format!(", {} at its last report", position.executed));
-    format!("{primary} acknowledged without replicas and its lease has ended: what it alone holds may be lost{last}")
 }
 
 /// Why a server must neither win nor be in a write group, by what its node last reported.
@@ -275,7 +274,7 @@ impl Plan {
     pub fn record(&self, ballot: &Ballot, cause: Cause) -> Record {
         let mut record = self.base.clone();
         let epoch = Epoch(ballot.clone());
-        record.recent = flapping::remembered(&self.base, &epoch, &self.winner, cause);
+        record.recent = flapping::remembered(&self.base, &epoch, &self.winner, cause, &self.grounds);
         record.epoch = epoch.clone();
         record.primary = self.winner.clone();
         record.opened = false;

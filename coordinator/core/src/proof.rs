@@ -1,98 +1,63 @@
 //! No promotion without proof. A proof is a value that only evidence can make, and only from answers to one ballot.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
+use tasuki_schemas::grounds::Override;
 use tasuki_schemas::id::NodeId;
 use tasuki_schemas::moment::Moment;
-use tasuki_schemas::record::{Accepted, Record, WriteGroup};
+use tasuki_schemas::record::{Accepted, Record};
 
+use crate::cover::{Cover, Evidence};
+pub use crate::cover::{DurabilityProof, FenceProof};
+use crate::fence::Fences;
+pub use crate::missing::NoProof;
 use crate::promises::Promises;
-use crate::sentence::names;
+use crate::settings::Policy;
 
 /// Shows both that nobody can be acknowledged by any subject any more, and that nothing acknowledged is missing from
-/// the union of what was shown: of every group that counts, its primary answered this ballot, or n − k of its members;
-/// of one without required acknowledgements, its primary. A leased one that does not answer is muted by the end of its
-/// lease, which proves nothing about what it holds: that is lost to the cluster, and said.
+/// the union of what was shown, unless that is accepted: of every group that counts, its primary answered this ballot, or
+/// n − k of its members; or its primary is fenced. A fence proves silence and nothing about what the server holds: that
+/// is lost to the cluster, and said.
 #[derive(Clone, Debug)]
-pub struct QuorumProof {
+pub struct Proof {
     base: Accepted,
     witnesses: BTreeSet<NodeId>,
-    /// Primaries whose lease has ended, and who show nothing.
-    expired: BTreeSet<NodeId>,
+    fenced: Vec<(FenceProof, DurabilityProof)>,
+    word: Option<Override>,
 }
 
-/// What shows that a group's primary is mute.
-enum Cover {
-    /// These members showed what they hold.
-    Shown(BTreeSet<NodeId>),
-    /// Its lease has ended.
-    Expired,
-}
-
-/// Why there is no proof (yet).
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NoProof {
-    /// No majority of the record's voters promised.
-    #[error("no majority of the record's voters promised")]
-    NoMajority,
-    /// Writes were acknowledged without replicas (k = 0), and their server does not show all it has.
-    #[error(
-        "{primary} acknowledged writes without replicas (k = 0): its own node must show that it is fenced or gone, and what its binlog holds"
-    )]
-    Alone {
-        /// The server.
-        primary: NodeId,
-    },
-    /// Its lease must have ended before anybody else may acknowledge.
-    #[error("{primary} may acknowledge writes for as long as its lease lasts; its end is awaited")]
-    Leased {
-        /// The server.
-        primary: NodeId,
-        /// How long that takes.
-        rest: Duration,
-    },
-    /// Too few members of a group showed what they hold.
-    #[error(
-        "of the write group {group} with {acks} acknowledgements, {needed} must show what they hold; {shown} did ({by})"
-    )]
-    TooFew {
-        /// Its members.
-        group: String,
-        /// k
-        acks: u32,
-        /// n − k
-        needed: usize,
-        /// How many did.
-        shown: usize,
-        /// Who did.
-        by: String,
-    },
-}
-
-impl QuorumProof {
-    /// Makes the proof, if the promises hold it.
+impl Proof {
+    /// Makes the proof, if the promises and the fences of one ballot hold it.
     ///
     /// # Errors
     /// [`NoProof`] says what is missing.
-    pub fn from(promises: &Promises, now: Moment) -> Result<Self, NoProof> {
+    pub fn from(promises: &Promises, fences: &Fences, policy: &Policy, now: Moment) -> Result<Self, NoProof> {
         let base = promises.base().ok_or(NoProof::NoMajority)?;
-        let (mut witnesses, mut expired) = (BTreeSet::new(), BTreeSet::new());
+        let evidence = Evidence { promises, fences, policy, now };
+        let (mut witnesses, mut fenced) = (BTreeSet::new(), Vec::new());
         for group in &base.record.groups {
-            match covered(promises, &base.record, group, now)? {
-                Cover::Shown(by) => witnesses.extend(by),
-                Cover::Expired => {
-                    expired.insert(group.primary.clone());
+            match evidence.cover(&base.record, group)? {
+                Cover::Quorum(by) => witnesses.extend(by),
+                Cover::Fenced(fence, durability) => {
+                    if durability.loss_accepted_by().is_none() {
+                        witnesses.insert(fence.node().clone());
+                    }
+                    fenced.push((fence, durability));
                 }
             }
         }
-        Ok(Self { base: base.clone(), witnesses, expired })
+        Ok(Self { base: base.clone(), witnesses, fenced, word: fences.word().cloned() })
     }
 
-    /// Primaries that are mute by the end of their lease alone: what only they hold is not known.
+    /// Primaries that are mute and do not show what they hold: what only they have may be lost.
+    pub fn lost(&self) -> impl Iterator<Item = (&FenceProof, &DurabilityProof)> {
+        self.fenced.iter().filter(|(_, kept)| kept.loss_accepted_by().is_some()).map(|(fence, kept)| (fence, kept))
+    }
+
+    /// What an operator answers for, if anything.
     #[must_use]
-    pub const fn expired(&self) -> &BTreeSet<NodeId> {
-        &self.expired
+    pub const fn word(&self) -> Option<&Override> {
+        self.word.as_ref()
     }
 
     /// The accepted record that the attempt starts from.
@@ -108,7 +73,7 @@ impl QuorumProof {
     }
 
     /// Whether it would still hold without any of these nodes' answers: each of two may be spared, and both not. What a
-    /// lease's end proves is silence and nothing about sets, so that beside it everything that anybody shows may have been
+    /// fence proves is silence and nothing about sets, so that beside one everything that anybody shows may have been
     /// acknowledged.
     #[must_use]
     pub fn holds_without(&self, nodes: &BTreeSet<NodeId>) -> bool {
@@ -123,47 +88,29 @@ impl QuorumProof {
     }
 }
 
-fn covered(promises: &Promises, record: &Record, group: &WriteGroup, now: Moment) -> Result<Cover, NoProof> {
-    if group.acks == 0 {
-        // Nobody else need have what it acknowledged, and nobody else's word ends its acknowledging: closed by its node,
-        // or gone with its binlog read to the end, it proves both itself.
-        let primary = group.primary.clone();
-        let ends = promises.leases_end(record).filter(|_| group.leased);
-        return match (promises.holding(&primary), ends) {
-            (Some(_), _) => Ok(Cover::Shown(BTreeSet::from([primary]))),
-            (None, Some(ends)) if ends <= now => Ok(Cover::Expired),
-            (None, Some(ends)) => Err(NoProof::Leased { primary, rest: ends.since(now) }),
-            (None, None) => Err(NoProof::Alone { primary }),
-        };
-    }
-    let by: BTreeSet<NodeId> =
-        group.members.iter().filter(|member| promises.holding(member).is_some()).cloned().collect();
-    let needed = group.needed_promises();
-    // The primary's own set, read after it was closed or was gone, has whatever it acknowledged: after a power failure
-    // the replicas may have relay files that nobody read, and show nothing.
-    if by.len() < needed && !by.contains(&group.primary) {
-        let (group_names, shown) = (names(&group.members), by.len());
-        return Err(NoProof::TooFew { group: group_names, acks: group.acks, needed, shown, by: names(&by) });
-    }
-    Ok(Cover::Shown(by))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use tasuki_schemas::answer::{Duty, Holdings, Promise};
     use tasuki_schemas::ballot::{Ballot, Epoch};
     use tasuki_schemas::command::Kind;
+    use tasuki_schemas::grounds::FenceHow;
     use tasuki_schemas::gtid::{Flavour, GtidSet, Origin};
     use tasuki_schemas::id::{BootId, Incarnation};
     use tasuki_schemas::observation::Received;
-    use tasuki_schemas::record::{Mode, Reign};
+    use tasuki_schemas::record::{Mode, Reign, WriteGroup};
 
     use super::*;
 
     const NOW: Moment = Moment::from_nanos(1_000_000_000);
 
-    fn prove(promises: &Promises) -> Result<QuorumProof, NoProof> {
-        QuorumProof::from(promises, NOW)
+    fn prove(promises: &Promises) -> Result<Proof, NoProof> {
+        prove_at(promises, NOW)
+    }
+
+    fn prove_at(promises: &Promises, now: Moment) -> Result<Proof, NoProof> {
+        Proof::from(promises, &Fences::new(promises.ballot().clone()), &Policy::default(), now)
     }
 
     fn ballot(counter: u64) -> Ballot {
@@ -338,7 +285,7 @@ mod tests {
         }
         let unread = Received::Unknown { reason: "its binlog cannot be read".to_owned() };
         let by = [(0, Duty::ProcessExited, unread), (1, Duty::ReceiverStopped, known(""))];
-        assert!(matches!(prove(&promises(&record, &by)), Err(NoProof::Alone { .. })));
+        assert!(matches!(prove(&promises(&record, &by)), Err(NoProof::Unaccepted { .. })));
     }
 
     /// The majority of promises whose grants ended first decides; a member's silence prolongs nothing.
@@ -353,14 +300,15 @@ mod tests {
             promise.lease_rest_ms = rest;
             given.keep(&node(number), &promise, NOW);
             if number == 1 {
-                assert!(matches!(QuorumProof::from(&given, NOW), Err(NoProof::NoMajority)));
+                assert!(matches!(prove_at(&given, NOW), Err(NoProof::NoMajority)));
             }
         }
         let after = |ms: u64| NOW + Duration::from_millis(ms);
-        assert!(matches!(QuorumProof::from(&given, after(900)), Err(NoProof::Leased { .. })));
-        let proof = QuorumProof::from(&given, after(930)).unwrap();
-        assert_eq!(proof.expired(), &BTreeSet::from([node(0)]));
+        assert!(matches!(prove_at(&given, after(900)), Err(NoProof::Leased { .. })));
+        let proof = prove_at(&given, after(930)).unwrap();
+        let lost: Vec<_> = proof.lost().map(|(fence, _)| (fence.node().clone(), fence.how())).collect();
+        assert_eq!(lost, [(node(0), FenceHow::LeaseExpired)]);
         given.keep(&node(0), &promise(0, &record, Duty::Fenced, known("0-1-1")), after(10));
-        assert!(QuorumProof::from(&given, after(10)).unwrap().expired().is_empty());
+        assert_eq!(prove_at(&given, after(10)).unwrap().lost().count(), 0);
     }
 }

@@ -9,6 +9,8 @@ use tasuki_schemas::id::{BootId, ClusterName, CoordinatorId, NodeId};
 use tasuki_schemas::lease::LeaseTerms;
 use tasuki_schemas::record::Mode;
 
+use crate::fence::Means;
+
 /// Everything that stays the same during a run.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -78,6 +80,15 @@ pub enum PlannedStop {
     Wait(Duration),
 }
 
+/// What a failover may lose without asking people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MaxLoss {
+    /// Nothing.
+    Nothing,
+    /// What a lost host acknowledged without replicas (k = 0), and nobody received.
+    UnreceivedTail,
+}
+
 /// Periods and patience. Every wait of the core is one of these.
 #[derive(Clone, Debug)]
 pub struct Policy {
@@ -112,6 +123,10 @@ pub struct Policy {
     pub lease: Option<LeaseTerms>,
     /// What a clean stop of the primary leads to.
     pub planned_stop: PlannedStop,
+    /// How servers are fenced from outside, each with the time that it may take.
+    pub fences: BTreeMap<Means, Duration>,
+    /// What a failover may lose without asking people; `None`: what a leased primary alone had, and of others nothing.
+    pub max_loss: Option<MaxLoss>,
     /// An answer or a write that takes longer is told as overload.
     pub slow: Duration,
     /// A replica that has not applied what the primary held so long ago is told as lagging.
@@ -136,9 +151,19 @@ impl Default for Policy {
             flap_limit: 2,
             lease: None,
             planned_stop: PlannedStop::HandOver,
+            fences: BTreeMap::new(),
+            max_loss: None,
             slow: Duration::from_millis(500),
             lag: Duration::from_secs(10),
         }
+    }
+}
+
+impl Policy {
+    /// Whether what only a lost host has may be lost without asking people, by whether its primary served under a lease.
+    #[must_use]
+    pub fn accepts_tail(&self, leased: bool) -> bool {
+        self.max_loss.map_or(leased, |max_loss| max_loss == MaxLoss::UnreceivedTail)
     }
 }
 

@@ -122,6 +122,7 @@ impl Coordinator {
             diagnosis: self.diagnosis.clone(),
             sentence: sentence(&self.diagnosis),
             holds: self.holds.clone(),
+            incident: self.incident_id(),
             nodes: self.view.nodes(),
             positions: self.view.positions(),
             quarantine: self.quarantine(),

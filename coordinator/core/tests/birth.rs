@@ -110,7 +110,7 @@ impl Pair {
                         let number = names.iter().position(|name| *name == to).unwrap();
                         answer(&mut answers[number], number, request);
                     }
-                    Output::Tell(_) => {}
+                    Output::Tell(_) | Output::Fence { .. } => {}
                 }
             }
             if let Some(end) = birth.end() {

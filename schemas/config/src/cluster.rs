@@ -1,5 +1,6 @@
 //! `clusters.d/NAME.toml`: byte-identical on all nodes and coordinators of a cluster.
 
+mod fences;
 mod sections;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ use tasuki_schemas::record::Mode;
 
 use crate::findings::{Finding, Findings, Reader};
 use crate::secret::Secret;
+pub use fences::{Fences, MaxLoss, Shutdown, Ssh};
 use sections::{checked_policy, checked_vip, coordinator, list, redis_urls, replication_login, server, twins, witness};
 
 /// A cluster as its operators describe it.
@@ -48,6 +50,8 @@ pub struct ClusterFile {
     pub vip: Option<Vip>,
     /// Patience.
     pub policy: Policy,
+    /// How servers are fenced from outside.
+    pub fences: Fences,
 }
 
 /// A database server with its node.
@@ -67,6 +71,10 @@ pub struct Server {
     pub promotion: Promotion,
     /// Where it stands, if that matters to the choice of a new primary.
     pub site: Option<String>,
+    /// Where its host's sshd listens, if not at the database's address on port 22.
+    pub ssh: Option<SocketAddr>,
+    /// Its data directory, by which its process is told.
+    pub data_dir: Option<PathBuf>,
 }
 
 /// A node without a server.
@@ -162,6 +170,8 @@ pub struct Policy {
     pub flap_limit: u32,
     /// What a clean stop of the primary leads to.
     pub planned_stop: PlannedStop,
+    /// What a failover may lose without asking people; `None`: what a leased primary alone had, and of others nothing.
+    pub max_loss: Option<MaxLoss>,
 }
 
 /// What happens when somebody stops the primary.
@@ -173,10 +183,14 @@ pub enum PlannedStop {
     Wait(Duration),
 }
 
-/// The keys of `[policy]`.
-const KNOWN: [&str; 8] = ["flavour", "server", "witness", "coordinator", "redis", "replication", "vip", "policy"];
+/// The sections of the file.
+const KNOWN: [&str; 10] =
+    ["flavour", "server", "witness", "coordinator", "redis", "replication", "vip", "policy", "ssh", "shutdown"];
 
-const KNOWN_POLICY: [&str; 11] = [
+const KNOWN_SERVER: [&str; 8] = ["name", "address", "mesh", "key", "promotion", "site", "ssh", "data_dir"];
+
+/// The keys of `[policy]`.
+const KNOWN_POLICY: [&str; 12] = [
     "mode",
     "heartbeat_ms",
     "silence_ms",
@@ -188,6 +202,7 @@ const KNOWN_POLICY: [&str; 11] = [
     "flap_limit",
     "planned_stop",
     "planned_stop_wait_s",
+    "max_loss",
 ];
 
 impl ClusterFile {
@@ -219,7 +234,7 @@ impl ClusterFile {
         let name =
             stem.parse::<ClusterName>().map_err(|error| reader.note(None, format!("the file's name: {error}"))).ok();
         let flavour = reader.needed::<Flavour>(&root, "flavour");
-        let servers = list(reader, &root, "server", &["name", "address", "mesh", "key", "promotion", "site"], server);
+        let servers = list(reader, &root, "server", &KNOWN_SERVER, server);
         let witnesses = list(reader, &root, "witness", &["name", "mesh", "key"], witness);
         let coordinators = list(reader, &root, "coordinator", &["name", "key"], coordinator);
         if reader.findings.is_empty() && servers.len() < 2 {
@@ -236,6 +251,7 @@ impl ClusterFile {
         let vip = reader.section(&root, "vip", &["address", "interface"]).map(|section| checked_vip(reader, &section));
         let policy = reader.section(&root, "policy", &KNOWN_POLICY);
         let policy = checked_policy(reader, policy.as_ref(), servers.len() + witnesses.len());
+        let fences = fences::fences(reader, &root, &servers);
         let (redis_urls, redis_ca_file) = redis?;
         Some(Self {
             path: path.to_owned(),
@@ -253,6 +269,7 @@ impl ClusterFile {
                 None => None,
             },
             policy,
+            fences: fences?,
         })
     }
 

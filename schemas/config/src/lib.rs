@@ -9,7 +9,10 @@ mod findings;
 mod local;
 mod secret;
 
-pub use cluster::{ClusterFile, Coordinator, PlannedStop, Policy, Promotion, Replication, Server, Vip, Witness};
+pub use cluster::{
+    ClusterFile, Coordinator, Fences, MaxLoss, PlannedStop, Policy, Promotion, Replication, Server, Shutdown, Ssh, Vip,
+    Witness,
+};
 pub use findings::{Finding, Findings};
 pub use local::{CoordinatorConfig, Cut, FeedConfig, NodeConfig, Reach, ServerConfig};
 pub use secret::Secret;

@@ -172,7 +172,10 @@ impl CoordinatorConfig {
         let feed = reader.needed_section(&root, "feed", &["listen", "certificate", "private_key", "token_file"]);
         let feed = feed.and_then(|section| feed_config(reader, &section));
         let files = directory.and_then(|directory| files(reader, &directory)).unwrap_or_default();
-        let clusters: Vec<_> = files.iter().map(|file| ClusterFile::load(file)).collect();
+        let clusters: Vec<_> = files
+            .iter()
+            .map(|file| ClusterFile::load(file).and_then(|cluster| cluster.fences.check().map(|()| cluster)))
+            .collect();
         if let (Some(name), Some(key)) = (&name, &key) {
             for cluster in clusters.iter().flatten() {
                 let named = cluster.coordinators.iter().find(|it| it.name == *name.get_ref()).map(|it| it.key);

@@ -83,11 +83,11 @@ fn what_is_misspelt_is_told_with_a_guess() {
             "tail_patence_ms",
             "unknown key `tail_patence_ms`; is `tail_patience_ms` meant? (known here: mode, heartbeat_ms, silence_ms, \
              tail_patience_ms, lease_ms, pausable, degraded, stable_window_ms, flap_limit, planned_stop, \
-             planned_stop_wait_s)",
+             planned_stop_wait_s, max_loss)",
         )],
     );
     said("[redis]\n", "[redis]\npool = 3\n", &[("pool", "unknown key `pool` (known here: urls, ca_file)")]);
-    let known = "(known here: flavour, server, witness, coordinator, redis, replication, vip, policy)";
+    let known = "(known here: flavour, server, witness, coordinator, redis, replication, vip, policy, ssh, shutdown)";
     let what = format!("unknown key `witnes`; is `witness` meant? {known}");
     said("[[witness]]", "[[witnes]]", &[("[[witnes]]", &what)]);
 }

@@ -123,6 +123,7 @@ impl Cluster {
                             self.spoken.push((Some(ProgramId::from(&to)), Message::Request(request)));
                         }
                         Output::Tell(_) => told += 1,
+                        Output::Fence { .. } => {}
                     }
                 }
             }

@@ -50,7 +50,9 @@ fn step(body: &EventBody) -> Option<String> {
         }
         EventBody::Hold { reasons } => Some(format!("holds: {}", reasons.join("; "))),
         EventBody::Repair { node, sentence } => Some(format!("{node}: {sentence}")),
-        EventBody::Pause { sentence, .. } => Some(sentence.clone()),
+        EventBody::Pause { sentence, .. }
+        | EventBody::Fence { sentence, .. }
+        | EventBody::Override { sentence, .. } => Some(sentence.clone()),
         EventBody::Decided { .. }
         | EventBody::Forecast { .. }
         | EventBody::WouldHave { .. }

@@ -3,6 +3,7 @@
 use tasuki_node_core::Memory;
 use tasuki_schemas::id::Incarnation;
 
+use super::fences;
 use super::net::{Dice, Place};
 use super::server::Host;
 use super::world::{Happening, MS, World};
@@ -12,6 +13,8 @@ use super::world::{Happening, MS, World};
 pub(crate) enum Fault {
     /// kill -9 of a database server.
     Kill(Host),
+    /// The same from outside, and it is kept from starting for a while.
+    KillAndKeep(Host),
     /// A server starts again, closed.
     Start(Host),
     /// A server's disk hangs, or its process is stopped.
@@ -127,8 +130,12 @@ impl Fault {
         let places = world.hosts.len() + world.coordinators.len() + 1;
         match *self {
             Self::Kill(host) => kill(world, host),
+            Self::KillAndKeep(host) => {
+                kill(world, host);
+                fences::keep_gone(world, host);
+            }
             Self::Start(host) => {
-                if world.hosts[host].server.run.is_none() {
+                if world.hosts[host].server.run.is_none() && world.hosts[host].kept_until <= world.now {
                     world.hosts[host].server.start();
                 }
             }

@@ -9,6 +9,7 @@ use tasuki_schemas::message::Message;
 use tasuki_schemas::observation::Position;
 
 use super::effects::Running;
+use super::fences::{self, Manual};
 use super::foretold;
 use super::lives::address;
 use super::net::Place;
@@ -216,6 +217,7 @@ impl World {
                 }
             }
             CoordinatorOutput::Beat(heartbeat) => self.beat(at, &heartbeat),
+            CoordinatorOutput::Fence { ballot, node, how } => fences::begin(self, at, ballot, &node, how),
             CoordinatorOutput::Tell(body) => {
                 self.excuse(at, &body);
                 if matches!(*body, EventBody::Stage { stage: StageName::Recruiting, .. }) {
@@ -231,12 +233,14 @@ impl World {
         }
     }
 
-    /// A leased server may lose what it alone has, if that is told before another one opens.
+    /// A mute server may lose what it alone has, if the policy says so and that is told before another one opens.
     fn excuse(&mut self, at: usize, body: &EventBody) {
         let EventBody::Stage { reasons, .. } = body else { return };
         for host in 0..self.history.servers() {
-            let told = format!("{} acknowledged without replicas and its lease has ended", super::lives::name(host));
-            if reasons.iter().any(|reason| reason.starts_with(&told)) {
+            let told = format!("{} does not show what it acknowledged", super::lives::name(host));
+            if self.manual.as_ref().is_none_or(Manual::accepts)
+                && reasons.iter().any(|reason| reason.starts_with(&told))
+            {
                 let place = self.place(at);
                 let within = |other: &Host| *other != host && self.net.joined(*other, place);
                 let others = (0..self.history.servers()).filter(within).map(|other| &self.hosts[other].server);

@@ -7,7 +7,7 @@ use super::faults::{Fault, Snare, Trap};
 use super::world::MS;
 
 /// The names of all scenarios.
-pub const SCENARIOS: [&str; 14] = [
+pub const SCENARIOS: [&str; 17] = [
     "clones",
     "yesterday",
     "thaw",
@@ -22,6 +22,9 @@ pub const SCENARIOS: [&str; 14] = [
     "narrow_uncovered",
     "narrow_returning",
     "stranger",
+    "fenced",
+    "late_fence",
+    "no_loss",
 ];
 
 const SERVERS: usize = 3;
@@ -34,7 +37,15 @@ impl Plan {
     pub fn named(name: &str, seed: u64) -> Option<Self> {
         let plan = |faults: Vec<(u64, Fault)>| {
             let faults = faults.into_iter().map(|(at, fault)| (at * MS, fault)).collect();
-            Self { seed, servers: SERVERS, faults, traps: Vec::new(), wishes: Vec::new(), calm_from: None }
+            Self {
+                seed,
+                servers: SERVERS,
+                faults,
+                traps: Vec::new(),
+                wishes: Vec::new(),
+                calm_from: None,
+                manual: None,
+            }
         };
         match name {
             "clones" => Some(plan(clones())),
@@ -55,7 +66,7 @@ impl Plan {
                 traps: narrowing::while_leaving(),
                 ..plan(narrowing::returning())
             }),
-            _ => None,
+            _ => Self::of_fences(name, seed),
         }
     }
 }

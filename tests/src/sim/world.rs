@@ -15,9 +15,10 @@ use tasuki_schemas::moment::Moment;
 use super::check::History;
 use super::effects::{self, Running};
 use super::faults::{Fault, Trap};
+use super::fences::{self, Manual};
 use super::foretold::{self, Foretold};
 use super::lives::{first_record, name};
-use super::net::{Dice, Net, Place};
+use super::net::{Dice, Net};
 use super::probes;
 use super::server::{Host, Registry, Server};
 use super::timing::Times;
@@ -37,6 +38,8 @@ pub(crate) struct HostState {
     /// Counts the node's runs; what was meant for an earlier one is dropped.
     pub(crate) life: u64,
     pub(crate) paused_until: u64,
+    /// Nobody can start the server before.
+    pub(crate) kept_until: u64,
     pub(crate) effects: BTreeMap<EffectId, Running>,
     /// What the disk holds, and what is on its way there.
     pub(crate) ledger: Memory,
@@ -147,7 +150,7 @@ pub(crate) struct World {
     pub(crate) writes: u64,
     pub(crate) traps: Vec<Trap>,
     /// Where a million true microseconds are so many: nobody's clock is right.
-    clocks: Vec<u64>,
+    pub(crate) clocks: Vec<u64>,
     /// Reports that are kept to be delivered again much later, while that is wanted.
     pub(crate) keeping: bool,
     pub(crate) kept: Vec<CoordinatorInput>,
@@ -160,6 +163,8 @@ pub(crate) struct World {
     /// From here on nothing new goes wrong.
     pub(crate) healed_at: u64,
     pub(crate) foretold: Foretold,
+    /// The primary acknowledges alone and without a lease, and may be fenced from outside.
+    pub(crate) manual: Option<Manual>,
     /// The servers' wishes for promotion; none for those that are left out.
     pub(crate) wishes: Vec<Promotion>,
     queue: BinaryHeap<Reverse<(u64, u64)>>,
@@ -178,11 +183,17 @@ const LOG: usize = 4000;
 
 impl World {
     /// A healthy cluster: the first server is the primary of a lossless group of all, and `witnesses` only vote.
-    pub(crate) fn new(seed: u64, servers: usize, coordinators: usize, wishes: &[Promotion]) -> Self {
+    pub(crate) fn new(
+        seed: u64,
+        servers: usize,
+        coordinators: usize,
+        wishes: &[Promotion],
+        manual: Option<Manual>,
+    ) -> Self {
         let flavour = if seed.is_multiple_of(2) { Flavour::Mysql } else { Flavour::Mariadb };
         // Half of the clusters have a lease, and a quarter of those want no acknowledgements at all.
-        let leased = (seed / 2).is_multiple_of(2);
-        let wanted = u32::from(!(leased && (seed / 4).is_multiple_of(4)));
+        let leased = (seed / 2).is_multiple_of(2) && manual.is_none();
+        let wanted = u32::from(manual.is_none() && !(leased && (seed / 4).is_multiple_of(4)));
         let lease = leased.then(|| LeaseTerms::new(LEASE, HEARTBEAT).expect("lawful terms"));
         let mut dice = Dice::new(seed);
         // Some groups get narrower within the faults of a run, some in none.
@@ -208,7 +219,8 @@ impl World {
             clocks,
             keeping: false,
             kept: Vec::new(),
-            policy: Policy { lease, flap_limit: u32::MAX, narrow_patience, ..Policy::default() },
+            policy: Policy { lease, flap_limit: u32::MAX, narrow_patience, ..fences::policy(manual.as_ref()) },
+            manual,
             times: None,
             recruited_at: None,
             healed_at: 0,
@@ -226,7 +238,8 @@ impl World {
     /// Everybody who is there at first: nodes with their servers, coordinators, and writers.
     fn populate(&mut self, servers: usize, coordinators: usize) {
         let (flavour, wanted) = (self.flavour, self.wanted);
-        let record = first_record(flavour, servers, wanted);
+        let mut record = first_record(flavour, servers, wanted);
+        record.record.groups.iter_mut().for_each(|group| group.leased &= self.lease.is_some());
         for host in 0..servers {
             let mut memory = Memory::new(Incarnation(host as u64));
             memory.promised = Some(record.ballot.clone());
@@ -241,7 +254,8 @@ impl World {
                 server.point(0, wanted > 0, 0);
             }
             let until = self.lease.map(|lease| Moment::from_nanos(0) + lease.usable());
-            let guard = server.run.filter(|_| host == 0 && wanted == 0).map(|run| Guarding { run, until });
+            let guard =
+                server.run.filter(|_| host == 0 && wanted == 0 && until.is_some()).map(|run| Guarding { run, until });
             self.hosts.push(HostState {
                 name: name(host),
                 server,
@@ -249,6 +263,7 @@ impl World {
                 guard,
                 life: 0,
                 paused_until: 0,
+                kept_until: 0,
                 effects: BTreeMap::new(),
                 ledger: memory,
                 written_at: 0,
@@ -365,16 +380,6 @@ impl World {
             | Happening::Fault(_) => 0,
         };
         (until > self.now).then(|| until - self.now + 1)
-    }
-
-    /// What the clock of a place shows.
-    pub(crate) fn moment(&self, place: Place) -> Moment {
-        Moment::from_nanos((self.now + 1) * self.clocks[place] / 1000)
-    }
-
-    /// When the clock of a place will show that.
-    pub(crate) fn at(&self, place: Place, moment: Moment) -> u64 {
-        (moment.nanos() * 1000).div_ceil(self.clocks[place])
     }
 
     /// When the next thing happens.

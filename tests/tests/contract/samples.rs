@@ -8,6 +8,7 @@ use tasuki_schemas::ballot::{Ballot, Epoch};
 use tasuki_schemas::command::{CatchUpHow, Delivery, Fetch, Heartbeat, Kind, Order, OrderName, Request, Transaction};
 use tasuki_schemas::event::{Diagnosis, Event, EventBody, Snapshot, StageName};
 use tasuki_schemas::forecast::{Blocker, Forecast, Guarantee, Loss, Outlook};
+use tasuki_schemas::grounds::FenceHow;
 use tasuki_schemas::gtid::{Flavour, GtidSet, Origin};
 use tasuki_schemas::id::{BootId, Incarnation, NodeId, Nonce};
 use tasuki_schemas::lease::{Grant, Renew};
@@ -19,7 +20,9 @@ use tasuki_schemas::observation::{
 use tasuki_schemas::past::{Cause, Past, Pause};
 use tasuki_schemas::record::{Accepted, Mode, Record, Reign, WriteGroup};
 
-fn node(name: &str) -> NodeId {
+use crate::grounds::{with_grounds, word};
+
+pub(crate) fn node(name: &str) -> NodeId {
     name.parse().unwrap()
 }
 
@@ -27,11 +30,11 @@ fn nodes(names: &[&str]) -> BTreeSet<NodeId> {
     names.iter().map(|name| node(name)).collect()
 }
 
-fn ballot(counter: u64) -> Ballot {
+pub(crate) fn ballot(counter: u64) -> Ballot {
     Ballot { counter, coordinator: "co1".parse().unwrap(), boot: BootId(0x0123_4567_89ab_cdef) }
 }
 
-fn mariadb(text: &str) -> GtidSet {
+pub(crate) fn mariadb(text: &str) -> GtidSet {
     GtidSet::parse(Flavour::Mariadb, text).unwrap()
 }
 
@@ -230,6 +233,13 @@ fn events() -> Vec<EventBody> {
         EventBody::Decided { ballot: ballot(3), record: Box::new(record()) },
         EventBody::Forecast { forecast: Box::new(forecast()), sentence: "manual; if db1 crashed now: …".to_owned() },
         EventBody::Pause { pause: Some(pause()), sentence: "failovers are paused by ann: new disks".to_owned() },
+        EventBody::Fence {
+            ballot: ballot(3),
+            node: node("db1"),
+            how: FenceHow::SshKilled,
+            sentence: "db1 was fenced by ssh, and that was read back".to_owned(),
+        },
+        EventBody::Override { word: word(), sentence: "ann answers for incident 00000000000000ab".to_owned() },
         EventBody::Leader { leader: Some("co1".parse().unwrap()) },
         EventBody::Health { observation: Box::new(observation(Process::Exited { clean: false }, Connection::Closed)) },
         EventBody::Position { position: position() },
@@ -269,6 +279,7 @@ fn snapshot() -> Snapshot {
         record: Some(record()),
         diagnosis: Diagnosis::Healthy,
         sentence: "The primary serves and its replicas follow.".to_owned(),
+        incident: None,
         holds: vec!["no majority".to_owned()],
         nodes: BTreeMap::from([(node("db2"), observation(Process::Unknown, Connection::Answering))]),
         positions: BTreeMap::from([(node("db2"), position())]),
@@ -287,7 +298,8 @@ fn pause() -> Pause {
 fn remembering() -> Record {
     let causes =
         [Cause::Crashed, Cause::Closed, Cause::Hung, Cause::HostLost, Cause::Unfinished, Cause::Other].into_iter();
-    let recent = causes.map(|cause| Past { epoch: Epoch(ballot(3)), old: node("db1"), cause }).collect();
+    let recent =
+        causes.map(|cause| Past { epoch: Epoch(ballot(3)), old: node("db1"), cause, grounds: Vec::new() }).collect();
     Record { recent, pause: Some(pause()), ..record() }
 }
 
@@ -354,6 +366,8 @@ pub(crate) fn all() -> BTreeMap<String, Value> {
         ("echo".to_owned(), Message::Echo { nonce: Nonce(5) }),
     ];
     let decided = EventBody::Decided { ballot: ballot(4), record: Box::new(remembering()) };
+    let grounded = EventBody::Decided { ballot: ballot(4), record: Box::new(with_grounds()) };
+    messages.push(("event_decided_grounds".to_owned(), Message::Event(Box::new(event(grounded)))));
     messages.push(("event_decided_remembering".to_owned(), Message::Event(Box::new(event(decided)))));
     messages.extend(requests().into_iter().map(|request| (String::new(), Message::Request(request))));
     messages.extend(events().into_iter().map(|body| (String::new(), Message::Event(Box::new(event(body))))));

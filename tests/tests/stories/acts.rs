@@ -21,6 +21,9 @@ impl Story {
             return;
         }
         let name: NodeId = words[0].parse().unwrap();
+        if self.hands.read(&name, &words[1..]) {
+            return;
+        }
         if !self.act_of_node(&name, &words[1..]) {
             self.act_of_server(words[0], &words[1..], now_ms);
         }

@@ -15,8 +15,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use tasuki_coordinator_core::fence::Means;
 use tasuki_coordinator_core::pause::Wish;
-use tasuki_coordinator_core::settings::{Degraded, PlannedStop, Policy, Promotion, Server as Configured, Settings};
+use tasuki_coordinator_core::settings::{
+    Degraded, MaxLoss, PlannedStop, Policy, Promotion, Server as Configured, Settings,
+};
 use tasuki_coordinator_core::{Coordinator, Input, Output};
 use tasuki_schemas::ballot::{Ballot, Epoch};
 use tasuki_schemas::command::{Heartbeat, Request};
@@ -27,6 +30,7 @@ use tasuki_schemas::lease::LeaseTerms;
 use tasuki_schemas::moment::Moment;
 use tasuki_schemas::record::{Mode, Record, Reign, WriteGroup};
 
+use crate::hands::{Hands, overriding};
 use crate::puppet::Puppet;
 use crate::server::{Life, Server};
 use crate::words::{spoken, told};
@@ -51,6 +55,8 @@ pub(crate) struct Story {
     sequence: u64,
     /// Whether forecasts are told.
     foretells: bool,
+    /// What fences from outside will lead to.
+    pub(crate) hands: Hands,
 }
 
 pub(crate) fn set(text: &str) -> GtidSet {
@@ -71,7 +77,7 @@ pub(crate) fn address(port: u16) -> SocketAddr {
     SocketAddr::from(([10, 0, 0, host], port))
 }
 
-fn millis(text: &str) -> u64 {
+pub(crate) fn millis(text: &str) -> u64 {
     match text.strip_suffix("ms") {
         Some(number) => number.parse().unwrap(),
         None => text.strip_suffix('s').unwrap().parse::<u64>().unwrap() * 1000,
@@ -85,6 +91,10 @@ fn policy(policy: &mut Policy, setting: &[&str]) {
         ["degraded", "hold"] => policy.degraded = Degraded::Hold,
         ["narrow_patience", time] => policy.narrow_patience = length(time),
         ["lag", time] => policy.lag = length(time),
+        ["fence", "ssh", time] => drop(policy.fences.insert(Means::Ssh, length(time))),
+        ["fence", "hook", time] => drop(policy.fences.insert(Means::Hook, length(time))),
+        ["max_loss", "none"] => policy.max_loss = Some(MaxLoss::Nothing),
+        ["max_loss", "unreceived_tail"] => policy.max_loss = Some(MaxLoss::UnreceivedTail),
         ["lease", time] => policy.lease = LeaseTerms::new(length(time), Duration::from_millis(200)).ok(),
         other => panic!("no such policy: {other:?}"),
     }
@@ -125,6 +135,7 @@ impl Story {
             changed: BTreeSet::new(),
             sequence: 0,
             foretells: false,
+            hands: Hands::default(),
         };
         for (number, name) in names.iter().enumerate() {
             let server = Server::new(u32::try_from(number).unwrap() + 1, port(number), port(0));
@@ -243,6 +254,10 @@ impl Story {
                 self.core.ask(Wish::Pause { owner, reason: reason.join(" "), length }, now);
             }
             ["is", "asked", "to", "resume"] => self.core.ask(Wish::Resume, now),
+            ["is", "asked", "by", by, "to", "override", claims @ ..] => {
+                let open = self.core.snapshot(now).incident;
+                self.core.ask(Wish::Override(overriding(by, claims, open)), now);
+            }
             other => panic!("no such act: {other:?}"),
         }
     }
@@ -279,6 +294,12 @@ impl Story {
         }
         self.pass_heartbeats(now_ms);
         let mut inputs = vec![Input::Woke];
+        for (node, done, input) in self.hands.due(now_ms) {
+            if done {
+                self.server(node.as_str()).life = Life::Gone { clean: false };
+            }
+            inputs.push(input);
+        }
         if let Some((coordinator, leading)) = self.other.clone().filter(|_| now_ms.is_multiple_of(100)) {
             let nonce = Nonce(now_ms + 1);
             self.puppets.values_mut().for_each(|puppet| puppet.hear(&coordinator, nonce));
@@ -364,6 +385,7 @@ impl Story {
                 }
                 self.inbox.push((to, request));
             }
+            Output::Fence { ballot, node, how } => self.hands.begin(ballot, node, how, now_ms),
             Output::Tell(body) if body.name() == "forecast" && !self.foretells => {}
             Output::Tell(body) => {
                 if let EventBody::Diagnosis { diagnosis, .. } = &*body {

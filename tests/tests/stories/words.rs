@@ -53,6 +53,8 @@ pub(crate) fn told(body: &EventBody) -> Option<String> {
         EventBody::WouldHave { sentence, .. } => Some(format!("would      {sentence}")),
         EventBody::Forecast { sentence, .. } => Some(format!("forecast   {sentence}")),
         EventBody::Pause { sentence, .. } => Some(format!("pause      {sentence}")),
+        EventBody::Fence { sentence, .. } => Some(format!("fence      {sentence}")),
+        EventBody::Override { sentence, .. } => Some(format!("override   {sentence}")),
         EventBody::Repair { node, sentence } => Some(format!("repair     {node} {sentence}")),
         EventBody::Decided { ballot, record } => {
             let groups: Vec<String> = record

@@ -13,7 +13,7 @@ use tasuki_schemas::lease::LeaseTerms;
 use tasuki_schemas::record::Mode;
 use toml::Spanned;
 
-use super::{Coordinator, PlannedStop, Policy, Promotion, Replication, Server, Vip, Witness};
+use super::{Coordinator, MaxLoss, PlannedStop, Policy, Promotion, Replication, Server, Vip, Witness};
 use crate::findings::{Reader, Section};
 use crate::secret::Secret;
 
@@ -89,7 +89,18 @@ pub(super) fn server<'a>(reader: &mut Reader<'a>, section: &Section<'_, 'a>) -> 
     }
     let site = site.map(Spanned::into_inner);
     let line = reader.line(section);
-    Some(Server { line, name: name?, address: address?, mesh: mesh?, key: key?, promotion, site })
+    let (ssh, data_dir) = outside(reader, section);
+    Some(Server { line, name: name?, address: address?, mesh: mesh?, key: key?, promotion, site, ssh, data_dir })
+}
+
+/// What a fence through ssh needs to know of a server.
+fn outside<'a>(reader: &mut Reader<'a>, section: &Section<'_, 'a>) -> (Option<SocketAddr>, Option<PathBuf>) {
+    let ssh = reader.optional::<String>(section, "ssh").and_then(|_| address(reader, section, "ssh"));
+    let data_dir = reader.optional::<PathBuf>(section, "data_dir");
+    if let Some(path) = data_dir.as_ref().filter(|path| !path.get_ref().is_absolute()) {
+        reader.note(Some(path.span()), "`data_dir` must be a whole path, beginning with /");
+    }
+    (ssh, data_dir.map(Spanned::into_inner))
 }
 
 pub(super) fn witness<'a>(reader: &mut Reader<'a>, section: &Section<'_, 'a>) -> Option<Witness> {
@@ -192,6 +203,7 @@ pub(super) fn checked_policy<'a>(reader: &mut Reader<'a>, section: Option<&Secti
         lease: section.and_then(|section| lease(reader, section, Duration::from_millis(heartbeat), voters)),
         holds_when_degraded: degraded == Some(DegradedWish::Hold),
         planned_stop,
+        max_loss: section.and_then(|it| reader.optional::<MaxLoss>(it, "max_loss")).map(Spanned::into_inner),
     }
 }
 

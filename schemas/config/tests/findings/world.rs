@@ -28,12 +28,15 @@ mesh = "10.77.0.1:7300"
 key = "{db1}"
 promotion = "prefer"
 site = "east"
+ssh = "10.99.0.1:2222"
+data_dir = "/var/lib/mysql"
 
 [[server]]
 name = "db2"
 address = "[fd00::2]:3306"
 mesh = "[fd00::2]:7300"
 key = "{db2}"
+data_dir = "/srv/db2"
 
 [[witness]]
 name = "w1"
@@ -66,6 +69,18 @@ silence_ms = 900
 tail_patience_ms = 50
 stable_window_ms = 45000
 flap_limit = 3
+max_loss = "unreceived_tail"
+
+[ssh]
+user = "fencer"
+key_file = "/etc/tasuki/fence.key"
+known_hosts_file = "/etc/tasuki/known_hosts"
+limit_ms = 4000
+
+[shutdown]
+command = ["/usr/local/bin/power", "off"]
+read_back = ["/usr/local/bin/power", "is-off"]
+limit_s = 20
 "#
     )
 }

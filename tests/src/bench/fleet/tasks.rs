@@ -176,6 +176,7 @@ pub(super) async fn coordinate(
                 CoordinatorOutput::Send { to, request } => {
                     say(bus.send(&ProgramId::from(&to), &Message::Request(request)));
                 }
+                CoordinatorOutput::Fence { .. } => {}
                 CoordinatorOutput::Beat(beat) => say(bus.publish(&Channel::Coordinator, &Message::Heartbeat(beat))),
                 CoordinatorOutput::Tell(body) => {
                     if let EventBody::Decided { record, .. } = &*body {
