@@ -65,9 +65,10 @@ async fn cut_off_from_all_but_ssh(flavour: Flavour) {
     lab.clusters[0].node_mut(&old).unwrap().kill9().unwrap();
     let fault = Instant::now();
     lab.net().namespaces().unwrap().cut_all_but(&old, 22).unwrap();
+    let cut = Instant::now();
     let new = drill::taken_over(&lab.clusters[0], &writers, &old, fault).await.unwrap();
-    let fresh = |it: &&Attempt| it.acknowledged && it.start > fault;
-    let opened = writers.since(fault).iter().filter(fresh).map(|it| it.end).min().unwrap();
+    let fresh = |it: &&Attempt| it.acknowledged && it.start > cut;
+    let opened = writers.since(cut).iter().filter(fresh).map(|it| it.end).min().unwrap();
     assert!(
         locals.since(fault).iter().any(|it| it.acknowledged),
         "the old primary served its own host until the fence"
@@ -76,7 +77,7 @@ async fn cut_off_from_all_but_ssh(flavour: Flavour) {
     never_two(&locals.since(fault), opened);
     assert!(!lab.clusters[0].server_mut(&old).unwrap().is_running(), "{old} runs");
     let fences = told_of_fences(&events, fault);
-    eprintln!("{flavour}: {old} to {new} {:?} after it was cut off; {fences:?}", opened - fault);
+    eprintln!("{flavour}: {old} to {new} {:?} after it was cut off; {fences:?}", opened - cut);
     assert!(fences.iter().any(|it| it.contains("was fenced by ssh")), "{fences:?}");
     let grounds = grounds_of(&lab, &events, &new, fault).await;
     let by = (grounds.how, grounds.missing.accepted_by);
