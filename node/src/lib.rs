@@ -10,6 +10,7 @@ pub mod facts;
 pub mod guard;
 pub mod health;
 pub mod ledger;
+pub mod pace;
 pub mod probe;
 pub mod process;
 pub mod server;
