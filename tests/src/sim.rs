@@ -1,5 +1,5 @@
-//! The simulator: the shipped cores under a virtual clock, with faults drawn from a seed. Safety is checked at every
-//! acknowledgement, liveness after healing. The same seed is the same run.
+//! The simulator: the shipped cores under a virtual clock, with faults drawn from a seed. Safety is checked after every
+//! event, liveness after healing. The same seed is the same run.
 
 #![allow(
     clippy::indexing_slicing,
@@ -25,6 +25,7 @@ mod scenarios;
 mod server;
 mod timing;
 mod traffic;
+mod watch;
 mod world;
 
 use tasuki_coordinator_core::settings::Promotion;
@@ -39,7 +40,8 @@ pub(crate) use timing::leader;
 pub use timing::{Times, decision_times};
 use world::{Happening, MS, World};
 
-/// How long after the last mend a cluster may take to be whole.
+/// How long after the last mend a cluster may take to be whole: for a second on end exactly one server is open and
+/// acknowledges, every other one follows it or is known to be ahead, and the wanted acknowledgements are waited for.
 const LIVENESS: u64 = 25_000 * MS;
 
 /// How a run ended.
@@ -201,5 +203,34 @@ fn brief(body: &EventBody) -> String {
         | EventBody::Leader { .. }
         | EventBody::Health { .. }
         | EventBody::Position { .. } => body.name().to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Nothing is wrong with the cores here: the plan forbids what a kill must lead to.
+    #[test]
+    fn a_plan_that_fails_shrinks_to_the_fault_that_it_takes() {
+        let at = |ms: u64, fault| (ms * MS, fault);
+        let faults = vec![
+            at(1500, Fault::Lag(1, 200 * MS)),
+            at(1600, Fault::PauseNode(2, 100 * MS)),
+            at(2000, Fault::Kill(0)),
+            at(2500, Fault::KillRedis),
+            at(3000, Fault::Mend),
+            at(3500, Fault::Start(0)),
+        ];
+        let snare = faults::Snare::Server { whole_host: true };
+        let traps = vec![Trap { effect: "Promote", skip: 9, delay: 0, snare }];
+        let plan = Plan { seed: 3, servers: 3, faults, traps, calm_from: Some(0), wishes: Vec::new() };
+        let (whole, small) = (plan.run(), plan.shrunk());
+        assert_eq!(whole.violation.as_deref(), Some("a failover began though the primary serves"));
+        assert_eq!(small.run().violation, whole.violation);
+        let left: Vec<&Fault> = small.faults.iter().map(|(_, fault)| fault).collect();
+        assert_eq!(left, [&Fault::Kill(0), &Fault::Mend, &Fault::Start(0)]);
+        assert!(small.traps.is_empty());
+        assert!(whole.log.iter().any(|line| line.contains("FAULT Kill(0)")));
     }
 }

@@ -1,4 +1,4 @@
-//! The simulator over fixed seeds: safety at every acknowledgement, liveness after healing.
+//! The simulator over fixed seeds: safety after every event, liveness after healing.
 
 use tasuki_tests::sim::{Plan, SCENARIOS, Scope};
 

@@ -77,9 +77,6 @@ impl Proof {
     /// acknowledged.
     #[must_use]
     pub fn holds_without(&self, nodes: &BTreeSet<NodeId>) -> bool {
-        if self.lost().next().is_some() {
-            return false;
-        }
         let counts = |node: &NodeId| self.witnesses.contains(node) && !nodes.contains(node);
         self.base.record.groups.iter().all(|group| {
             let alone = counts(&group.primary);

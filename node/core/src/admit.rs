@@ -110,7 +110,10 @@ impl Node {
         }
         if let Some(accepted) = self.memory.accepted.as_ref().filter(|accepted| accepted.ballot == ballot) {
             if accepted.record == *record {
-                self.answer_accepted(from, &ballot);
+                // What is on its way to the disk is answered once it is there, or when this is asked again.
+                if self.durable >= self.memory.sequence {
+                    self.answer_accepted(from, &ballot);
+                }
             } else {
                 let reason = "this ballot carries another record already".to_owned();
                 self.refuse(from, &ballot, Refusal::Unlawful { reason });

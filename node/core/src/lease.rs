@@ -14,6 +14,7 @@ use tasuki_schemas::record::{Mode, WriteGroup};
 
 use crate::io::{Guarding, Output};
 use crate::node::Node;
+use crate::orders::Act;
 
 /// Questions whose late answers still count.
 const KEPT: usize = 8;
@@ -198,7 +199,8 @@ impl Node {
     /// again. Of one that was never looked at, or does not answer, nothing is known: a former self of this node may have
     /// opened it, and lost its ledger since.
     fn need_not_be_guarded(&self) -> bool {
-        if self.server.report.is_none() {
+        let opening = self.act.as_ref().is_some_and(Act::is_promotion);
+        if self.server.report.is_none() || opening {
             return false;
         }
         let closed = self.server.facts().is_some_and(|facts| !facts.writable) || self.server.run().is_none();

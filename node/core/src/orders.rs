@@ -114,6 +114,8 @@ impl Node {
         if self.act.is_some() || self.pending.is_some() || busy {
             return;
         }
+        // Learnt, it is not on the disk yet.
+        let kept = self.memory.accepted.as_ref().is_some_and(|accepted| accepted.ballot == ballot);
         if let Some(record) = carried(&order) {
             self.learn(&ballot, record);
         }
@@ -129,7 +131,6 @@ impl Node {
             | Order::CutAcker { .. }
             | Order::LeaveGroup { .. } => false,
         };
-        let kept = self.memory.accepted.as_ref().is_some_and(|accepted| accepted.ballot == ballot);
         let durable = kept && !raised && !receives;
         let sequence = if durable { self.memory.sequence } else { self.persist() };
         let state = State::Durable { sequence, order: Box::new(order) };
@@ -253,6 +254,10 @@ impl Node {
         {
             let Progress::Opened { run, holdings } = progress;
             *opened = true;
+            // Facts from before it are no reason to let the guard go.
+            if let Some(facts) = self.server.report.as_mut().and_then(|report| report.facts.as_mut()) {
+                facts.writable = true;
+            }
             self.memory.opened = Some(run);
             self.memory.whole = true;
             self.persist();

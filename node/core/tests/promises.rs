@@ -82,6 +82,27 @@ fn a_ballot_carries_one_record() {
 }
 
 #[test]
+fn an_acceptance_is_told_once_it_is_on_the_disk_however_often_it_is_asked_for() {
+    let mut stage = Stage::replica(Mode::Armed);
+    stage.prepare(2, Kind::Vote).persisted();
+    for _ in 0..2 {
+        stage.ask(Request::Accept { ballot: ballot(2), record: Box::new(record(1, "db1", Mode::Armed)) });
+        assert!(!stage.answers().accepted);
+    }
+    assert!(stage.persisted().answers().accepted);
+}
+
+#[test]
+fn an_order_waits_until_the_record_that_it_carries_is_on_the_disk() {
+    let mut stage = Stage::replica(Mode::Armed);
+    stage.prepare(2, Kind::Vote).persisted();
+    let follow = Order::Follow { record: Box::new(record(2, "db3", Mode::Armed)) };
+    stage.order(2, 1, follow);
+    assert_eq!((stage.effects(), stage.memory.accepted.as_ref().map(|kept| &kept.ballot)), (0, Some(&ballot(2))));
+    assert_eq!(stage.persisted().effects(), 1);
+}
+
+#[test]
 fn an_effect_of_a_lower_ballot_is_gone_before_a_promise() {
     let mut stage = Stage::replica(Mode::Armed);
     stage.order(1, 1, Order::Follow { record: Box::new(record(1, "db1", Mode::Armed)) });

@@ -39,6 +39,13 @@ impl History {
         self.held.len()
     }
 
+    /// Keeps the first violation.
+    pub(crate) fn demand(&mut self, seen: Result<(), String>) {
+        if let Err(violation) = seen {
+            self.violation.get_or_insert(violation);
+        }
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.acknowledged.len()
     }
@@ -68,8 +75,13 @@ impl History {
         }
     }
 
+    /// Whether a client was told OK for it, and it may not be lost.
+    pub(crate) fn is_acknowledged(&self, gtid: &Gtid) -> bool {
+        self.acknowledged.iter().any(|write| write.gtid == *gtid && !write.excused)
+    }
+
     /// The first acknowledged write that a server does not hold.
-    fn missing(&mut self, host: Host, server: &Server) -> Option<(Gtid, u64)> {
+    pub(crate) fn missing(&mut self, host: Host, server: &Server) -> Option<(Gtid, u64)> {
         let from = self.held[host];
         for write in self.acknowledged[from..].iter().filter(|write| !write.excused) {
             if !server.executed.contains_gtid(&write.gtid) {
@@ -81,7 +93,7 @@ impl History {
     }
 }
 
-/// Everything is as it was before the faults: clients are acknowledged, and every server follows or is known to be ahead.
+/// Everything is as it was before the faults: one server is open, clients are acknowledged, and every server follows or is known to be ahead.
 pub(crate) fn settled(world: &World) -> bool {
     let history = &world.history;
     if world.now - history.last_at > 300 * MS {
@@ -104,8 +116,9 @@ pub(crate) fn settled(world: &World) -> bool {
     };
     let whole = world.wanted == 0 || (0..history.servers()).all(joined);
     let ackers = (0..history.servers()).any(|host| host != primary && !ahead(host));
+    let alone = world.hosts.iter().filter(|host| host.server.run.is_some() && host.server.writable).count() == 1;
     let lossless = !ackers || world.hosts[primary].server.wait_count == world.wanted;
-    lossless && whole && (0..history.servers()).all(follows)
+    alone && lossless && whole && (0..history.servers()).all(follows)
 }
 
 /// What is wrong at the end.

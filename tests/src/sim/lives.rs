@@ -67,6 +67,7 @@ impl World {
         state.node = None;
         state.life += 1;
         state.effects.clear();
+        state.written_at = 0;
     }
 
     /// Starts a coordinator that remembers nothing.

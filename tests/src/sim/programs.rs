@@ -11,12 +11,33 @@ use tasuki_schemas::observation::Position;
 use super::effects::Running;
 use super::fences::{self, Manual};
 use super::foretold;
+use super::lives::address;
 use super::net::Place;
 use super::server::Host;
 use super::timing;
+use super::watch;
 use super::world::{Happening, MS, World};
 
 impl World {
+    /// Hands an input to the node that asked for it, right after this.
+    pub(crate) fn node_input(&mut self, host: Host, input: Input) {
+        let life = self.hosts[host].life;
+        self.after(0, Happening::ToNode { host, life, input: Box::new(input) });
+    }
+
+    /// Tells a node whom its kernel rules keep away.
+    pub(crate) fn tell_refused(&mut self, host: Host) {
+        let refused = self.hosts[host].server.refused_servers.iter().map(|other| address(*other).ip()).collect();
+        self.node_input(host, Input::Refused(refused));
+    }
+
+    /// Remembers what a server wrote, so that others can get it from anywhere.
+    pub(crate) fn register(&mut self, host: Host) {
+        if let Some(last) = self.hosts[host].server.binlog.last() {
+            self.registry.insert(last.gtid.to_string(), last.clone());
+        }
+    }
+
     pub(crate) fn feed(&mut self, host: Host, input: Input) {
         let now = self.moment(host);
         let Some(mut node) = self.hosts[host].node.take() else { return };
@@ -39,6 +60,8 @@ impl World {
         let life = self.hosts[host].life;
         match output {
             Output::Publish(observation) => {
+                let seen = watch::tells(&self.hosts[host], observation.answers.values());
+                self.history.demand(seen);
                 self.tell_coordinators(host, |stamp| CoordinatorInput::Observed(observation.clone(), stamp));
             }
             Output::PublishPosition(position) => {
@@ -59,12 +82,17 @@ impl World {
                 }
             }
             Output::Persist(memory) => {
-                let delay = self.dice.between(100, 4 * MS);
+                // One write after the other.
+                let at = self.hosts[host].written_at.max(self.now) + self.dice.between(100, 4 * MS);
+                self.hosts[host].written_at = at;
+                let delay = at - self.now;
                 self.after(delay, Happening::Durable { host, life, memory });
             }
             Output::Execute(id, effect) => {
                 self.note(|| format!("db{} begins {effect:?}", host + 1));
                 self.spring(host, &format!("{effect:?}"));
+                let seen = self.watch.begins(host, &self.hosts[host], &effect);
+                self.history.demand(seen);
                 self.hosts[host].effects.insert(id, Running::new(id, effect, self.now));
                 self.after(200, Happening::Step { host, life, id });
             }

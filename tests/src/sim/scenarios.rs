@@ -7,7 +7,7 @@ use super::faults::{Fault, Snare, Trap};
 use super::world::MS;
 
 /// The names of all scenarios.
-pub const SCENARIOS: [&str; 14] = [
+pub const SCENARIOS: [&str; 16] = [
     "clones",
     "yesterday",
     "thaw",
@@ -16,6 +16,8 @@ pub const SCENARIOS: [&str; 14] = [
     "returning",
     "blackout",
     "amnesia",
+    "granting",
+    "forgetful",
     "narrow_outsider",
     "narrow_uncovered",
     "narrow_returning",
@@ -52,6 +54,8 @@ impl Plan {
             "tails" => Some(Self { traps: vec![kill_while_promoting()], ..plan(tails()) }),
             "returning" => Some(Self { servers: 5, ..plan(returning()) }),
             "blackout" => Some(plan(blackout())),
+            "granting" => Some(Self { traps: vec![thaw_when_another_opens()], ..alone(plan(silenced())) }),
+            "forgetful" => Some(Self { traps: restarting_voters(), ..alone(plan(silenced())) }),
             "amnesia" => Some(Self { servers: 5, traps: unheard_acceptance(), ..plan(amnesia()) }),
             "narrow_outsider" => Some(Self { servers: narrowing::SERVERS, ..plan(narrowing::outsider()) }),
             "narrow_uncovered" => Some(Self { servers: narrowing::SERVERS, ..plan(narrowing::uncovered()) }),
@@ -191,4 +195,29 @@ fn amnesia() -> Vec<(u64, Fault)> {
 fn unheard_acceptance() -> Vec<Trap> {
     let cut = |place| Snare::Other(Fault::Cut(place, 4));
     [5, 6].map(|place| Trap { effect: "StopReceiving", skip: 3, delay: 1500, snare: cut(place) }).to_vec()
+}
+
+/// The same plan in a cluster that asks for no acknowledgements and has a lease: its seed says so. Every second is of the
+/// other flavour.
+fn alone(plan: Plan) -> Plan {
+    Plan { seed: 16 * plan.seed + plan.seed % 2, ..plan }
+}
+
+/// A leased primary hangs and its node is unheard by the coordinators, but renews its lease with the voters all along.
+fn silenced() -> Vec<(u64, Fault)> {
+    let mut faults =
+        vec![(1500, Fault::Hang(0)), (9000, Fault::Thaw(0)), (9000, Fault::Mend), (10_500, Fault::Start(0))];
+    faults.extend(COORDINATORS.map(|place| (1500, Fault::Part(0, place))));
+    faults
+}
+
+/// What it may still acknowledge shows as soon as another one opens.
+fn thaw_when_another_opens() -> Trap {
+    Trap { effect: "Promote", skip: 0, delay: 5 * MS, snare: Snare::Other(Fault::Thaw(0)) }
+}
+
+/// Both voters that granted start anew before they answer the failover.
+fn restarting_voters() -> Vec<Trap> {
+    let restart = |skip| Trap { effect: "StopReceiving", skip, delay: 0, snare: Snare::Node };
+    vec![restart(0), restart(1), thaw_when_another_opens()]
 }

@@ -54,6 +54,8 @@ pub(crate) struct Server {
     pub(crate) binlog: Vec<Transaction>,
     pub(crate) executed: GtidSet,
     pub(crate) relay: Vec<Transaction>,
+    /// What it received and never read, deleted, each with the server that it followed then.
+    pub(crate) deleted: Vec<(Gtid, Host)>,
     /// Restarted with relay files that nobody read since.
     pub(crate) unread: bool,
     pub(crate) channel: Option<Channel>,
@@ -84,6 +86,7 @@ impl Server {
             binlog: Vec::new(),
             executed: GtidSet::empty(flavour),
             relay: Vec::new(),
+            deleted: Vec::new(),
             unread: false,
             channel: None,
             applying: true,
@@ -187,7 +190,8 @@ impl Server {
     /// Points at a source and starts. What was received and never read is deleted with the relay files.
     pub(crate) fn point(&mut self, source: Host, acknowledges: bool, now: u64) {
         if self.unread {
-            self.relay.clear();
+            let unread = std::mem::take(&mut self.relay);
+            self.deleted.extend(unread.into_iter().map(|transaction| (transaction.gtid, source)));
             self.unread = false;
         }
         self.replica_enabled = acknowledges;

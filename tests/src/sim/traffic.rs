@@ -1,7 +1,9 @@
 //! Replication between servers, and the clients that write.
 
+use std::collections::BTreeSet;
+
 use tasuki_node_core::{Input, ServerRun};
-use tasuki_schemas::gtid::Flavour;
+use tasuki_schemas::gtid::{Flavour, Gtid};
 
 use super::lives::address;
 use super::server::Host;
@@ -102,19 +104,30 @@ pub(crate) fn acknowledge(world: &mut World, source: Host, run: ServerRun, gtid:
     release(world, source);
 }
 
+/// A commit that waits no more.
+pub(crate) struct Released {
+    pub(crate) gtid: Gtid,
+    pub(crate) ackers: BTreeSet<Host>,
+    /// A client is told OK.
+    pub(crate) answered: bool,
+    /// The kernel keeps away whoever is not in the group.
+    pub(crate) strict: bool,
+}
+
 /// Tells clients whose commits have what they waited for.
 pub(crate) fn release(world: &mut World, host: Host) {
     let done = world.hosts[host].server.acknowledged();
     for waiting in done {
-        let Some(id) = waiting.transaction.id.filter(|_| waiting.listening) else { continue };
         let reached = !world.hosts[host].server.port_closed && world.net.joined(host, world.clients());
-        if waiting.local || reached {
-            let now = world.now;
-            let server = &world.hosts[host].server;
-            world.history.acknowledged(host, server, &waiting.transaction.gtid, id, now);
-            let (gtid, ackers) = (waiting.transaction.gtid.clone(), waiting.ackers.clone());
-            world.note(|| format!("db{} says OK for {gtid}, held by {ackers:?}", host + 1));
-        }
+        let told = waiting.transaction.id.filter(|_| waiting.listening && (waiting.local || reached));
+        let gtid = waiting.transaction.gtid;
+        let released = Released { gtid, ackers: waiting.ackers, answered: told.is_some(), strict: world.kernel };
+        let seen = world.watch.released(&world.hosts, host, &released);
+        world.history.demand(seen);
+        let Some(id) = told else { continue };
+        let Released { gtid, ackers, .. } = released;
+        world.history.acknowledged(host, &world.hosts[host].server, &gtid, id, world.now);
+        world.note(|| format!("db{} says OK for {gtid}, held by {ackers:?}", host + 1));
     }
 }
 

@@ -18,11 +18,12 @@ use super::faults::{Fault, Trap};
 use super::fences::{self, Manual};
 use super::foretold::{self, Foretold};
 use super::lives::{first_record, name};
-use super::net::{Dice, Net};
+use super::net::{Dice, Net, Place};
 use super::probes;
 use super::server::{Host, Registry, Server};
 use super::timing::Times;
 use super::traffic;
+use super::watch::Watch;
 
 /// A millisecond of virtual time, which counts in microseconds.
 pub(crate) const MS: u64 = 1000;
@@ -42,6 +43,8 @@ pub(crate) struct HostState {
     pub(crate) effects: BTreeMap<EffectId, Running>,
     /// What the disk holds, and what is on its way there.
     pub(crate) ledger: Memory,
+    /// When the last write that was asked for is on the disk.
+    pub(crate) written_at: u64,
     pub(crate) sequence: u64,
     pub(crate) wake_at: u64,
 }
@@ -136,6 +139,7 @@ pub(crate) struct World {
     pub(crate) coordinators: Vec<CoordinatorState>,
     pub(crate) registry: Registry,
     pub(crate) history: History,
+    pub(crate) watch: Watch,
     pub(crate) flavour: Flavour,
     pub(crate) lease: Option<LeaseTerms>,
     /// Nodes can keep servers away from others by kernel rules.
@@ -204,6 +208,7 @@ impl World {
             coordinators: Vec::new(),
             registry: Registry::new(),
             history: History::new(servers),
+            watch: Watch::default(),
             flavour,
             lease,
             kernel: !seed.is_multiple_of(5),
@@ -243,6 +248,7 @@ impl World {
             if host == 0 {
                 server.writable = true;
                 server.wait_count = wanted;
+                server.reign = Some(record.record.epoch.clone());
                 (memory.opened, memory.whole) = (server.run, true);
             } else {
                 server.point(0, wanted > 0, 0);
@@ -260,6 +266,7 @@ impl World {
                 kept_until: 0,
                 effects: BTreeMap::new(),
                 ledger: memory,
+                written_at: 0,
                 sequence: 0,
                 wake_at: 0,
             });
@@ -301,6 +308,8 @@ impl World {
         let Some(Queued(happening)) = self.queued.remove(&order) else { return true };
         self.now = self.now.max(at);
         self.happen(happening);
+        let seen = self.watch.look(&self.hosts, &self.net, &mut self.history);
+        self.history.demand(seen);
         true
     }
 
@@ -382,11 +391,5 @@ impl World {
     pub(crate) fn peek(&self) -> Option<&Happening> {
         let Reverse((_, order)) = self.queue.peek()?;
         self.queued.get(order).map(|queued| &queued.0)
-    }
-
-    /// Hands an input to the node that asked for it, right after this.
-    pub(crate) fn node_input(&mut self, host: Host, input: Input) {
-        let life = self.hosts[host].life;
-        self.after(0, Happening::ToNode { host, life, input: Box::new(input) });
     }
 }

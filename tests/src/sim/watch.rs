@@ -1,0 +1,279 @@
+//! What must hold after every event, as the clients, the servers and the disks see it. What the cores believe plays no part.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tasuki_node_core::{Effect, Memory, ServerRun};
+use tasuki_schemas::answer::{Answers, Duty};
+use tasuki_schemas::ballot::{Ballot, Epoch};
+use tasuki_schemas::command::Kind;
+use tasuki_schemas::gtid::Gtid;
+use tasuki_schemas::id::{Incarnation, NodeId};
+use tasuki_schemas::record::Record;
+
+use super::check::History;
+use super::effects::host_of;
+use super::net::Net;
+use super::server::{Host, Server};
+use super::traffic::Released;
+use super::world::HostState;
+
+/// What was seen so far. Everything is looked at when it changes, so that an event at which nothing does costs next to
+/// nothing.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Watch {
+    disks: Vec<Option<Memory>>,
+    open: Vec<Option<(ServerRun, Option<Epoch>)>>,
+    /// Every value that any disk ever held as accepted.
+    values: BTreeMap<Ballot, Value>,
+    /// Of each reign the newest decided record, and its ballot.
+    decided: BTreeMap<Epoch, (Ballot, Record)>,
+    /// Reigns of which the group acknowledged a commit: the barrier row, if no other.
+    acknowledged: BTreeSet<Epoch>,
+    /// How many of each server's deleted transactions were looked at.
+    deleted: Vec<usize>,
+    /// Reigns that began open, and whose group had acknowledged before.
+    born: BTreeSet<Epoch>,
+}
+
+#[derive(Clone, Debug)]
+struct Value {
+    record: Record,
+    on: BTreeSet<(NodeId, Incarnation)>,
+}
+
+impl Watch {
+    /// Looks at everything that has changed since the last event.
+    pub(crate) fn look(&mut self, hosts: &[HostState], net: &Net, history: &mut History) -> Result<(), String> {
+        self.disks.resize(hosts.len(), None);
+        self.open.resize(hosts.len(), None);
+        self.deleted.resize(hosts.len(), 0);
+        for (host, state) in hosts.iter().enumerate() {
+            let unchanged =
+                |seen: &Memory| (seen.incarnation, seen.sequence) == (state.ledger.incarnation, state.ledger.sequence);
+            if !self.disks[host].as_ref().is_some_and(unchanged) {
+                self.read_disk(host, state)?;
+            }
+        }
+        let mut open = 0;
+        for (host, state) in hosts.iter().enumerate() {
+            open += usize::from(state.server.answers() && state.server.writable);
+            self.look_at_server(host, state, history)?;
+            let (seen, deleted) = (self.deleted[host], &state.server.deleted);
+            if seen < deleted.len() {
+                self.deleted[host] = deleted.len();
+                deleted[seen..].iter().try_for_each(|(gtid, source)| keeps(hosts, history, host, gtid, *source))?;
+            }
+        }
+        if open > 1 {
+            let may: Vec<Host> = (0..hosts.len()).filter(|host| may_acknowledge(hosts, net, *host)).collect();
+            if let [one, other, ..] = may.as_slice() {
+                return Err(format!("clients of db{} and of db{} can both be acknowledged", one + 1, other + 1));
+            }
+        }
+        Ok(())
+    }
+
+    /// A disk holds something new.
+    fn read_disk(&mut self, host: Host, state: &HostState) -> Result<(), String> {
+        let now = &state.ledger;
+        let name = &state.name;
+        let before = self.disks[host].replace(now.clone()).filter(|before| before.incarnation == now.incarnation);
+        if let Some(before) = &before {
+            if now.promised < before.promised {
+                return Err(format!(
+                    "the disk of {name} promised {:?}, and no more: {:?}",
+                    before.promised, now.promised
+                ));
+            }
+            let ballot = |memory: &Memory| memory.accepted.as_ref().map(|accepted| accepted.ballot.clone());
+            if ballot(now) != ballot(before) && ballot(now) < before.promised {
+                let (ballot, promised) = (ballot(now), &before.promised);
+                return Err(format!("the disk of {name} accepts at {ballot:?}, and had promised {promised:?}"));
+            }
+        }
+        let Some(accepted) = &now.accepted else { return Ok(()) };
+        let value = self
+            .values
+            .entry(accepted.ballot.clone())
+            .or_insert_with(|| Value { record: accepted.record.clone(), on: BTreeSet::new() });
+        if value.record != accepted.record {
+            return Err(format!("the disk of {name} holds another record at {} than others", accepted.ballot));
+        }
+        if value.on.insert((name.clone(), now.incarnation)) {
+            let voters = value.record.voters.iter();
+            let votes = voters.filter(|(node, of)| value.on.contains(&((*node).clone(), **of))).count();
+            if votes > value.record.voters.len() / 2 {
+                let record = value.record.clone();
+                return self.decide(accepted.ballot.clone(), record);
+            }
+        }
+        Ok(())
+    }
+
+    /// A majority of the voters' disks hold a record, or held it.
+    fn decide(&mut self, ballot: Ballot, record: Record) -> Result<(), String> {
+        let epoch = record.epoch.clone();
+        if self.decided.is_empty() {
+            self.born.insert(epoch.clone());
+        }
+        let lawful = !record.opened || self.acknowledged.contains(&epoch) || self.born.contains(&epoch);
+        if self.decided.get(&epoch).is_none_or(|(newest, _)| *newest < ballot) {
+            self.decided.insert(epoch.clone(), (ballot.clone(), record));
+        }
+        if lawful {
+            return Ok(());
+        }
+        Err(format!("decided at {ballot}: {epoch} is opened, though nobody acknowledged anything of it"))
+    }
+
+    fn look_at_server(&mut self, host: Host, state: &HostState, history: &mut History) -> Result<(), String> {
+        let server = &state.server;
+        let run = server.run.filter(|_| server.writable);
+        let known = match (&self.open[host], run) {
+            (Some((known, reign)), Some(run)) => *known == run && *reign == server.reign,
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        if !known {
+            self.open[host] = run.map(|run| (run, server.reign.clone()));
+            if run.is_some() {
+                self.opens(host, state, history)?;
+            }
+        }
+        if run.is_some() && server.wait_count == 0 && server.answers() {
+            let leased = self.record(server).and_then(Record::group).is_some_and(|group| group.leased);
+            let ends = state.guard.is_some_and(|guard| Some(guard.run) == server.run && guard.until.is_some());
+            if leased && !ends {
+                return Err(format!("{} acknowledges alone, and no guard ends that", state.name));
+            }
+        }
+        Ok(())
+    }
+
+    /// A server is open that was not.
+    fn opens(&self, host: Host, state: &HostState, history: &mut History) -> Result<(), String> {
+        let server = &state.server;
+        if let Some((gtid, id)) = history.missing(host, server) {
+            return Err(format!("{} opens without {gtid} (write {id}), which was acknowledged", state.name));
+        }
+        match self.record(server) {
+            Some(record) if record.primary == state.name => Ok(()),
+            Some(_) | None => Err(format!("{} is open, and no decided record names it", state.name)),
+        }
+    }
+
+    /// The newest decided record of the reign that a server opened for.
+    fn record(&self, server: &Server) -> Option<&Record> {
+        server.reign.as_ref().and_then(|reign| self.decided.get(reign)).map(|(_, record)| record)
+    }
+
+    /// A commit is over: enough acknowledged it. Whoever is not in the decided group does not count, where
+    /// the kernel can keep strangers away.
+    pub(crate) fn released(&mut self, hosts: &[HostState], host: Host, released: &Released) -> Result<(), String> {
+        let server = &hosts[host].server;
+        let (Some(reign), Some(record)) = (server.reign.clone(), self.record(server)) else {
+            return Err(format!("{} releases a commit, and no decided record names it", hosts[host].name));
+        };
+        let group = record.group();
+        let counts =
+            |acker: &&Host| group.is_some_and(|group| !released.strict || group.members.contains(&hosts[**acker].name));
+        let acks = released.ackers.iter().filter(counts).count();
+        let needed = group.map_or(usize::MAX, |group| usize::try_from(group.acks).unwrap_or(usize::MAX));
+        if acks < needed && released.answered {
+            let (name, gtid) = (&hosts[host].name, &released.gtid);
+            return Err(format!(
+                "{name} answers OK for {gtid} with {acks} acknowledgements of the group, not {needed}"
+            ));
+        }
+        if acks >= needed && !self.acknowledged.contains(&reign) {
+            self.acknowledged.insert(reign);
+        }
+        Ok(())
+    }
+
+    /// A node's hands begin something: what its record says must be decided.
+    pub(crate) fn begins(&self, host: Host, state: &HostState, effect: &Effect) -> Result<(), String> {
+        let kept = state.ledger.accepted.as_ref();
+        let decided = |epoch: &Epoch, primary: &dyn Fn(&NodeId) -> bool| {
+            self.decided.get(epoch).is_some_and(|(_, record)| primary(&record.primary))
+        };
+        let lawful = match effect {
+            Effect::Promote { epoch, .. } => decided(epoch, &|primary| *primary == state.name),
+            Effect::Follow { source, .. } => {
+                let source = super::lives::name(host_of(*source));
+                kept.is_some_and(|kept| decided(&kept.record.epoch, &|primary| *primary == source))
+            }
+            Effect::JoinGroup { .. } => kept.is_some_and(|kept| {
+                let decided = self.decided.get(&kept.record.epoch).map(|(_, record)| record);
+                decided.and_then(Record::group).is_some_and(|group| group.members.contains(&state.name))
+            }),
+            Effect::SetWaitCount { epoch, .. } => decided(epoch, &|primary| *primary == state.name),
+            Effect::Look { .. }
+            | Effect::ReadFiles { .. }
+            | Effect::Fence { .. }
+            | Effect::StopReceiving { .. }
+            | Effect::CutAcker { .. }
+            | Effect::LeaveGroup
+            | Effect::Replicate { .. }
+            | Effect::Apply { .. } => true,
+        };
+        if lawful { Ok(()) } else { Err(format!("db{} begins {effect:?} before its record is decided", host + 1)) }
+    }
+}
+
+/// What a node tells must be on its disk, and done.
+pub(crate) fn tells<'a>(state: &HostState, all: impl Iterator<Item = &'a Answers>) -> Result<(), String> {
+    let (name, disk, server) = (&state.name, &state.ledger, &state.server);
+    for answers in all {
+        let Some(ballot) = &answers.ballot else { continue };
+        let Some(promise) = &answers.promise else {
+            let kept = disk.accepted.as_ref().is_some_and(|kept| kept.ballot >= *ballot);
+            if answers.accepted && !kept {
+                return Err(format!("{name} tells that it accepted at {ballot}, and its disk does not"));
+            }
+            continue;
+        };
+        if disk.promised.as_ref() < Some(ballot) {
+            return Err(format!("{name} tells that it promised {ballot}, and its disk does not"));
+        }
+        let bound = promise.kind == Kind::Failover && disk.failover.as_ref() == Some(ballot);
+        let receives = server.channel.as_ref().is_some_and(|channel| channel.connected && channel.acknowledges);
+        let fails = matches!(promise.duty, Duty::Failed { .. });
+        if bound && !fails && server.run.is_some() && (server.writable || receives) {
+            return Err(format!("{name} tells that it promised the failover {ballot}, and still receives or is open"));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a client that writes there now can be told OK.
+fn may_acknowledge(hosts: &[HostState], net: &Net, host: Host) -> bool {
+    let server = &hosts[host].server;
+    let acks = |other: &Host| {
+        let replica = &hosts[*other].server;
+        let follows = replica
+            .channel
+            .as_ref()
+            .is_some_and(|channel| channel.connected && channel.acknowledges && channel.source == host);
+        let refused = server.refused_servers.contains(other) || replica.refused_sources.contains(&host);
+        follows && !refused && replica.answers() && net.joined(host, *other)
+    };
+    let needed = usize::try_from(server.wait_count).unwrap_or(usize::MAX);
+    server.answers() && server.writable && (0..hosts.len()).filter(acks).count() >= needed
+}
+
+/// A replica deleted what it had received and not read. The server that it follows now has what was acknowledged of it, and
+/// of the rest somebody has a copy.
+fn keeps(hosts: &[HostState], history: &History, host: Host, gtid: &Gtid, source: Host) -> Result<(), String> {
+    let has = |other: usize| hosts[other].server.has(gtid);
+    let kept = if history.is_acknowledged(gtid) {
+        has(source)
+    } else {
+        (0..hosts.len()).any(|other| other != host && has(other))
+    };
+    if kept {
+        Ok(())
+    } else {
+        Err(format!("{} deletes {gtid}, which db{} does not have", hosts[host].name, source + 1))
+    }
+}
