@@ -9,11 +9,11 @@ mod listing;
 mod rules;
 mod shell;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::process::{Command, Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tasuki_schemas::observation::CutStrength;
 use tokio::time::timeout;
@@ -24,6 +24,9 @@ use shell::Shell;
 
 /// A cut takes under 2 ms on an idle host.
 const DEADLINE: Duration = Duration::from_millis(200);
+
+/// Strangers are refused for so long: by then they may have been mended.
+const STRANGERS: Duration = Duration::from_secs(600);
 
 /// Why a cut could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +74,8 @@ pub struct State {
 #[derive(Debug)]
 pub struct Cut {
     state: State,
+    /// Of the refused hosts, those that no order named, and until when.
+    strangers: BTreeMap<IpAddr, Instant>,
     /// `None` on a node that cuts by SQL only.
     kernel: Option<Kernel>,
 }
@@ -100,12 +105,12 @@ impl Cut {
     /// As [`Cut::new`].
     pub fn with_prefix(strength: CutStrength, name: &str, port: u16, prefix: &[&str]) -> Result<Self, CutError> {
         match strength {
-            CutStrength::Server => Ok(Self { state: State::default(), kernel: None }),
+            CutStrength::Server => Ok(Self { state: State::default(), strangers: BTreeMap::new(), kernel: None }),
             CutStrength::Kernel => {
                 let prefix = prefix.iter().map(|word| (*word).to_owned()).collect();
                 let kernel = Kernel { rules: Rules::new(name, port), prefix, shell: None, written: false };
                 let state = kernel.take_over()?;
-                Ok(Self { state, kernel: Some(kernel) })
+                Ok(Self { state, strangers: BTreeMap::new(), kernel: Some(kernel) })
             }
         }
     }
@@ -160,8 +165,30 @@ impl Cut {
     /// # Errors
     /// As [`Cut::close_clients`].
     pub async fn refuse_servers(&mut self, servers: &BTreeSet<IpAddr>) -> Result<Cutting, CutError> {
-        self.state.refused_servers = servers.iter().map(IpAddr::to_canonical).collect();
+        let servers = servers.iter().map(IpAddr::to_canonical);
+        self.state.refused_servers = servers.chain(self.strangers.keys().copied()).collect();
         self.assert().await
+    }
+
+    /// Refuses these hosts as well, for a while.
+    ///
+    /// # Errors
+    /// As [`Cut::close_clients`].
+    pub async fn refuse_strangers(&mut self, hosts: &BTreeSet<IpAddr>) -> Result<Cutting, CutError> {
+        let until = Instant::now() + STRANGERS;
+        self.strangers.extend(hosts.iter().map(|host| (host.to_canonical(), until)));
+        self.state.refused_servers.extend(hosts.iter().map(IpAddr::to_canonical));
+        self.assert().await
+    }
+
+    /// Lets those in whose while is over.
+    fn forgive(&mut self) {
+        let now = Instant::now();
+        let over = |until: &Instant| *until <= now;
+        for host in self.strangers.iter().filter(|(_, until)| over(until)).map(|(host, _)| *host).collect::<Vec<_>>() {
+            self.strangers.remove(&host);
+            self.state.refused_servers.remove(&host);
+        }
     }
 
     /// Lets everything through.
@@ -179,6 +206,7 @@ impl Cut {
     /// # Errors
     /// As [`Cut::close_clients`].
     pub async fn assert(&mut self) -> Result<Cutting, CutError> {
+        self.forgive();
         let Some(kernel) = &mut self.kernel else { return Ok(Cutting::Weak) };
         match timeout(DEADLINE, kernel.enforce(&self.state)).await {
             Ok(outcome) => outcome.map(|()| Cutting::Verified),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use tasuki_node_core::Reader;
 use tasuki_schemas::gtid::{Flavour, GtidSet, InvalidGtidSet, Origin};
 use tasuki_schemas::id::NodeId;
 use tasuki_schemas::observation::{
@@ -156,6 +157,28 @@ pub fn semi_sync(flavour: Flavour, fast: &Row, variables: &Row, counters: &Row) 
             waiting: count("rpl_semi_sync_source_wait_sessions"),
         },
     }
+}
+
+/// Who reads the binlog. A connection whose host is no address is left out: nothing could be done about it.
+#[must_use]
+pub fn readers(flavour: Flavour, tables: &[Table]) -> Vec<Reader> {
+    let rows = |at: usize| tables.get(at).map(Vec::as_slice).unwrap_or_default();
+    let port_of = |uuid: &String| {
+        let row = rows(1).iter().find(|row| row.get("replica_uuid") == Some(uuid))?;
+        row.get("port")?.parse().ok()
+    };
+    let reader = |row: &Row| {
+        let host = row.get("host")?;
+        let bare = host.rsplit_once(':').filter(|_| flavour == Flavour::Mariadb).map_or(host.as_str(), |(ip, _)| ip);
+        Some(Reader {
+            connection: row.get("id")?.parse().ok()?,
+            host: bare.trim_matches(['[', ']']).parse().ok()?,
+            user: row.get("user").cloned().unwrap_or_default(),
+            port: row.get("uuid").and_then(port_of),
+            acknowledges: (flavour == Flavour::Mysql).then(|| on(row, "acknowledges")),
+        })
+    };
+    rows(0).iter().filter_map(reader).collect()
 }
 
 /// The gates of the write group that the settings fail.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use mysql_async::{Conn, Opts};
 use tasuki_config::{Reach, ServerConfig};
 use tasuki_node_core::statements::Dialect;
-use tasuki_node_core::{Input, ServerReport, ServerRun};
+use tasuki_node_core::{Input, Reader, ServerReport, ServerRun};
 use tasuki_schemas::gtid::Flavour;
 use tasuki_schemas::observation::{Connection, Facts, FailingGate, Identity, SemiSync};
 use tokio::net::UnixStream;
@@ -34,6 +34,9 @@ const DEADLINE: Duration = Duration::from_millis(300);
 const SETTINGS_EVERY: Duration = Duration::from_secs(2);
 /// Connections of other managers are looked for this often: the list of all connections is long.
 const MANAGERS_EVERY: Duration = Duration::from_secs(10);
+
+/// How many acknowledge, by flavour.
+const CLIENTS: [&str; 2] = ["rpl_semi_sync_master_clients", "rpl_semi_sync_source_clients"];
 
 /// What the effects and the tail reader must know of the server; learned while it answers, used when it does not.
 #[derive(Debug, Default)]
@@ -76,6 +79,8 @@ pub struct Prober {
     mark_at: Instant,
     managers: Vec<Table>,
     managers_at: Option<Instant>,
+    /// Who reads the binlog, until it is told.
+    readers: Option<Vec<Reader>>,
     disk: Option<String>,
     write: watch::Receiver<Writes>,
 }
@@ -115,6 +120,7 @@ impl Prober {
             mark_at: Instant::now(),
             managers: Vec::new(),
             managers_at: None,
+            readers: None,
             disk: None,
             write,
         }
@@ -125,7 +131,8 @@ impl Prober {
         loop {
             let (connection, facts) = self.round().await;
             let answering = connection == Connection::Answering;
-            let report = ServerReport { run: self.run, connection, identity: self.identity.clone(), facts };
+            let (identity, readers) = (self.identity.clone(), self.readers.take());
+            let report = ServerReport { run: self.run, connection, identity, facts, readers };
             if self.inputs.send(Input::Probed(Box::new(report))).await.is_err() {
                 return;
             }
@@ -240,6 +247,7 @@ impl Prober {
             (self.variables, self.counters) = (settings(0), settings(1));
             self.settings_at = Some(Instant::now());
             self.keep_index();
+            self.look_for_readers().await;
             if let Some(folder) = self.variables.get("datadir") {
                 self.disk = disk::trouble(PathBuf::from(folder)).await;
             }
@@ -282,6 +290,18 @@ impl Prober {
             unsupported: Some(unsupported),
             disk: None,
         })
+    }
+
+    /// Only a server whose commits wait has readers that count. As with managers, what cannot be seen is not told.
+    async fn look_for_readers(&mut self) {
+        if self.counters.get(CLIENTS[0]).or_else(|| self.counters.get(CLIENTS[1])).is_none_or(|clients| clients == "0")
+        {
+            return;
+        }
+        match self.session.tables(&self.dialect.readers(), DEADLINE).await {
+            Ok(tables) => self.readers = Some(facts::readers(self.flavour, &tables)),
+            Err(error) => tracing::debug!(%error, "who reads the binlog was not told"),
+        }
     }
 
     /// An account that may not see who else is connected sees less, and nothing worse; nor does a list of connections that

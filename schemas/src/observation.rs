@@ -68,6 +68,9 @@ pub struct ServerView {
     /// Servers that the kernel keeps away from this one's port: they acknowledge nothing here.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub refused: BTreeSet<NodeId>,
+    /// Who acknowledged without being in the write group and was cut off lately: each a sentence with its fix.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub strangers: Vec<String>,
 }
 
 /// The server's process.

@@ -102,6 +102,7 @@ fn observation(node: &NodeId, primary: bool, witness: bool) -> Observation {
         serving: primary,
         lease: None,
         refused: BTreeSet::new(),
+        strangers: Vec::new(),
     };
     Observation {
         node: node.clone(),

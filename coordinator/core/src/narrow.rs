@@ -60,7 +60,11 @@ impl Leading {
     ) -> Option<Next> {
         let primary = self.record.primary.clone();
         let members = self.record.group().map(|group| group.members.clone()).filter(|_| self.record.opened)?;
-        let standing = view.server(&primary, settings.policy.silence, now)?.refused.clone();
+        let server = view.server(&primary, settings.policy.silence, now)?;
+        let standing = server.refused.clone();
+        for stranger in &server.strangers {
+            self.say(&primary, stranger.clone(), outbox);
+        }
         if removed.is_none() {
             self.removal.node = None;
         }

@@ -73,6 +73,7 @@ impl Pair {
             serving: false,
             lease: None,
             refused: std::collections::BTreeSet::new(),
+            strangers: Vec::new(),
         }
     }
 

@@ -29,6 +29,23 @@ pub struct ServerReport {
     pub identity: Option<Identity>,
     /// What it said, if it answered.
     pub facts: Option<Facts>,
+    /// Who reads its binlog, in a round that asked for that.
+    pub readers: Option<Vec<Reader>>,
+}
+
+/// A connection that reads the server's binlog: a replica, or whatever else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reader {
+    /// The server's number of the connection.
+    pub connection: u64,
+    /// Where it comes from.
+    pub host: IpAddr,
+    /// Its account.
+    pub user: String,
+    /// The port that it says its own server has. MariaDB does not tell.
+    pub port: Option<u16>,
+    /// Whether it acknowledges. MariaDB tells only how many do.
+    pub acknowledges: Option<bool>,
 }
 
 /// What a guard was told to do. It does so whatever becomes of its node.
@@ -191,6 +208,13 @@ pub enum Effect {
         /// The reign: then a barrier row is written and acknowledged, so that what the server holds has everything that a
         /// server which is cut off now acknowledged. `None` where nobody is being removed.
         barrier: Option<Epoch>,
+    },
+    /// Cut off who acknowledges without being in the write group.
+    CutStrangers {
+        /// Connections to end.
+        connections: Vec<u64>,
+        /// Hosts to keep away from the server's port, until the node ends or a while has passed.
+        hosts: BTreeSet<IpAddr>,
     },
     /// Switch the semi-sync replica side off, and see that no connection acknowledges.
     LeaveGroup,

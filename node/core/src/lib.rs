@@ -15,8 +15,9 @@ mod refused;
 mod report;
 mod settings;
 pub mod statements;
+mod strangers;
 
-pub use io::{Effect, EffectId, Ended, Guarding, Input, Output, Progress, ServerReport};
+pub use io::{Effect, EffectId, Ended, Guarding, Input, Output, Progress, Reader, ServerReport};
 pub use memory::{Memory, ServerRun};
 pub use node::Node;
 pub use settings::Settings;

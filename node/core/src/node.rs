@@ -17,6 +17,7 @@ use crate::lease::Lease;
 use crate::memory::{Memory, ServerRun};
 use crate::orders::Act;
 use crate::settings::Settings;
+use crate::strangers::Strangers;
 
 /// The server as last seen.
 #[derive(Clone, Debug, Default)]
@@ -71,6 +72,7 @@ pub struct Node {
     pub(crate) serving: bool,
     /// Whom the kernel keeps away from the server.
     pub(crate) refused: BTreeSet<NodeId>,
+    pub(crate) strangers: Strangers,
     pub(crate) dirty: bool,
     pub(crate) outputs: Vec<Output>,
     published_at: Option<Moment>,
@@ -99,6 +101,7 @@ impl Node {
             delivering: None,
             serving: false,
             refused: BTreeSet::new(),
+            strangers: Strangers::default(),
             dirty: true,
             outputs: Vec::new(),
             published_at: None,
@@ -222,6 +225,7 @@ impl Node {
         }
         self.server.read_at = now;
         self.server.report = Some(report);
+        self.cut_strangers(now);
     }
 
     fn exited(&mut self, run: ServerRun, clean: bool) {
@@ -234,6 +238,9 @@ impl Node {
             self.closing = None;
             self.closed(&ended);
             self.dirty = true;
+            return;
+        }
+        if self.strangers.cut(id) {
             return;
         }
         if let Some((from, nonce)) = self.looks.remove(&id) {
@@ -378,7 +385,7 @@ impl Node {
 
 /// A report without what changes from probe to probe.
 fn substance(report: &ServerReport) -> ServerReport {
-    let mut report = report.clone();
+    let mut report = ServerReport { readers: None, ..report.clone() };
     if let Some(facts) = &mut report.facts {
         facts.write_probe = None;
         facts.semi_sync.waiting = 0;

@@ -37,6 +37,7 @@ impl Node {
             serving: self.serving,
             lease: self.lease_view(now),
             refused: self.refused.clone(),
+            strangers: self.strangers.told(now),
         }
     }
 }

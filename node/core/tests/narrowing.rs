@@ -6,7 +6,7 @@ mod stage;
 use std::collections::BTreeSet;
 
 use stage::{Stage, ballot, db, holdings, record};
-use tasuki_node_core::{Effect, Ended, Input};
+use tasuki_node_core::{Effect, Ended, Input, Reader};
 use tasuki_schemas::answer::{Outcome, Refusal};
 use tasuki_schemas::ballot::Epoch;
 use tasuki_schemas::command::{Order, OrderName};
@@ -77,4 +77,53 @@ fn a_server_that_is_gone_acknowledges_nothing() {
     let mut stage = Stage::replica(Mode::Armed);
     stage.order(1, 1, leave()).persisted().end(Ended::Gone(holdings("")));
     assert!(matches!(outcome(&stage, OrderName::LeaveGroup), Outcome::Done { .. }));
+}
+
+fn reader(connection: u64, host: &str, port: Option<u16>, acknowledges: Option<bool>) -> Reader {
+    Reader { connection, host: host.parse().unwrap(), user: "repl".to_owned(), port, acknowledges }
+}
+
+/// The strangers that an opened primary cuts off: connections, then hosts.
+fn cut_off(clients: u32, readers: Vec<Reader>) -> Option<(Vec<u64>, Vec<String>)> {
+    let mut stage = Stage::primary();
+    stage.readers(clients, readers);
+    let Effect::CutStrangers { connections, hosts } = stage.effect()?.1 else { return None };
+    Some((connections, hosts.iter().map(ToString::to_string).collect()))
+}
+
+#[test]
+fn whoever_says_that_it_acknowledges_from_a_foreign_host_is_kept_away() {
+    let members = || vec![reader(1, "10.0.0.2", Some(3306), Some(true)), reader(2, "10.0.0.3", Some(3306), Some(true))];
+    assert_eq!(cut_off(2, members()), None);
+    let mut readers = members();
+    readers.push(reader(3, "10.0.0.9", None, Some(false)));
+    assert_eq!(cut_off(2, readers.clone()), None, "a backup that only reads is left alone");
+    readers.push(reader(4, "10.0.0.8", None, Some(true)));
+    assert_eq!(cut_off(3, readers), Some((vec![4], vec!["10.0.0.8".to_owned()])));
+}
+
+#[test]
+fn where_only_their_number_is_told_the_members_are_believed_first() {
+    let readers = |more: &[(u64, &str)]| {
+        let members = [(1, "10.0.0.2"), (2, "10.0.0.3")];
+        members.iter().chain(more).map(|(id, host)| reader(*id, host, None, None)).collect::<Vec<_>>()
+    };
+    assert_eq!(cut_off(2, readers(&[(3, "10.0.0.9")])), None, "it reads and does not acknowledge");
+    assert_eq!(cut_off(3, readers(&[(3, "10.0.0.9")])), Some((vec![3], vec!["10.0.0.9".to_owned()])));
+    // One of two: both are ended, neither is kept away.
+    let two = readers(&[(3, "10.0.0.9"), (4, "10.0.0.8")]);
+    let found = cut_off(3, two).unwrap();
+    assert_eq!((found.0.len(), found.1.len()), (2, 0));
+}
+
+#[test]
+fn a_member_on_a_strangers_host_is_spared() {
+    let readers = vec![
+        reader(1, "10.0.0.2", Some(3306), Some(true)),
+        reader(2, "10.0.0.3", Some(3306), Some(true)),
+        reader(3, "10.0.0.3", Some(3399), Some(true)),
+    ];
+    assert_eq!(cut_off(3, readers), Some((vec![3], Vec::new())));
+    let unnamed = ["10.0.0.2", "10.0.0.3", "10.0.0.3"].map(|host| reader(1, host, None, None)).to_vec();
+    assert_eq!(cut_off(3, unnamed), None, "which of them is the member, nothing tells");
 }

@@ -64,6 +64,24 @@ async fn end_clients(hands: &Hands, session: &mut Session) -> Result<(), Failed>
     Ok(())
 }
 
+/// Keeps hosts away first, so that the connections that are ended then do not come back.
+pub(super) async fn cut_strangers(
+    hands: &Hands,
+    session: &mut Session,
+    connections: &[u64],
+    hosts: &BTreeSet<IpAddr>,
+) -> Result<Holdings, Failed> {
+    if !hosts.is_empty() {
+        hands.cut.lock().await.refuse_strangers(hosts).await?;
+    }
+    for id in connections {
+        tracing::warn!(connection = id, "a stranger acknowledges; its connection is ended");
+        // One that left by itself meanwhile is an error of no consequence.
+        let _ = session.run(&hands.dialect.kill(*id), STATEMENT).await;
+    }
+    holdings(hands, session).await
+}
+
 /// SIGKILL, never another signal: MySQL answers OK to blocked commits on SIGTERM.
 async fn kill(hands: &Hands) -> Result<(), Failed> {
     let (pid, start) = {

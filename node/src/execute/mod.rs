@@ -154,6 +154,7 @@ async fn carry_out(hands: &Hands, id: EffectId, effect: Effect, session: &mut Se
             promote::set_wait_count(hands, session, acks, floor, &epoch, &outside).await
         }
         Effect::CutAcker { refused, barrier } => promote::cut_acker(hands, session, &refused, barrier.as_ref()).await,
+        Effect::CutStrangers { connections, hosts } => fence::cut_strangers(hands, session, &connections, &hosts).await,
         Effect::LeaveGroup if fence::is_gone(hands) => return fence::gone(hands, false).await,
         Effect::LeaveGroup => change::leave(hands, session).await,
         Effect::Replicate { source, goal } => change::replicate(hands, session, source, &goal).await,
@@ -210,6 +211,7 @@ const fn name(effect: &Effect) -> &'static str {
         Effect::JoinGroup { .. } => "join_group",
         Effect::SetWaitCount { .. } => "set_wait_count",
         Effect::CutAcker { .. } => "cut_acker",
+        Effect::CutStrangers { .. } => "cut_strangers",
         Effect::LeaveGroup => "leave_group",
         Effect::Replicate { .. } => "replicate",
         Effect::Apply { .. } => "apply",

@@ -56,7 +56,7 @@ impl Server {
         };
         let connection = if self.run.is_some() { Connection::Answering } else { Connection::Closed };
         let facts = self.run.is_some().then(|| self.facts());
-        ServerReport { run: self.run, connection, identity: Some(identity), facts }
+        ServerReport { run: self.run, connection, identity: Some(identity), facts, readers: None }
     }
 
     fn facts(&self) -> Facts {
@@ -98,6 +98,7 @@ impl Server {
             | Effect::JoinGroup { .. }
             | Effect::CutAcker { .. }
             | Effect::LeaveGroup
+            | Effect::CutStrangers { .. }
             | Effect::Apply { .. } => {}
             Effect::Fence { .. } => self.writable = false,
             Effect::Follow { source, .. } => (self.writable, self.source) = (false, Some(source)),

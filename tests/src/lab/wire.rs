@@ -145,7 +145,9 @@ const fn open(flavour: Flavour) -> &'static str {
     }
 }
 
-fn follow(flavour: Flavour, source: &Server) -> String {
+/// The statements by which a server follows another one and acknowledges.
+#[must_use]
+pub fn follow(flavour: Flavour, source: &Server) -> String {
     let (host, port) = (source.address().ip(), source.address().port());
     match flavour {
         Flavour::Mariadb => format!(

@@ -135,6 +135,10 @@ fn go_on(world: &mut World, host: Host, running: &mut Running) -> Step {
             set_wait_count(world, host, running, acks, floor)
         }
         Effect::CutAcker { refused, .. } => cut_acker(server, running.step, &refused),
+        Effect::CutStrangers { .. } => {
+            server.stranger = false;
+            Step::End(Ended::Done(server.holdings()))
+        }
         Effect::LeaveGroup => leave(server, running.step),
         Effect::Replicate { source, goal } => replicate(server, running, host_of(source), &goal, now, waited),
         Effect::Apply { transactions } => {

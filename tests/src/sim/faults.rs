@@ -63,6 +63,8 @@ pub(crate) enum Fault {
     KillRedis,
     /// A replica receives nothing for so long, though its connection stands.
     Lag(Host, u64),
+    /// A client with semi-sync on, that no cluster file knows, reads a server's binlog.
+    Stranger(Host),
     /// The whole network is well again.
     Mend,
 }
@@ -182,6 +184,7 @@ impl Fault {
             Self::Lose(one_in) => world.net.lossy = one_in,
             Self::KillRedis => world.net.redis = false,
             Self::Lag(host, length) => world.hosts[host].server.lags_until = world.now + length,
+            Self::Stranger(host) => world.hosts[host].server.stranger = world.hosts[host].server.run.is_some(),
             Self::Mend => world.net.heal(),
         }
     }

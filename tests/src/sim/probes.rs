@@ -1,12 +1,23 @@
 //! What a node's probe sees of its server.
 
-use tasuki_node_core::{Input, ServerReport};
+use std::net::{IpAddr, Ipv4Addr};
+
+use tasuki_node_core::{Input, Reader, ServerReport};
 use tasuki_schemas::gtid::Flavour;
 use tasuki_schemas::observation::{Connection, Endpoint, Facts, Identity, Replication, SemiSync, Thread, WriteProbe};
 
 use super::lives::address;
 use super::server::{Host, Server};
 use super::world::{Happening, MS, World};
+
+/// A stranger that acknowledges, as MySQL shows it.
+const STRANGER: Reader = Reader {
+    connection: 99,
+    host: IpAddr::V4(Ipv4Addr::new(10, 9, 9, 9)),
+    user: String::new(),
+    port: None,
+    acknowledges: Some(true),
+};
 
 /// One round; the next is already on its way.
 pub(crate) fn probe(world: &mut World, host: Host) {
@@ -28,7 +39,9 @@ fn report(server: &mut Server, now: u64) -> ServerReport {
         origin: server.origin(),
         server_id: number,
     };
-    let report = |connection, facts| ServerReport { run: server.run, connection, identity: Some(identity), facts };
+    let readers = server.stranger.then(|| vec![STRANGER]);
+    let report =
+        |connection, facts| ServerReport { run: server.run, connection, identity: Some(identity), facts, readers };
     if server.run.is_none() {
         server.silent_since = None;
         return report(Connection::Closed, None);
@@ -57,7 +70,7 @@ fn facts(server: &Server, now: u64) -> Facts {
             source_enabled: server.writable && server.wait_count > 0,
             replica_enabled: server.replica_enabled,
             wait_count: server.wait_count,
-            clients: 0,
+            clients: u32::from(server.stranger),
             waiting: u32::try_from(server.waiting.len()).unwrap_or(u32::MAX),
         },
         write_probe: server.writable.then_some(WriteProbe::Written { took_ms: 1 }),

@@ -7,7 +7,7 @@ use super::faults::{Fault, Snare, Trap};
 use super::world::MS;
 
 /// The names of all scenarios.
-pub const SCENARIOS: [&str; 16] = [
+pub const SCENARIOS: [&str; 17] = [
     "clones",
     "yesterday",
     "thaw",
@@ -24,6 +24,7 @@ pub const SCENARIOS: [&str; 16] = [
     "fenced",
     "late_fence",
     "no_loss",
+    "stranger",
 ];
 
 const SERVERS: usize = 3;
@@ -59,6 +60,7 @@ impl Plan {
             "amnesia" => Some(Self { servers: 5, traps: unheard_acceptance(), ..plan(amnesia()) }),
             "narrow_outsider" => Some(Self { servers: narrowing::SERVERS, ..plan(narrowing::outsider()) }),
             "narrow_uncovered" => Some(Self { servers: narrowing::SERVERS, ..plan(narrowing::uncovered()) }),
+            "stranger" => Some(Self { servers: narrowing::SERVERS, ..plan(narrowing::stranger()) }),
             "narrow_returning" => Some(Self {
                 servers: narrowing::SERVERS,
                 traps: narrowing::while_leaving(),

@@ -68,6 +68,8 @@ pub(crate) struct Server {
     pub(crate) port_closed: bool,
     pub(crate) refused_sources: BTreeSet<Host>,
     pub(crate) refused_servers: BTreeSet<Host>,
+    /// A client that no cluster file knows acknowledges whatever is written here.
+    pub(crate) stranger: bool,
     pub(crate) silent_since: Option<u64>,
     pub(crate) lags_until: u64,
     runs: u64,
@@ -97,6 +99,7 @@ impl Server {
             port_closed: false,
             refused_sources: BTreeSet::new(),
             refused_servers: BTreeSet::new(),
+            stranger: false,
             silent_since: None,
             lags_until: 0,
             runs: 0,
@@ -217,6 +220,7 @@ impl Server {
         self.waiting.clear();
         self.writable = false;
         self.hung = false;
+        self.stranger = false;
         self.stop_receiver();
         self.run.take()
     }

@@ -6,7 +6,7 @@ use tasuki_node_core::{Input, ServerRun};
 use tasuki_schemas::gtid::{Flavour, Gtid};
 
 use super::lives::address;
-use super::server::Host;
+use super::server::{Host, Server};
 use super::world::{Happening, MS, World};
 
 /// Clients through the proxy; as many again sit on a host each and use its server's socket.
@@ -114,14 +114,26 @@ pub(crate) struct Released {
     pub(crate) strict: bool,
 }
 
+/// A stranger has received it all at once.
+fn acknowledge_as_stranger(server: &mut Server) {
+    const NOBODY: Host = Host::MAX;
+    if server.stranger {
+        for waiting in &mut server.waiting {
+            waiting.ackers.insert(NOBODY);
+        }
+    }
+}
+
 /// Tells clients whose commits have what they waited for.
 pub(crate) fn release(world: &mut World, host: Host) {
     let done = world.hosts[host].server.acknowledged();
+    // Until a stranger is cut off, it counts.
+    let strict = world.kernel && !world.hosts[host].server.stranger;
     for waiting in done {
         let reached = !world.hosts[host].server.port_closed && world.net.joined(host, world.clients());
         let told = waiting.transaction.id.filter(|_| waiting.listening && (waiting.local || reached));
         let gtid = waiting.transaction.gtid;
-        let released = Released { gtid, ackers: waiting.ackers, answered: told.is_some(), strict: world.kernel };
+        let released = Released { gtid, ackers: waiting.ackers, answered: told.is_some(), strict };
         let seen = world.watch.released(&world.hosts, host, &released);
         world.history.demand(seen);
         let Some(id) = told else { continue };
@@ -161,7 +173,8 @@ pub(crate) fn write(world: &mut World, writer: usize) {
     let id = world.writes;
     server.commit(Some(id), local);
     world.register(host);
-    if world.hosts[host].server.wait_count == 0 {
+    acknowledge_as_stranger(&mut world.hosts[host].server);
+    if world.hosts[host].server.wait_count == 0 || world.hosts[host].server.stranger {
         release(world, host);
     }
 }

@@ -157,6 +157,7 @@ fn observation(process: Process, connection: Connection) -> Observation {
             serving: false,
             lease: None,
             refused: BTreeSet::new(),
+            strangers: Vec::new(),
         }),
         answers: BTreeMap::from([("co1".parse().unwrap(), answers())]),
     }

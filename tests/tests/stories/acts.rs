@@ -130,6 +130,7 @@ impl Story {
             ["gate", "shows", found] => server.gate = Some((*found).to_owned()),
             ["is", "unsupported:", reason @ ..] => server.unsupported = Some(reason.join(" ")),
             ["is", "supported"] => server.unsupported = None,
+            ["cuts", "off:", stranger @ ..] => server.strangers = vec![stranger.join(" ")],
             ["has", "no", "kernel", "rules"] => server.cut = CutStrength::Server,
             ["is", "mysql"] => server.flavour = Flavour::Mysql,
             ["has", "the", "server_id", id] => server.id = id.parse().unwrap(),

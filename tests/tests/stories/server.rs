@@ -73,6 +73,8 @@ pub(crate) struct Server {
     pub(crate) cut: CutStrength,
     /// Whom its node keeps away from it.
     pub(crate) refused: BTreeSet<NodeId>,
+    /// Who acknowledged there without being in the group.
+    pub(crate) strangers: Vec<String>,
     pub(crate) gate: Option<String>,
     pub(crate) disk: Option<String>,
     pub(crate) unsupported: Option<String>,
@@ -106,6 +108,7 @@ impl Server {
             wait_count: 1,
             cut: CutStrength::Kernel,
             refused: BTreeSet::new(),
+            strangers: Vec::new(),
             gate: None,
             disk: None,
             unsupported: None,
@@ -223,6 +226,7 @@ impl Server {
             serving: self.writable && self.is_running(),
             lease: None,
             refused: self.refused.clone(),
+            strangers: self.strangers.clone(),
         }
     }
 }

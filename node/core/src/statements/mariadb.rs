@@ -104,6 +104,10 @@ pub(super) fn half_open() -> String {
     "SET GLOBAL read_only = 1".to_owned()
 }
 
+pub(super) fn readers() -> String {
+    "SELECT id, user, host FROM information_schema.processlist WHERE command = 'Binlog Dump'".to_owned()
+}
+
 pub(super) fn connections() -> String {
     "SELECT id FROM information_schema.processlist WHERE id <> CONNECTION_ID() AND user <> 'system user' \
      AND command NOT IN ('Binlog Dump', 'Daemon', 'Slave_IO', 'Slave_SQL', 'Slave_worker')"

@@ -86,6 +86,8 @@ each! {
     half_open();
     /// After transactions were applied by SQL: replication goes on behind them.
     continue_behind_own_writes();
+    /// Who reads the binlog: connections, then on MySQL the servers behind them.
+    readers();
     /// Everybody's connections but the replication's own.
     connections();
     /// Makes the barrier table.

@@ -118,6 +118,22 @@ pub(super) fn half_open() -> String {
     "SET GLOBAL super_read_only = 0; SET GLOBAL read_only = 1".to_owned()
 }
 
+pub(super) fn readers() -> String {
+    // A replica says what it is in variables of its connection: also that it acknowledges.
+    let said = |names: &str| {
+        format!("MAX(CASE WHEN said.variable_name IN ({names}) THEN CONVERT(said.variable_value USING utf8mb4) END)")
+    };
+    format!(
+        "SELECT thread.processlist_id AS id, thread.processlist_user AS user, thread.processlist_host AS host, \
+         {} AS acknowledges, {} AS uuid FROM performance_schema.threads AS thread \
+         LEFT JOIN performance_schema.user_variables_by_thread AS said ON said.thread_id = thread.thread_id \
+         WHERE thread.processlist_command LIKE 'Binlog Dump%' \
+         GROUP BY thread.processlist_id, thread.processlist_user, thread.processlist_host; SHOW REPLICAS",
+        said("'rpl_semi_sync_replica', 'rpl_semi_sync_slave'"),
+        said("'replica_uuid', 'slave_uuid'")
+    )
+}
+
 pub(super) fn connections() -> String {
     "SELECT id FROM information_schema.processlist WHERE id <> CONNECTION_ID() \
      AND user NOT IN ('system user', 'event_scheduler') AND command NOT LIKE 'Binlog Dump%' AND command <> 'Daemon'"

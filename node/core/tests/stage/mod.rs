@@ -4,7 +4,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use tasuki_node_core::{Effect, EffectId, Ended, Input, Memory, Node, Output, ServerReport, ServerRun, Settings};
+use tasuki_node_core::{
+    Effect, EffectId, Ended, Input, Memory, Node, Output, Reader, ServerReport, ServerRun, Settings,
+};
 use tasuki_schemas::answer::{Answers, Holdings};
 use tasuki_schemas::ballot::{Ballot, Epoch};
 use tasuki_schemas::command::{Kind, Order, Request};
@@ -153,15 +155,41 @@ impl Stage {
             unsupported: None,
             disk: None,
         };
-        let report =
-            ServerReport { run: Some(RUN), connection: Connection::Answering, identity: None, facts: Some(facts) };
+        let report = ServerReport {
+            run: Some(RUN),
+            connection: Connection::Answering,
+            identity: None,
+            facts: Some(facts),
+            readers: None,
+        };
         self.hand(Input::Probed(Box::new(report)))
+    }
+
+    /// A round that shows who reads the binlog of an open primary whose commits wait.
+    pub(crate) fn readers(&mut self, clients: u32, readers: Vec<Reader>) -> &mut Self {
+        let facts = Facts {
+            writable: true,
+            replication: None,
+            semi_sync: SemiSync { source_enabled: true, wait_count: 1, clients, ..SemiSync::default() },
+            write_probe: None,
+            failing_gates: Vec::new(),
+            unsupported: None,
+            disk: None,
+        };
+        let (connection, facts, readers) = (Connection::Answering, Some(facts), Some(readers));
+        self.hand(Input::Probed(Box::new(ServerReport { run: Some(RUN), connection, identity: None, facts, readers })))
     }
 
     /// A probe that got no answer.
     pub(crate) fn silent(&mut self) -> &mut Self {
         let connection = Connection::Silent { for_ms: 500 };
-        self.hand(Input::Probed(Box::new(ServerReport { run: Some(RUN), connection, identity: None, facts: None })))
+        self.hand(Input::Probed(Box::new(ServerReport {
+            run: Some(RUN),
+            connection,
+            identity: None,
+            facts: None,
+            readers: None,
+        })))
     }
 
     pub(crate) fn persisted(&mut self) -> &mut Self {

@@ -41,6 +41,15 @@ pub(super) fn uncovered() -> Vec<(u64, Fault)> {
     faults
 }
 
+/// A client with semi-sync on comes to the primary, and is cut off. Then the replicas receive nothing for a while, and the
+/// primary's host is lost.
+pub(super) fn stranger() -> Vec<(u64, Fault)> {
+    let mut faults = vec![(1500, Fault::Stranger(0)), (3400, Fault::KillHost(0))];
+    faults.extend((1..SERVERS).map(|host| (3000, Fault::Lag(host, 2000 * MS))));
+    faults.extend(ends(7000));
+    faults
+}
+
 /// It returns. Its node stands still while it is to stop acknowledging.
 pub(super) fn returning() -> Vec<(u64, Fault)> {
     let mut faults = unheard();
