@@ -2,30 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use tasuki_node_core::{Input, ServerRun};
+use tasuki_node_core::ServerRun;
 use tasuki_schemas::gtid::{Flavour, Gtid};
 
-use super::lives::address;
 use super::server::{Host, Server};
 use super::world::{Happening, MS, World};
 
 /// Clients through the proxy; as many again sit on a host each and use its server's socket.
 pub(crate) const WRITERS: usize = 6;
-
-impl World {
-    /// Tells a node whom its kernel rules keep away.
-    pub(crate) fn tell_refused(&mut self, host: Host) {
-        let refused = self.hosts[host].server.refused_servers.iter().map(|other| address(*other).ip()).collect();
-        self.node_input(host, Input::Refused(refused));
-    }
-
-    /// Remembers what a server wrote, so that others can get it from anywhere.
-    pub(crate) fn register(&mut self, host: Host) {
-        if let Some(last) = self.hosts[host].server.binlog.last() {
-            self.registry.insert(last.gtid.to_string(), last.clone());
-        }
-    }
-}
 
 /// One look of a replica's receiver at its source.
 pub(crate) fn replicate(world: &mut World, host: Host) {

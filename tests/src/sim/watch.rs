@@ -213,6 +213,7 @@ impl Watch {
             | Effect::Fence { .. }
             | Effect::StopReceiving { .. }
             | Effect::CutAcker { .. }
+            | Effect::CutStrangers { .. }
             | Effect::LeaveGroup
             | Effect::Replicate { .. }
             | Effect::Apply { .. } => true,

@@ -18,7 +18,7 @@ use super::faults::{Fault, Trap};
 use super::fences::{self, Manual};
 use super::foretold::{self, Foretold};
 use super::lives::{first_record, name};
-use super::net::{Dice, Net, Place};
+use super::net::{Dice, Net};
 use super::probes;
 use super::server::{Host, Registry, Server};
 use super::timing::Times;
