@@ -110,7 +110,10 @@ impl Node {
         }
         if let Some(accepted) = self.memory.accepted.as_ref().filter(|accepted| accepted.ballot == ballot) {
             if accepted.record == *record {
-                self.answer_accepted(from, &ballot);
+                // Asked again before the disk has it: the answer comes when it does, or to the next question.
+                if self.memory.sequence <= self.durable {
+                    self.answer_accepted(from, &ballot);
+                }
             } else {
                 let reason = "this ballot carries another record already".to_owned();
                 self.refuse(from, &ballot, Refusal::Unlawful { reason });

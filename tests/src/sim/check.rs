@@ -105,7 +105,7 @@ pub(crate) fn settled(world: &World) -> bool {
     let whole = world.wanted == 0 || (0..history.servers()).all(joined);
     let ackers = (0..history.servers()).any(|host| host != primary && !ahead(host));
     let lossless = !ackers || world.hosts[primary].server.wait_count == world.wanted;
-    lossless && whole && (0..history.servers()).all(follows)
+    lossless && whole && (0..history.servers()).all(follows) && world.is_seated()
 }
 
 /// What is wrong at the end.

@@ -4,10 +4,11 @@ mod narrowing;
 
 use super::Plan;
 use super::faults::{Fault, Snare, Trap};
+use super::voters;
 use super::world::MS;
 
 /// The names of all scenarios.
-pub const SCENARIOS: [&str; 14] = [
+pub const SCENARIOS: [&str; 16] = [
     "clones",
     "yesterday",
     "thaw",
@@ -22,6 +23,8 @@ pub const SCENARIOS: [&str; 14] = [
     "fenced",
     "late_fence",
     "no_loss",
+    "rolled_back",
+    "forgetting",
 ];
 
 const SERVERS: usize = 3;
@@ -40,6 +43,7 @@ impl Plan {
                 faults,
                 traps: Vec::new(),
                 wishes: Vec::new(),
+                witnesses: 0,
                 calm_from: None,
                 manual: None,
             }
@@ -60,7 +64,7 @@ impl Plan {
                 traps: narrowing::while_leaving(),
                 ..plan(narrowing::returning())
             }),
-            _ => Self::of_fences(name, seed),
+            _ => Self::of_fences(name, seed).or_else(|| voters::scenario(name, seed)),
         }
     }
 }
