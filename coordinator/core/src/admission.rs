@@ -29,7 +29,10 @@ impl Coordinator {
             return false;
         };
         if self.view.votes_with(&node, named) {
-            self.pauses.answer_with(Ok(format!("{node} has its vote")));
+            // Perhaps by the round that was begun for it, and not decided yet.
+            if self.pauses.begins_admission(AGAIN, now) {
+                self.pauses.answer_with(Ok(format!("{node} has its vote")));
+            }
             return false;
         }
         self.admitted().is_some() && self.pauses.begins_admission(AGAIN, now)
