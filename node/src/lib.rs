@@ -9,6 +9,7 @@ pub mod execute;
 pub mod facts;
 pub mod guard;
 pub mod health;
+pub mod home;
 pub mod ledger;
 pub mod pace;
 pub mod probe;

@@ -44,6 +44,7 @@ pub(crate) enum Topic {
     Order,
     Probe,
     Report,
+    BeginAnew,
 }
 
 /// Collects outputs, and spaces repetitions of requests that were not answered yet.

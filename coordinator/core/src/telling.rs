@@ -78,6 +78,7 @@ impl Coordinator {
 
     pub(crate) fn tell_decided(&mut self, ballot: Ballot, record: &Record) {
         self.outbox.tell(EventBody::Decided { ballot, record: Box::new(record.clone()) });
+        self.tell_admitted(record);
     }
 
     pub(crate) fn tell_leader(&mut self, now: Moment) {

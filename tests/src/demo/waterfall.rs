@@ -52,7 +52,9 @@ fn step(body: &EventBody) -> Option<String> {
             Some(candidate.as_ref().map_or_else(|| stage.clone(), |candidate| format!("{stage} {candidate}")))
         }
         EventBody::Hold { reasons } => Some(format!("holds: {}", reasons.join("; "))),
-        EventBody::Repair { node, sentence } => Some(format!("{node}: {sentence}")),
+        EventBody::Repair { node, sentence } | EventBody::Voters { node, sentence } => {
+            Some(format!("{node}: {sentence}"))
+        }
         EventBody::Pause { sentence, .. }
         | EventBody::Fence { sentence, .. }
         | EventBody::Override { sentence, .. } => Some(sentence.clone()),

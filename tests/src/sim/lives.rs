@@ -60,7 +60,9 @@ impl World {
                 (*of == host && *in_life == life).then_some(memory)
             });
             if let Some(memory) = newest.max_by_key(|memory| memory.sequence) {
-                self.hosts[host].ledger = (**memory).clone();
+                let memory = (**memory).clone();
+                self.register.durable(&name(host), &memory);
+                self.hosts[host].ledger = memory;
             }
         }
         let state = &mut self.hosts[host];
@@ -86,7 +88,7 @@ impl World {
             cluster: "main".parse().expect("a name"),
             flavour: self.flavour,
             servers: servers.collect(),
-            witnesses: (self.history.servers()..self.hosts.len()).map(name).collect(),
+            witnesses: self.witnessed.iter().copied().map(name).collect(),
             coordinators: self.coordinators.iter().map(|state| state.name.clone()).collect(),
             mode: Mode::Armed,
             policy: self.policy.clone(),
@@ -134,6 +136,7 @@ pub(crate) fn first_record(flavour: Flavour, servers: usize, acks: u32) -> Accep
         mode: Mode::Armed,
         wanted: acks,
         recent: Vec::new(),
+        voters_before: None,
         pause: None,
     };
     Accepted { ballot, record }
