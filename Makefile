@@ -51,7 +51,7 @@ exhaustive:
 	@exec $(RELEASE)/exhaustive
 
 tools:
-	@$(INSTALL) base net mysql feed
+	@$(INSTALL) base net mysql feed ssh
 
 build:
 	$(CARGO) build $(LOCKED) --bins

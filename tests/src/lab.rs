@@ -24,7 +24,10 @@ pub mod writer;
 
 mod cluster;
 mod namespaces;
+mod outside;
+mod sshd;
 mod start;
 
 pub use cluster::{Cluster, Lab};
+pub use outside::Outside;
 pub use start::{Options, trio};

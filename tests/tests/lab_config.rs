@@ -10,7 +10,7 @@ use tasuki_schemas::gtid::Flavour;
 use tasuki_tests::lab::config::{self, ClusterPlan, CoordinatorPlan, Files, NodePlan, ServerPlan};
 use tasuki_tests::lab::net::Kind;
 use tasuki_tests::lab::run::Run;
-use tasuki_tests::lab::{Lab, Options, tools};
+use tasuki_tests::lab::{Lab, Options, Outside, tools};
 
 /// The files of a lawful cluster of three, as the lab and the demo write them.
 fn lawful(run: &Run) -> Files {
@@ -23,6 +23,8 @@ fn lawful(run: &Run) -> Files {
             address: address(number, 3306),
             socket: run.folder().join(format!("db{number}.sock")),
             kernel: false,
+            ssh: None,
+            data_dir: run.folder().join(format!("db{number}/data")),
         }),
     });
     let cluster = ClusterPlan {
@@ -33,10 +35,11 @@ fn lawful(run: &Run) -> Files {
         mode: "armed".into(),
         lease_ms: None,
         asynchronous: false,
+        outside: Outside { hook: true, ..Outside::default() },
     };
     let coordinator = |number: u8| CoordinatorPlan { name: format!("co{number}"), feed: address(10 + number, 3000) };
     let redis = ["redis://127.0.0.1:6379".to_owned()];
-    config::write(&run.sub("etc").unwrap(), &[cluster], &[coordinator(1), coordinator(2)], &redis).unwrap()
+    config::write(&run.sub("etc").unwrap(), &[cluster], &[coordinator(1), coordinator(2)], &redis, None).unwrap()
 }
 
 /// Runs a program's `check`; its exit code and what it said.

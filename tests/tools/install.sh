@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # Installs what the demo and the lab need and says what; does nothing when all is there.
 #
-#   install.sh [base] [net] [mysql] [feed]
+#   install.sh [base] [net] [mysql] [feed] [ssh]
 #
 # base   compiler, MariaDB server, Redis, HAProxy           (demo, lab on loopback)
 # net    namespaces, kernel rules, address announcements, Galera's library    (lab in namespaces, tests of nodes)
 # mysql  a MySQL 9.x server, unpacked into the cache, unless MYSQL_BASEDIR names one (any 8.0 or newer tree)
 #
 # feed   node and npm                                       (stock Socket.IO clients)
+# ssh    ssh, and an sshd of the cache's own                (fences through ssh)
 #
 # Only packages without services are installed, so nothing starts on this machine. TASUKI_CACHE moves the cache.
 set -euo pipefail
@@ -71,21 +72,31 @@ install_feed() {
     want npm npm
 }
 
-# Debian's haproxy package brings a service. Only its program is wanted, so it is unpacked into the cache.
-unpack_haproxy() {
-    has haproxy && return
-    [ -x "$cache/tools/usr/sbin/haproxy" ] && return
-    say "unpacking haproxy into $cache/tools"
-    local libraries
-    ( cd "$work" && { timeout 60 apt-get download -q haproxy || { as_root timeout 120 apt-get update -q && timeout 60 apt-get download -q haproxy; }; } ) \
-        >"$work/haproxy.log" 2>&1 || { tail "$work/haproxy.log" >&2; die "haproxy could not be downloaded; install it by hand"; }
-    mapfile -t libraries < <(apt-cache depends haproxy | sed -n 's/^ *Depends: \(lib[^ ]*\)$/\1/p')
+# unpack PACKAGE PROGRAM FLAG: the program of a package that brings a service: only the program is wanted, so it is unpacked
+# into the cache; its libraries are installed.
+unpack() {
+    local package=$1 program=$2 flag=$3 libraries
+    has "$program" && return
+    [ -x "$cache/tools/usr/sbin/$program" ] && return
+    say "unpacking $package into $cache/tools"
+    ( cd "$work" && { timeout 60 apt-get download -q "$package" || { as_root timeout 120 apt-get update -q && timeout 60 apt-get download -q "$package"; }; } ) \
+        >"$work/$package.log" 2>&1 || { tail "$work/$package.log" >&2; die "$package could not be downloaded; install it by hand"; }
+    mapfile -t libraries < <(apt-cache depends "$package" | sed -n 's/^ *Depends: \(lib[^ ]*\)$/\1/p')
     apt_install "${libraries[@]}"
-    rm -rf "$cache/tools.partial"
-    dpkg -x "$work"/haproxy_*.deb "$cache/tools.partial"
-    rm -rf "$cache/tools"
-    mv "$cache/tools.partial" "$cache/tools"
-    "$cache/tools/usr/sbin/haproxy" -v >/dev/null || die "the unpacked haproxy does not run; install haproxy by hand"
+    mkdir -p "$cache/tools"
+    dpkg -x "$work/${package}"_*.deb "$cache/tools"
+    "$cache/tools/usr/sbin/$program" "$flag" >/dev/null 2>&1 || die "the unpacked $program does not run; install $package by hand"
+}
+
+install_ssh() {
+    want ssh openssh-client
+    want ssh-keygen openssh-client
+    want useradd passwd
+}
+
+# sshd steps down to an account of its own before anybody has logged in; its package would make it.
+make_sshd_account() {
+    id sshd >/dev/null 2>&1 || as_root useradd --system --no-create-home --home-dir /run/sshd --shell /usr/sbin/nologin sshd
 }
 
 # The mirror that this machine itself uses for Debian.
@@ -173,8 +184,9 @@ for part in "$@"; do
         base) install_base ;;
         net) install_net ;;
         feed) install_feed ;;
+        ssh) install_ssh ;;
         mysql) ;;
-        *) die "unknown part '$part'; parts are: base net mysql feed" ;;
+        *) die "unknown part '$part'; parts are: base net mysql feed ssh" ;;
     esac
 done
 if [ ${#missing[@]} -gt 0 ]; then apt_install "${missing[@]}"; fi
@@ -184,7 +196,8 @@ exec 9>"$cache/install.lock"
 flock -w 600 9 || die "another installation holds $cache/install.lock for 10 minutes; end it and repeat"
 for part in "$@"; do
     case $part in
-        base) unpack_haproxy ;;
+        base) unpack haproxy haproxy -v ;;
+        ssh) unpack openssh-server sshd -V && make_sshd_account ;;
         mysql) install_mysql ;;
     esac
 done

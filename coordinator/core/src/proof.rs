@@ -286,7 +286,7 @@ mod tests {
         }
         let unread = Received::Unknown { reason: "its binlog cannot be read".to_owned() };
         let by = [(0, Duty::ProcessExited, unread), (1, Duty::ReceiverStopped, known(""))];
-        assert!(matches!(prove(&promises(&record, &by)), Err(NoProof::Alone { .. })));
+        assert!(matches!(prove(&promises(&record, &by)), Err(NoProof::Unaccepted { .. })));
     }
 
     /// The majority of promises whose grants ended first decides; a member's silence prolongs nothing.

@@ -29,11 +29,11 @@ impl Folder {
             fs::write(this.path(name), text).unwrap();
         }
         let password = this.path("password").display().to_string();
-        fs::write(
-            this.path("clusters.d/main.toml"),
-            cluster_text().replace("/etc/tasuki/replication.password", &password),
-        )
-        .unwrap();
+        let mut text = cluster_text().replace("/usr/local/bin/power", "/bin/true");
+        for there in ["replication.password", "fence.key", "known_hosts"] {
+            text = text.replace(&format!("/etc/tasuki/{there}"), &password);
+        }
+        fs::write(this.path("clusters.d/main.toml"), text).unwrap();
         for name in KEYS {
             fs::write(this.path(&format!("{name}.toml")), this.local(name)).unwrap();
             let key = this.path(&format!("{name}.key"));
@@ -247,4 +247,24 @@ fn a_folder_without_clusters_is_refused() {
         gone.ends_with("db7.toml: cannot be read: No such file or directory (os error 2); check the path"),
         "{gone}"
     );
+}
+
+/// Nodes need nothing of it; a coordinator could not fence, and says so before it has to.
+#[test]
+fn what_fences_need_is_looked_for_on_the_coordinators_host_alone() {
+    let folder = Folder::new("fences");
+    let path = folder.path("clusters.d/main.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    let missing = text
+        .replacen("/bin/true", "/nowhere/power", 1)
+        .replace("key_file = \"", "key_file = \"/nowhere")
+        .replace("known_hosts_file = \"", "known_hosts_file = \"/nowhere");
+    fs::write(&path, missing).unwrap();
+    assert!(folder.node("db1").is_ok());
+    let config = folder.coordinator("co1").unwrap();
+    let findings = config.clusters[0].as_ref().unwrap_err().to_string();
+    let lines: Vec<&str> = findings.lines().collect();
+    assert_eq!(lines.len(), 3, "{findings}");
+    assert!(lines[0].contains("ssh.key_file") && lines[1].contains("ssh.known_hosts_file"), "{findings}");
+    assert!(lines[2].starts_with("/nowhere/power: is no program"), "{findings}");
 }

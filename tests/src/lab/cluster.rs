@@ -17,7 +17,7 @@ use super::events::Listener;
 use super::haproxy::Haproxy;
 use super::health;
 use super::net::Net;
-use super::process::tail;
+use super::process::{Process, tail};
 use super::programs::Program;
 use super::redis::Redis;
 use super::run::Run;
@@ -213,6 +213,8 @@ pub struct Lab {
     pub coordinators: Vec<Program>,
     /// The Redis servers.
     pub redis: Vec<Redis>,
+    /// The sshds of the servers' hosts, if they have any.
+    pub sshds: Vec<Process>,
     files: Files,
     net: Arc<Net>,
     run: Run,
@@ -220,7 +222,7 @@ pub struct Lab {
 
 impl Lab {
     pub(super) const fn new(run: Run, net: Arc<Net>, redis: Vec<Redis>, files: Files) -> Self {
-        Self { clusters: Vec::new(), coordinators: Vec::new(), redis, files, net, run }
+        Self { clusters: Vec::new(), coordinators: Vec::new(), redis, sshds: Vec::new(), files, net, run }
     }
 
     pub(super) fn add_coordinator(&mut self, program: Program) {

@@ -11,6 +11,8 @@ use anyhow::{Context as _, Result};
 use tasuki_bus::key;
 use tasuki_schemas::gtid::Flavour;
 
+use super::outside::Outside;
+use super::sshd::Keys;
 use super::template::{REPLICATION_PASSWORD, REPLICATION_USER};
 
 /// What a viewer shows to a feed of the lab.
@@ -33,6 +35,16 @@ pub struct ClusterPlan {
     pub lease_ms: Option<u64>,
     /// The replicas acknowledge nothing.
     pub asynchronous: bool,
+    /// How its servers may be fenced from outside.
+    pub outside: Outside,
+}
+
+impl ClusterPlan {
+    /// Where an sshd runs.
+    pub fn sshds(&self) -> impl Iterator<Item = (&str, SocketAddr)> {
+        let listens = |node: &NodePlan| node.server.as_ref().and_then(|server| server.ssh);
+        self.nodes.iter().filter_map(move |node| Some((node.name.as_str(), listens(node)?)))
+    }
 }
 
 /// A node.
@@ -57,6 +69,10 @@ pub struct ServerPlan {
     pub socket: PathBuf,
     /// Whether the node may use kernel rules.
     pub kernel: bool,
+    /// Where its host's sshd listens, if it has one.
+    pub ssh: Option<SocketAddr>,
+    /// Its data directory.
+    pub data_dir: PathBuf,
 }
 
 /// A coordinator.
@@ -131,20 +147,21 @@ pub fn write(
     clusters: &[ClusterPlan],
     coordinators: &[CoordinatorPlan],
     redis: &[String],
+    ssh: Option<&Keys>,
 ) -> Result<Files> {
     let files = Files::new(folder);
     fs::create_dir_all(folder.join("clusters.d"))?;
     write_secret(&files.other("replication.password"), REPLICATION_PASSWORD)?;
     write_secret(&files.other("feed.token"), VIEWER_TOKEN)?;
     write_certificate(&files, coordinators)?;
-    let mut keys = String::new();
+    let mut coordinating = String::new();
     for coordinator in coordinators {
         let public = make_key(&files, &coordinator.name)?;
-        write!(keys, "\n[[coordinator]]\nname = \"{}\"\nkey = \"{public}\"\n", coordinator.name)?;
+        write!(coordinating, "\n[[coordinator]]\nname = \"{}\"\nkey = \"{public}\"\n", coordinator.name)?;
         fs::write(files.local(&coordinator.name), coordinator_toml(&files, coordinator))?;
     }
     for cluster in clusters {
-        let text = cluster_toml(&files, cluster, &keys, redis)?;
+        let text = cluster_toml(&files, cluster, &coordinating, redis)? + &cluster.outside.toml(folder, ssh)?;
         fs::write(files.cluster(&cluster.name), text)?;
         for node in &cluster.nodes {
             fs::write(files.local(&node.name), node_toml(&files, &cluster.name, node)?)?;
@@ -158,7 +175,10 @@ fn cluster_toml(files: &Files, cluster: &ClusterPlan, coordinators: &str, redis:
     for node in &cluster.nodes {
         let public = make_key(files, &node.name)?;
         let (kind, address) = match &node.server {
-            Some(server) => ("server", format!("address = \"{}\"\n", server.address)),
+            Some(server) => {
+                let ssh = server.ssh.map(|ssh| format!("ssh = \"{ssh}\"\n")).unwrap_or_default();
+                ("server", format!("address = \"{}\"\n{ssh}data_dir = {:?}\n", server.address, server.data_dir))
+            }
             None => ("witness", String::new()),
         };
         write!(
@@ -177,6 +197,9 @@ fn cluster_toml(files: &Files, cluster: &ClusterPlan, coordinators: &str, redis:
     write!(text, "\n[policy]\nmode = \"{}\"\n", cluster.mode)?;
     if let Some(lease_ms) = cluster.lease_ms {
         write!(text, "lease_ms = {lease_ms}\npausable = false\n")?;
+    }
+    if let Some(max_loss) = cluster.outside.max_loss {
+        writeln!(text, "max_loss = \"{max_loss}\"")?;
     }
     // A small, busy machine reads the dead server's tail slower than a real one. Without it that server would be ahead
     // and quarantined, and could not be seen coming back.

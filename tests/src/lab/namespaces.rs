@@ -107,6 +107,20 @@ impl Namespaces {
         self.switch(&words)
     }
 
+    /// Drops all TCP of a host but what belongs to one of its ports.
+    ///
+    /// # Errors
+    /// When there is no such host.
+    pub fn cut_all_but(&self, host: &str, port: u16) -> Result<()> {
+        let port = port.to_string();
+        for (side, end) in [("iifname", "sport"), ("oifname", "dport")] {
+            let mut words: Vec<&str> = "nft add rule bridge faults cuts".split(' ').collect();
+            words.extend([side, host, "tcp", end, "!=", &port, "drop"]);
+            self.switch(&words)?;
+        }
+        Ok(())
+    }
+
     /// Drops everything between two hosts.
     ///
     /// # Errors

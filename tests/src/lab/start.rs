@@ -11,10 +11,12 @@ use super::cluster::{Cluster, Lab};
 use super::config::{self, ClusterPlan, CoordinatorPlan, NodePlan, ServerPlan};
 use super::haproxy::{Backend, Haproxy};
 use super::net::{Kind, Net};
+use super::outside::Outside;
 use super::programs::Program;
 use super::redis::Redis;
 use super::run::Run;
 use super::server::Server;
+use super::sshd::Keys;
 use super::tools::Daemon;
 use super::wire;
 use super::writer::Ids;
@@ -41,6 +43,8 @@ pub struct Options {
     pub asynchronous: bool,
     /// The lease of a primary without acknowledgements.
     pub lease_ms: Option<u64>,
+    /// How servers may be fenced from outside.
+    pub outside: Outside,
     /// Further options of all database servers.
     pub server_options: Vec<String>,
     /// Give birth to the clusters and wait until they are guarded.
@@ -59,6 +63,7 @@ impl Default for Options {
             vip: false,
             asynchronous: false,
             lease_ms: None,
+            outside: Outside::default(),
             server_options: Vec::new(),
             born: true,
             alone: true,
@@ -121,10 +126,16 @@ impl Lab {
         }
         let plans = plan_clusters(&net, &hosts, &trios, options)?;
         let coordinators = plan_coordinators(&net, &hosts)?;
+        let listens: Vec<SocketAddr> = plans.iter().flat_map(ClusterPlan::sshds).map(|(_, address)| address).collect();
+        let keys = Keys::make(&run, &listens)?;
         let urls: Vec<String> = redis.iter().map(Redis::url).collect();
-        let files = config::write(&run.sub("etc")?, &plans, &coordinators, &urls)?;
+        let files = config::write(&run.sub("etc")?, &plans, &coordinators, &urls, keys.as_ref())?;
         tracing::info!("nodes, coordinators and HAProxy start");
         let mut lab = Self::new(run, net, redis, files);
+        for (host, address) in plans.iter().flat_map(ClusterPlan::sshds) {
+            let sshd = keys.as_ref().map(|keys| keys.serve(lab.net(), host, address)).transpose()?;
+            lab.sshds.extend(sshd);
+        }
         let guarded = lab.guard(plans, &coordinators, trios, &hosts, options.born).await;
         if let Err(error) = guarded {
             lab.run().keep();
@@ -197,7 +208,10 @@ fn plan_clusters(net: &Net, hosts: &Hosts, trios: &[Vec<Server>], options: &Opti
         let mut nodes = Vec::new();
         for server in servers {
             let kernel = net.kind() == Kind::Namespaces;
-            let own = ServerPlan { address: server.address(), socket: server.socket(), kernel };
+            let sshd = |name: &str| Ok::<_, anyhow::Error>(SocketAddr::from((net.ip(name)?, net.port(name, 22)?)));
+            let ssh = if options.outside.ssh { Some(sshd(server.name())?) } else { None };
+            let data_dir = server.folder().join("data");
+            let own = ServerPlan { address: server.address(), socket: server.socket(), kernel, ssh, data_dir };
             nodes.push(plan_node(net, server.name(), Some(own))?);
         }
         for witness in &members.witnesses {
@@ -207,7 +221,8 @@ fn plan_clusters(net: &Net, hosts: &Hosts, trios: &[Vec<Server>], options: &Opti
         let flavour = servers.first().context("no servers")?.flavour();
         let (name, mode) = (members.cluster.clone(), options.mode.clone());
         let (lease_ms, asynchronous) = (options.lease_ms, options.asynchronous);
-        plans.push(ClusterPlan { name, flavour, nodes, vip, mode, lease_ms, asynchronous });
+        let outside = options.outside.clone();
+        plans.push(ClusterPlan { name, flavour, nodes, vip, mode, lease_ms, asynchronous, outside });
     }
     Ok(plans)
 }
