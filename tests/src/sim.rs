@@ -239,7 +239,16 @@ mod tests {
         ];
         let snare = faults::Snare::Server { whole_host: true };
         let traps = vec![Trap { effect: "Promote", skip: 9, delay: 0, snare }];
-        let plan = Plan { seed: 3, servers: 3, faults, traps, calm_from: Some(0), wishes: Vec::new(), manual: None };
+        let plan = Plan {
+            seed: 3,
+            servers: 3,
+            faults,
+            traps,
+            calm_from: Some(0),
+            wishes: Vec::new(),
+            manual: None,
+            witnesses: 0,
+        };
         let (whole, small) = (plan.run(), plan.shrunk());
         assert_eq!(whole.violation.as_deref(), Some("a failover began though the primary serves"));
         assert_eq!(small.run().violation, whole.violation);

@@ -8,16 +8,15 @@ use tasuki_coordinator_core::settings::{Policy, Promotion};
 use tasuki_coordinator_core::{Coordinator, Input as CoordinatorInput};
 use tasuki_node_core::{EffectId, Guarding, Input, Memory, Node, ServerRun};
 use tasuki_schemas::gtid::Flavour;
-use tasuki_schemas::id::{CoordinatorId, Incarnation, NodeId};
+use tasuki_schemas::id::{CoordinatorId, NodeId};
 use tasuki_schemas::lease::LeaseTerms;
-use tasuki_schemas::moment::Moment;
 
 use super::check::History;
 use super::effects::{self, Running};
 use super::faults::{Fault, Trap};
 use super::fences::{self, Manual};
 use super::foretold::{self, Foretold};
-use super::lives::{first_record, name};
+use super::lives::name;
 use super::net::{Dice, Net};
 use super::probes;
 use super::register::Register;
@@ -243,63 +242,6 @@ impl World {
         };
         world.populate(servers, witnesses, coordinators);
         world
-    }
-
-    /// Everybody who is there at first: nodes with their servers, coordinators, and writers.
-    fn populate(&mut self, servers: usize, witnesses: usize, coordinators: usize) {
-        let (flavour, wanted) = (self.flavour, self.wanted);
-        let mut record = first_record(flavour, servers, wanted);
-        record.record.groups.iter_mut().for_each(|group| group.leased &= self.lease.is_some());
-        for host in 0..servers + witnesses {
-            let mut memory = Memory::new(Incarnation(host as u64));
-            let mut server = Server::new(host, flavour);
-            if host < servers {
-                memory.promised = Some(record.ballot.clone());
-                memory.accepted = Some(record.clone());
-                self.register.durable(&name(host), &memory);
-            } else {
-                server.run = None;
-            }
-            if host == 0 {
-                server.writable = true;
-                server.wait_count = wanted;
-                server.reign = Some(record.record.epoch.clone());
-                (memory.opened, memory.whole) = (server.run, true);
-            } else if host < servers {
-                server.point(0, wanted > 0, 0);
-            }
-            let until = self.lease.map(|lease| Moment::from_nanos(0) + lease.usable());
-            let guard =
-                server.run.filter(|_| host == 0 && wanted == 0 && until.is_some()).map(|run| Guarding { run, until });
-            self.hosts.push(HostState {
-                name: name(host),
-                server,
-                node: None,
-                guard,
-                life: 0,
-                paused_until: 0,
-                kept_until: 0,
-                effects: BTreeMap::new(),
-                ledger: memory,
-                written_at: 0,
-                copy: None,
-                sequence: 0,
-                wake_at: 0,
-            });
-            self.start_node(host);
-            if host < servers {
-                self.after(host as u64 * 300, Happening::Replicate { host });
-                self.after(host as u64 * 300, Happening::Apply { host });
-            }
-        }
-        for at in 0..coordinators {
-            let name = format!("co{}", at + 1).parse().expect("a name");
-            self.coordinators.push(CoordinatorState { name, core: None, life: 0, paused_until: 0, wake_at: 0 });
-            self.start_coordinator(at);
-        }
-        for writer in 0..traffic::WRITERS {
-            self.after(500 * MS + writer as u64 * 7 * MS, Happening::Write { writer });
-        }
     }
 
     pub(crate) fn note(&mut self, text: impl FnOnce() -> String) {
