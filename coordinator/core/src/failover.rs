@@ -270,8 +270,9 @@ impl Attempt {
 
     fn told_missing(&self, missing: &NoProof, settings: &Settings, view: &View) -> String {
         let record = view.highest_accepted().map(|accepted| &accepted.record);
-        let silent = record.iter().flat_map(|record| record.voters.keys());
-        let silent = names(silent.filter(|node| self.promises.get(node).is_none()));
+        let voters = record.iter().flat_map(|record| record.voters.keys());
+        let silent: Vec<&NodeId> = voters.filter(|node| self.promises.get(node).is_none()).collect();
+        let silent = if silent.is_empty() { String::new() } else { names(silent) };
         missing.sentence(&settings.policy, &settings.cluster, self.incident, &silent)
     }
 

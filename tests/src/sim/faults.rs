@@ -182,6 +182,7 @@ impl Fault {
                 world.stop_node(host);
                 if let Some(copy) = world.hosts[host].copy.clone() {
                     world.hosts[host].ledger = copy;
+                    world.watch.restored(host);
                 }
             }
             Self::Configure(ref witnesses) => super::voters::configure(world, witnesses),

@@ -73,6 +73,13 @@ impl Watch {
         Ok(())
     }
 
+    /// Somebody put an older copy onto a disk: what it held before is gone, and that is no fault of the node.
+    pub(crate) fn restored(&mut self, host: Host) {
+        if let Some(seen) = self.disks.get_mut(host) {
+            *seen = None;
+        }
+    }
+
     /// A disk holds something new.
     fn read_disk(&mut self, host: Host, state: &HostState) -> Result<(), String> {
         let now = &state.ledger;
@@ -100,9 +107,7 @@ impl Watch {
             return Err(format!("the disk of {name} holds another record at {} than others", accepted.ballot));
         }
         if value.on.insert((name.clone(), now.incarnation)) {
-            let voters = value.record.voters.iter();
-            let votes = voters.filter(|(node, of)| value.on.contains(&((*node).clone(), **of))).count();
-            if votes > value.record.voters.len() / 2 {
+            if value.record.has_quorum(|node, of| value.on.contains(&(node.clone(), of))) {
                 let record = value.record.clone();
                 return self.decide(accepted.ballot.clone(), record);
             }
