@@ -47,6 +47,7 @@ impl Act {
             Self::Init => format!("init {name}"),
             Self::Wish(Wish::Resume) => format!("resume {name}"),
             Self::Wish(Wish::Override(word)) => format!("override {name}\t{}", overriding(word)),
+            Self::Wish(Wish::Admit { node }) => format!("admit {name}\t{node}"),
             Self::Wish(Wish::Pause { owner, reason, length }) => {
                 format!("pause {name}\t{}\t{}\t{}", length.as_millis(), plain(owner), plain(reason))
             }
@@ -62,6 +63,7 @@ impl Act {
         let act = match word {
             "init" => Self::Init,
             "resume" => Self::Wish(Wish::Resume),
+            "admit" => Self::Wish(Wish::Admit { node: fields.next()?.parse().ok()? }),
             "pause" => {
                 let length = Duration::from_millis(fields.next()?.parse().ok()?);
                 let (owner, reason) = (fields.next()?.to_owned(), fields.next()?.to_owned());
@@ -191,6 +193,7 @@ mod tests {
             reason: "new disks, rack 4".to_owned(),
             length: Duration::from_secs(1800),
         };
+        let admit = Wish::Admit { node: "db3".parse().unwrap() };
         let fenced = Wish::Override(Override {
             incident: "00c0ffee00c0ffee".parse().unwrap(),
             fenced: Some("db1".parse().unwrap()),
@@ -200,7 +203,9 @@ mod tests {
         });
         let Wish::Override(word) = fenced.clone() else { unreachable!() };
         let lost = Wish::Override(Override { fenced: None, accept_loss: true, ..word });
-        for act in [Act::Init, Act::Wish(Wish::Resume), Act::Wish(pause), Act::Wish(fenced), Act::Wish(lost)] {
+        for act in
+            [Act::Init, Act::Wish(Wish::Resume), Act::Wish(pause), Act::Wish(fenced), Act::Wish(lost), Act::Wish(admit)]
+        {
             let line = act.line("main");
             assert_eq!(Act::parse(&format!("{line}\n")), Some(("main".to_owned(), act)));
         }
@@ -211,6 +216,7 @@ mod tests {
             "pause main\tsoon\tann\tdisks",
             "resume main\tnow",
             "stop main",
+            "admit main",
             "override main\tx\t-\tloss\tann\twhy",
         ] {
             assert_eq!(Act::parse(wrong), None, "{wrong}");

@@ -162,6 +162,7 @@ impl Driver {
             | EventBody::Pause { .. }
             | EventBody::Fence { .. }
             | EventBody::Override { .. }
+            | EventBody::Voters { .. }
             | EventBody::Decided { .. } => true,
             EventBody::Diagnosis { .. }
             | EventBody::Forecast { .. }

@@ -69,6 +69,14 @@ enum Act {
         #[arg(long, value_parser = words)]
         reason: String,
     },
+    /// Let a voter whose ledger is lost vote with its new one, though no majority is left to decide that. What the lost
+    /// ledger had helped to decide may be forgotten: make sure that no other voter which knows more can come back first.
+    Admit {
+        /// The cluster.
+        name: String,
+        /// The voter.
+        node: NodeId,
+    },
     /// Make a key file (mode 0600) and print its public key for the cluster file.
     Key {
         /// The file; it must not exist.
@@ -82,7 +90,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = match &arguments.act {
         Some(Act::Key { file }) => make_key(file),
-        Some(Act::Check) => check(&arguments.config).map(drop),
+        Some(Act::Check) => check(&arguments.config).map(|config| advise(&config)),
         Some(Act::Init { name }) => init(&arguments.config, name),
         Some(Act::Pause { name, length, reason, owner }) => {
             let (owner, reason) = (owner.clone(), reason.clone());
@@ -93,6 +101,7 @@ fn main() -> ExitCode {
             let word = Override { incident, fenced, accept_loss, by: by.clone(), reason: reason.clone() };
             wish(&arguments.config, name, Wish::Override(word))
         }
+        Some(Act::Admit { name, node }) => wish(&arguments.config, name, Wish::Admit { node: node.clone() }),
         Some(Act::Resume { name }) => wish(&arguments.config, name, Wish::Resume),
         None => check(&arguments.config).and_then(|config| runtime()?.block_on(start::run(config))),
     };
@@ -131,6 +140,19 @@ fn check(file: &Path) -> anyhow::Result<CoordinatorConfig> {
         .flat_map(|findings| findings.0.clone())
         .collect();
     if broken.is_empty() { Ok(config) } else { Err(Findings(broken).into()) }
+}
+
+/// What is lawful and still unwise.
+fn advise(config: &CoordinatorConfig) {
+    for cluster in config.clusters.iter().flatten() {
+        if cluster.servers.len() + cluster.witnesses.len() == 2 {
+            say(&format!(
+                "{}: with two voters the loss of either host leaves no majority: nothing can be decided until it is back; \
+                 add a [[witness]] on a third host",
+                cluster.name
+            ));
+        }
+    }
 }
 
 fn init(file: &Path, name: &str) -> anyhow::Result<()> {

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tasuki_bus::{Arrived, Bus, clock};
+use tasuki_bus::{Arrived, Bus, boot, clock};
 use tasuki_node_core::{EffectId, Guarding, Input, Memory, Node, Output};
 use tasuki_schemas::channel::Channel;
-use tasuki_schemas::id::{CoordinatorId, NodeId};
+use tasuki_schemas::id::{CoordinatorId, Incarnation, NodeId};
 use tasuki_schemas::message::Message;
 use tasuki_schemas::observation::Observation;
 use tokio::sync::mpsc::{Receiver, Sender};
@@ -98,6 +98,7 @@ impl Driver {
                     std::process::exit(1);
                 }
             }
+            Output::Draw => self.draw(),
             Output::Execute(id, effect) => {
                 let Some(hands) = &self.hands else { return self.look_as_witness(id, effect) };
                 let cancel = CancellationToken::new();
@@ -133,6 +134,13 @@ impl Driver {
             shown.follows = follows;
         });
         said(self.bus.publish(&Channel::Health, &Message::Observation(Box::new(observation))));
+    }
+
+    /// Without randomness the ledger stays what it is, and its vote is not taken: the request is repeated.
+    fn draw(&self) {
+        let Ok(number) = boot::random() else { return tracing::error!("no random number for a new incarnation") };
+        let inputs = self.inputs.clone();
+        tokio::spawn(async move { inputs.send(Input::Drawn(Incarnation(number))).await });
     }
 
     fn ask_round(&self) {

@@ -10,7 +10,6 @@ use tasuki_bus::{Arrived, Bus, boot, clock};
 use tasuki_config::{Cut as CutWish, NodeConfig};
 use tasuki_node_core::statements::Dialect;
 use tasuki_node_core::{Guarding, Input, Memory, Node, Settings};
-use tasuki_schemas::id::Incarnation;
 use tasuki_schemas::observation::CutStrength;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::sync::{Mutex, watch};
@@ -20,6 +19,7 @@ use crate::driver::Driver;
 use crate::execute::Hands;
 use crate::guard;
 use crate::health::{self, Shown};
+use crate::home;
 use crate::ledger::Ledger;
 use crate::probe::{Known, Prober, Shared};
 use crate::server::{Session, options};
@@ -39,7 +39,7 @@ const WARM: Duration = Duration::from_secs(2);
 /// Whatever keeps it from starting, with the fix.
 pub async fn run(config: Arc<NodeConfig>) -> anyhow::Result<()> {
     let boot = boot::count(&config.state_dir)?;
-    let (ledger, memory) = open_ledger(&config)?;
+    let (ledger, memory) = home::open(&config.state_dir)?;
     let (bus, arrived) = Bus::start(config.cluster.node_bus(&config.name, &config.key, boot)?)?;
     let (inputs_tx, inputs) = channel(INPUTS);
     let ledger = ledger_thread(ledger, inputs_tx.clone())?;
@@ -94,23 +94,6 @@ async fn until_told(driver: Driver, arrived: Receiver<Arrived>, inputs: Receiver
     }
     tracing::info!("the node stops; its server goes on as it is");
     Ok(())
-}
-
-fn open_ledger(config: &NodeConfig) -> anyhow::Result<(Ledger, Memory)> {
-    let path = config.state_dir.join("ledger");
-    let (mut ledger, stored) = Ledger::open(&path)?;
-    let memory = match stored {
-        Some(stored) => serde_json::from_slice(&stored.payload).with_context(|| {
-            format!("{}: its payload is not understood; was it written by a newer version?", path.display())
-        })?,
-        None => {
-            let mut memory = Memory::new(Incarnation(boot::random()?));
-            memory.sequence = 1;
-            ledger.write(1, &serde_json::to_vec(&memory)?)?;
-            memory
-        }
-    };
-    Ok((ledger, memory))
 }
 
 /// Durable writes have a thread of their own: the loop waits for none of them.

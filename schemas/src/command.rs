@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::ballot::Ballot;
 use crate::event::Diagnosis;
 use crate::gtid::GtidSet;
-use crate::id::{CoordinatorId, NodeId, Nonce};
+use crate::id::{CoordinatorId, Incarnation, NodeId, Nonce};
 use crate::record::Record;
 
 /// A coordinator's sign of life. Nodes echo its nonce, so that it can tell fresh observations from replayed ones.
@@ -71,6 +71,14 @@ pub enum Request {
     },
     /// Publish an observation and a position at once.
     Report,
+    /// Your ledger cannot be trusted: it was heard to go back, or two nodes hold it. Draw a new incarnation, which votes
+    /// once a record names it. Ignored by a ledger of another incarnation.
+    BeginAnew {
+        /// The ledger that is meant.
+        incarnation: Incarnation,
+        /// What was seen, for people.
+        reason: String,
+    },
 }
 
 /// An act on a server. Idempotent: repeating it repeats its outcome.

@@ -276,6 +276,13 @@ pub enum EventBody {
         /// The sentence for operators.
         sentence: String,
     },
+    /// A node's ledger lost its vote, or got one; or a change of the voters waits, and for what.
+    Voters {
+        /// The node.
+        node: NodeId,
+        /// The sentence for operators.
+        sentence: String,
+    },
     /// A record was decided.
     Decided {
         /// Its ballot.
@@ -314,6 +321,7 @@ impl EventBody {
             Self::Pause { .. } => "pause",
             Self::Fence { .. } => "fence",
             Self::Override { .. } => "override",
+            Self::Voters { .. } => "voters",
             Self::Decided { .. } => "decided",
             Self::Leader { .. } => "leader",
             Self::Health { .. } => "health",

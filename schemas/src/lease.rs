@@ -64,8 +64,9 @@ pub struct TooShort {
 
 /// The guard may wake so late, on a busy host, and the killed process may run so long.
 const LATE: Duration = Duration::from_millis(100);
-/// Two renewals may be lost, the third may take this long, a voter's busy loop included.
-const ANSWER: Duration = Duration::from_millis(300);
+/// The longest that a voter may take for an answer, its busy loop and disk included: two renewals may be lost, and the
+/// third may take this long.
+pub const ANSWER: Duration = Duration::from_millis(300);
 
 impl LeaseTerms {
     /// Terms for a lease that is renewed every `heartbeat`.

@@ -41,6 +41,9 @@ pub struct LedgerView {
     pub failover: Option<Ballot>,
     /// The record last accepted.
     pub accepted: Option<Accepted>,
+    /// Why this ledger does not go on from an earlier one, for people, until a record names it as a voter's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub anew: Option<String>,
 }
 
 /// A database server as its node sees it.

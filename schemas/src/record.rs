@@ -63,6 +63,9 @@ pub struct Reign {
     pub set_before: GtidSet,
 }
 
+/// Who votes, each with the incarnation of its ledger.
+pub type Voters = BTreeMap<NodeId, Incarnation>;
+
 /// The value of the register.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Record {
@@ -77,7 +80,11 @@ pub struct Record {
     /// The reigns that a voter or server may still need, oldest first.
     pub reigns: Vec<Reign>,
     /// Who votes, each with the incarnation of its ledger.
-    pub voters: BTreeMap<NodeId, Incarnation>,
+    pub voters: Voters,
+    /// The voters before the last change of them, for as long as nobody knows that the record with that change was
+    /// decided: until then a majority of these is needed as well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub voters_before: Option<Voters>,
     /// Whether Tasuki acts.
     pub mode: Mode,
     /// The acknowledgements that the operator wants. A group that lost too many ackers has fewer, and gets them back.
@@ -95,6 +102,20 @@ impl Record {
     #[must_use]
     pub fn majority(&self) -> usize {
         self.voters.len() / 2 + 1
+    }
+
+    /// The sets of voters of each of which more than half must agree: one, or two while a change of them is not known to
+    /// be decided.
+    pub fn councils(&self) -> impl Iterator<Item = &Voters> {
+        std::iter::once(&self.voters).chain(&self.voters_before)
+    }
+
+    /// Whether more than half of each council agree. Whoever speaks with another ledger than a council names is not in it.
+    pub fn has_quorum(&self, agrees: impl Fn(&NodeId, Incarnation) -> bool) -> bool {
+        self.councils().all(|voters| {
+            let votes = voters.iter().filter(|(node, incarnation)| agrees(node, **incarnation)).count();
+            votes > voters.len() / 2
+        })
     }
 
     /// The group that the primary serves with now.

@@ -21,10 +21,12 @@ mod losses;
 mod net;
 mod probes;
 mod programs;
+mod register;
 mod scenarios;
 mod server;
 mod timing;
 mod traffic;
+mod voters;
 mod watch;
 mod world;
 
@@ -66,6 +68,8 @@ pub struct Plan {
     servers: usize,
     faults: Vec<(u64, Fault)>,
     traps: Vec<Trap>,
+    /// Hosts without a server, which the cluster file does not name at first.
+    witnesses: usize,
     /// From here on nobody may begin a failover.
     calm_from: Option<u64>,
     wishes: Vec<Promotion>,
@@ -90,7 +94,12 @@ impl Plan {
             faults.extend(losses::schedule(&mut losses, servers, 2));
             traps.extend(losses::traps(&mut losses));
         }
-        Self { seed, servers, faults, traps, wishes: Vec::new(), calm_from: None, manual: Manual::drawn(seed) }
+        let witnesses = usize::from(dice.one_in(3));
+        if witnesses > 0 {
+            voters::draw(&mut dice, servers, &mut faults);
+        }
+        let manual = Manual::drawn(seed);
+        Self { seed, servers, faults, traps, wishes: Vec::new(), witnesses, calm_from: None, manual }
     }
 
     /// The primary dies, and nothing else goes wrong; the servers' wishes for promotion are drawn as well.
@@ -106,7 +115,7 @@ impl Plan {
         let death = if dice.one_in(2) { Fault::Kill(0) } else { Fault::KillHost(0) };
         let back = at + 3000 * MS;
         let faults = vec![(at, death), (back, Fault::Mend), (back, Fault::StartNode(0)), (back, Fault::Start(0))];
-        Self { seed, servers, faults, traps: Vec::new(), wishes, calm_from: None, manual: None }
+        Self { seed, servers, faults, traps: Vec::new(), wishes, witnesses: 0, calm_from: None, manual: None }
     }
 
     /// The same run with fewer faults, as long as it still fails: what is left is what it takes.
@@ -119,7 +128,12 @@ impl Plan {
             let removed = tried.faults.remove(at);
             let mends = matches!(
                 removed.1,
-                Fault::Mend | Fault::Start(_) | Fault::StartNode(_) | Fault::StartCoordinator(_) | Fault::Thaw(_)
+                Fault::Mend
+                    | Fault::Configure(_)
+                    | Fault::Start(_)
+                    | Fault::StartNode(_)
+                    | Fault::StartCoordinator(_)
+                    | Fault::Thaw(_)
             );
             if !mends && tried.run().violation.is_some() {
                 best = tried;
@@ -143,7 +157,8 @@ impl Plan {
     /// Runs it.
     #[must_use]
     pub fn run(&self) -> Outcome {
-        let mut world = World::new(self.seed, self.servers, 2, &self.wishes, self.manual.clone());
+        let (servers, witnesses) = (self.servers, self.witnesses);
+        let mut world = World::new(self.seed, servers, witnesses, 2, &self.wishes, self.manual.clone());
         let mut healed = 0;
         for (at, fault) in &self.faults {
             world.after(*at, Happening::Fault(fault.clone()));
@@ -195,7 +210,7 @@ fn brief(body: &EventBody) -> String {
         EventBody::Decided { ballot, record } => {
             format!("decided at {ballot}: {} opened {}, groups {:?}", record.primary, record.opened, record.groups)
         }
-        EventBody::Repair { node, sentence } => format!("{node} {sentence}"),
+        EventBody::Repair { node, sentence } | EventBody::Voters { node, sentence } => format!("{node} {sentence}"),
         EventBody::Forecast { sentence, .. }
         | EventBody::Pause { sentence, .. }
         | EventBody::Fence { sentence, .. }
@@ -225,7 +240,16 @@ mod tests {
         ];
         let snare = faults::Snare::Server { whole_host: true };
         let traps = vec![Trap { effect: "Promote", skip: 9, delay: 0, snare }];
-        let plan = Plan { seed: 3, servers: 3, faults, traps, calm_from: Some(0), wishes: Vec::new(), manual: None };
+        let plan = Plan {
+            seed: 3,
+            servers: 3,
+            faults,
+            traps,
+            calm_from: Some(0),
+            wishes: Vec::new(),
+            manual: None,
+            witnesses: 0,
+        };
         let (whole, small) = (plan.run(), plan.shrunk());
         assert_eq!(whole.violation.as_deref(), Some("a failover began though the primary serves"));
         assert_eq!(small.run().violation, whole.violation);

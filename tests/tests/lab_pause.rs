@@ -24,6 +24,7 @@ fn told(events: &Listener, since: Instant, words: &str) -> bool {
         | EventBody::Repair { .. }
         | EventBody::Fence { .. }
         | EventBody::Override { .. }
+        | EventBody::Voters { .. }
         | EventBody::Decided { .. }
         | EventBody::Leader { .. }
         | EventBody::Health { .. }

@@ -226,6 +226,7 @@ impl Birth {
             mode: self.settings.mode,
             wanted: acks,
             recent: Vec::new(),
+            voters_before: None,
             pause: None,
         })
     }

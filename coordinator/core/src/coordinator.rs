@@ -195,6 +195,9 @@ impl Coordinator {
             return false;
         }
         let Some(record) = record else { return false };
+        if self.must_admit(record, now) {
+            return self.begin_proposal(Purpose::TakeOver, None, None, now);
+        }
         match std::mem::replace(&mut self.role, Role::Following) {
             Role::Following => self.follow(record, now),
             Role::Proposing(proposal, incident) => self.propose(proposal, incident, record, now),
@@ -233,7 +236,9 @@ impl Coordinator {
         now: Moment,
     ) -> bool {
         let ballot = self.next_ballot();
-        self.role = Role::Proposing(Box::new(Proposal::new(ballot, purpose, of, now)), incident);
+        let mut proposal = Box::new(Proposal::new(ballot, purpose, of, now));
+        proposal.admit(self.admitted());
+        self.role = Role::Proposing(proposal, incident);
         true
     }
 
@@ -325,6 +330,7 @@ impl Coordinator {
         attempt.without_tail = without_tail;
         attempt.incident = Some(self.open_case());
         attempt.vouch(self.word().cloned());
+        attempt.admit(self.admitted());
         self.excluded.retain(|_, at| now.since(*at) < EXCLUDED_FOR);
         attempt.doubts = Doubts { failed: self.excluded.keys().cloned().collect(), broken: self.broken() };
         if matches!(self.diagnosis, Diagnosis::PrimaryIsolated { .. } | Diagnosis::DiskFull { .. }) {

@@ -11,7 +11,7 @@ use tasuki_schemas::command::{CatchUpHow, Kind, Order, OrderName, Request};
 use tasuki_schemas::event::{Diagnosis, EventBody, StageName};
 use tasuki_schemas::grounds::Override;
 use tasuki_schemas::gtid::GtidSet;
-use tasuki_schemas::id::{IncidentId, NodeId};
+use tasuki_schemas::id::{Incarnation, IncidentId, NodeId};
 use tasuki_schemas::moment::Moment;
 use tasuki_schemas::record::Record;
 
@@ -95,6 +95,11 @@ impl Attempt {
             entered: now,
             told: None,
         }
+    }
+
+    /// An operator's word for a node with a new ledger.
+    pub(crate) fn admit(&mut self, word: Option<(NodeId, Incarnation)>) {
+        self.promises.admit(word);
     }
 
     /// Its ballot.
@@ -207,6 +212,9 @@ impl Attempt {
         let mut awaited = false;
         for node in settings.nodes() {
             let answers = view.answers(node, &ballot);
+            if view.doubt(node).is_some() {
+                self.promises.doubt(node);
+            }
             if let Some(promise) = answers.and_then(|answers| answers.promise.as_ref()) {
                 self.promises.keep(node, promise, now);
                 continue;
@@ -262,8 +270,9 @@ impl Attempt {
 
     fn told_missing(&self, missing: &NoProof, settings: &Settings, view: &View) -> String {
         let record = view.highest_accepted().map(|accepted| &accepted.record);
-        let silent = record.iter().flat_map(|record| record.voters.keys());
-        let silent = names(silent.filter(|node| self.promises.get(node).is_none()));
+        let voters = record.iter().flat_map(|record| record.voters.keys());
+        let silent: Vec<&NodeId> = voters.filter(|node| self.promises.get(node).is_none()).collect();
+        let silent = if silent.is_empty() { String::new() } else { names(silent) };
         missing.sentence(&settings.policy, &settings.cluster, self.incident, &silent)
     }
 
@@ -274,7 +283,8 @@ impl Attempt {
             return Step::Enter(Box::new(Stage::CatchingUp { plan: Box::new(plan), number: 1 }), winner, reasons);
         }
         let goal = plan.goal.clone();
-        let record = Box::new(plan.record(self.ballot(), flapping::cause(&self.diagnosis)));
+        let mut record = Box::new(plan.record(self.ballot(), flapping::cause(&self.diagnosis)));
+        self.promises.admit_into(&mut record);
         let followers = plan.followers;
         Step::Enter(Box::new(Stage::Promoting { record, goal, followers }), winner, reasons)
     }

@@ -136,6 +136,7 @@ mod tests {
             mode: Mode::Armed,
             wanted: 1,
             recent,
+            voters_before: None,
             pause: None,
         }
     }

@@ -75,6 +75,7 @@ fn record(settings: &Settings, acks: u32) -> Record {
         mode: Mode::Armed,
         wanted: acks,
         recent: Vec::new(),
+        voters_before: None,
         pause: None,
     }
 }
@@ -107,7 +108,14 @@ fn observation(node: &NodeId, primary: bool, witness: bool) -> Observation {
     Observation {
         node: node.clone(),
         heard: BTreeMap::from([(me(), Nonce(1))]),
-        ledger: LedgerView { incarnation: Incarnation(1), sequence: 1, promised: None, failover: None, accepted: None },
+        ledger: LedgerView {
+            incarnation: Incarnation(1),
+            sequence: 1,
+            promised: None,
+            failover: None,
+            accepted: None,
+            anew: None,
+        },
         server: (!witness).then_some(server),
         answers: BTreeMap::new(),
     }

@@ -20,6 +20,7 @@ use crate::propose::{Purpose, ask_accept};
 use crate::repair::{Care, Finding};
 use crate::settings::Settings;
 use crate::view::View;
+use crate::voters::Seats;
 
 /// A reign being served.
 #[derive(Clone, Debug)]
@@ -39,6 +40,7 @@ pub struct Leading {
     ackers: group::Ackers,
     asked_acks: Option<u32>,
     pub(crate) removal: Removal,
+    seats: Seats,
 }
 
 /// A failover, for people.
@@ -89,6 +91,7 @@ impl Leading {
             ackers: group::Ackers::default(),
             asked_acks: None,
             removal: Removal::default(),
+            seats: Seats::default(),
         }
     }
 
@@ -127,10 +130,15 @@ impl Leading {
         } else {
             self.open(settings, view, outbox, now)
         };
-        match next {
+        let next = match next {
             Next::Stay => self.tend_group(settings, view, outbox, now),
             Next::Propose(_) | Next::GiveUp(..) | Next::Hold(_) => next,
+        };
+        if next != Next::Stay || !self.record.opened {
+            return next;
         }
+        let due = self.seats.look(settings, view, (&self.ballot, &self.record), outbox, now);
+        due.map_or(Next::Stay, Next::Propose)
     }
 
     /// Every voter that can be reached gets the record, not only a majority: it ends failover promises.

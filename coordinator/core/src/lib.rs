@@ -28,9 +28,12 @@ pub mod sentence;
 pub mod settings;
 pub mod version;
 pub mod view;
+pub mod voters;
 
+mod admission;
 mod calling;
 mod cover;
+mod doubts;
 mod foresight;
 mod input;
 mod lag;

@@ -73,6 +73,10 @@ impl NoProof {
         let by_hand = policy.fences.is_empty();
         let fix = match self {
             Self::Leased { .. } => return self.to_string(),
+            // All answered, some with ledgers that have no vote.
+            Self::NoMajority if voters.is_empty() => {
+                format!("`tasuki-coordinator admit {cluster} NODE` gives a new ledger its vote on your word")
+            }
             Self::NoMajority => format!("start the nodes of {voters}"),
             Self::Alone { primary, .. } => {
                 let means = if by_hand { " ([ssh] or [shutdown] in the cluster file would)" } else { "" };

@@ -48,6 +48,7 @@ pub(crate) enum Topic {
     Order(OrderName),
     Probe,
     Report,
+    BeginAnew,
 }
 
 /// Collects outputs, and spaces repetitions of requests that were not answered yet.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tasuki_schemas::event::EventBody;
 use tasuki_schemas::grounds::Override;
+use tasuki_schemas::id::NodeId;
 use tasuki_schemas::moment::Moment;
 use tasuki_schemas::past::Pause;
 use tasuki_schemas::record::Record;
@@ -35,6 +36,11 @@ pub enum Wish {
     Resume,
     /// A failover that is held goes on by the operator's word.
     Override(Override),
+    /// A voter whose ledger is lost votes with its new one, though no majority is left to decide that.
+    Admit {
+        /// The voter.
+        node: NodeId,
+    },
 }
 
 /// The line for the operator, or everything that stands in the way.
@@ -45,6 +51,8 @@ pub type Answer = Result<String, String>;
 pub(crate) struct Pauses {
     wish: Option<(Wish, Moment)>,
     answer: Option<Answer>,
+    /// When a round was last begun for an admission.
+    admitting: Option<Moment>,
     /// The pause of the record, and when it was first seen here.
     seen: Option<(Pause, Moment)>,
     expired: bool,
@@ -66,6 +74,28 @@ impl Pauses {
                 outbox.tell(EventBody::Pause { pause: None, sentence });
             }
         }
+    }
+
+    /// The voter that an operator vouches for.
+    pub(crate) const fn admission(&self) -> Option<&NodeId> {
+        match &self.wish {
+            Some((Wish::Admit { node }, _)) => Some(node),
+            Some((Wish::Pause { .. } | Wish::Resume | Wish::Override(_), _)) | None => None,
+        }
+    }
+
+    /// Whether a round for it may begin now, and not again for a while.
+    pub(crate) fn begins_admission(&mut self, again: Duration, now: Moment) -> bool {
+        let begins = self.admitting.is_none_or(|at| now.since(at) > again);
+        if begins {
+            self.admitting = Some(now);
+        }
+        begins
+    }
+
+    /// What came of the operator's wish.
+    pub(crate) fn answer_with(&mut self, answer: Answer) {
+        (self.wish, self.admitting, self.answer) = (None, None, Some(answer));
     }
 
     /// Why no failover begins, and for how much longer.
@@ -95,7 +125,7 @@ impl Coordinator {
     pub fn ask(&mut self, wish: Wish, now: Moment) {
         (self.pauses.answer, self.pauses.wish) = match wish {
             Wish::Override(word) => (Some(self.overrule(word, now)), None),
-            Wish::Pause { .. } | Wish::Resume => (None, Some((wish, now))),
+            Wish::Pause { .. } | Wish::Resume | Wish::Admit { .. } => (None, Some((wish, now))),
         };
     }
 
@@ -141,6 +171,7 @@ impl Coordinator {
             }
             Some((Wish::Resume, _)) => Some(Purpose::Resume { forget: true }),
             Some((Wish::Override(_), _)) => None,
+            Some((Wish::Admit { .. }, _)) => None,
             None => (self.pauses.expired && record.pause.is_some()).then_some(Purpose::Resume { forget: false }),
         }
     }
@@ -165,6 +196,9 @@ impl Coordinator {
             | Purpose::Narrow(_)
             | Purpose::Acks(_)
             | Purpose::Lease
+            | Purpose::Seat(..)
+            | Purpose::Unseat(_)
+            | Purpose::Seated
             | Purpose::Settle => return,
         };
         self.holds.clear();
@@ -202,6 +236,7 @@ mod tests {
             mode: Mode::Armed,
             wanted: 1,
             recent: vec![Past { epoch: Epoch(ballot(1)), old, cause: Cause::Crashed, grounds: Vec::new() }],
+            voters_before: None,
             pause: None,
         }
     }

@@ -1,16 +1,16 @@
 //! The promises given to one ballot: all that a proof is made of.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tasuki_schemas::answer::{Duty, Promise};
 use tasuki_schemas::ballot::Ballot;
 use tasuki_schemas::command::Kind;
 use tasuki_schemas::gtid::GtidSet;
-use tasuki_schemas::id::NodeId;
+use tasuki_schemas::id::{Incarnation, NodeId};
 use tasuki_schemas::lease::LeaseTerms;
 use tasuki_schemas::moment::Moment;
-use tasuki_schemas::record::{Accepted, Record};
+use tasuki_schemas::record::{Accepted, Record, Voters};
 
 /// The promises given to one ballot.
 #[derive(Clone, Debug)]
@@ -18,13 +18,17 @@ pub struct Promises {
     ballot: Ballot,
     /// Each with the moment when it was first heard.
     by: BTreeMap<NodeId, (Promise, Moment)>,
+    /// Whose ledgers have no vote. What their servers hold counts all the same.
+    doubted: BTreeSet<NodeId>,
+    /// An operator's word: this node votes in place of its lost ledger, if nobody else can decide so.
+    admitted: Option<(NodeId, Incarnation)>,
 }
 
 impl Promises {
     /// None yet.
     #[must_use]
     pub const fn new(ballot: Ballot) -> Self {
-        Self { ballot, by: BTreeMap::new() }
+        Self { ballot, by: BTreeMap::new(), doubted: BTreeSet::new(), admitted: None }
     }
 
     /// The ballot that they were given to.
@@ -42,6 +46,27 @@ impl Promises {
         true
     }
 
+    /// An operator's word for a node with a new ledger.
+    pub fn admit(&mut self, word: Option<(NodeId, Incarnation)>) {
+        self.admitted = word;
+    }
+
+    /// A record that is proposed on that word names the new ledger. Where there is a majority without it, the word is not
+    /// needed, and changes nothing.
+    pub(crate) fn admit_into(&self, record: &mut Record) {
+        let Some((node, incarnation)) = &self.admitted else { return };
+        let known = record.voters.get(node).is_some_and(|named| named != incarnation);
+        if known && !record.has_quorum(|node, incarnation| self.promised_with(node, incarnation)) {
+            record.voters.insert(node.clone(), *incarnation);
+            record.voters_before = None;
+        }
+    }
+
+    /// From now on this node's ledger has no vote.
+    pub fn doubt(&mut self, node: &NodeId) {
+        self.doubted.insert(node.clone());
+    }
+
     /// A node's promise.
     #[must_use]
     pub fn get(&self, node: &NodeId) -> Option<&Promise> {
@@ -53,8 +78,9 @@ impl Promises {
         self.by.iter().map(|(node, (promise, _))| (node, promise))
     }
 
-    /// The highest accepted record among the promises, if a majority of *its* voters promised: the base of whatever is
-    /// proposed next. Decided or not makes no difference (Rystsov, `CASPaxos`, 2018).
+    /// The highest accepted record among the promises, if a majority of *its* voters promised (of both its councils, while
+    /// a change of them is not known to be decided): the base of whatever is proposed next. Decided or not makes no
+    /// difference (Rystsov, `CASPaxos`, 2018). Why that holds while voters change is shown in [`crate::voters`].
     #[must_use]
     pub fn base(&self) -> Option<&Accepted> {
         let highest = self
@@ -62,16 +88,17 @@ impl Promises {
             .values()
             .filter_map(|(promise, _)| promise.accepted.as_ref())
             .max_by(|a, b| a.ballot.cmp(&b.ballot))?;
-        (self.voters_of(&highest.record) >= highest.record.majority()).then_some(highest)
+        highest.record.has_quorum(|node, incarnation| self.votes(node, incarnation)).then_some(highest)
     }
 
-    /// How many voters of a record promised, each with the ledger that the record names.
-    fn voters_of(&self, record: &Record) -> usize {
-        record
-            .voters
-            .iter()
-            .filter(|(node, incarnation)| self.get(node).is_some_and(|promise| promise.incarnation == **incarnation))
-            .count()
+    /// Whether a node has this ledger's vote: it promised with it, or an operator says that its new one stands for it.
+    fn votes(&self, node: &NodeId, incarnation: Incarnation) -> bool {
+        let word = self.admitted.as_ref().filter(|(admitted, _)| admitted == node);
+        self.promised_with(node, incarnation) || word.is_some_and(|(_, anew)| self.promised_with(node, *anew))
+    }
+
+    fn promised_with(&self, node: &NodeId, incarnation: Incarnation) -> bool {
+        !self.doubted.contains(node) && self.get(node).is_some_and(|promise| promise.incarnation == incarnation)
     }
 
     /// When no lease that a majority granted before can last any longer; `None` while no majority of the record's voters
@@ -79,17 +106,20 @@ impl Promises {
     /// last grants of *this* majority were the last of any.
     #[must_use]
     pub fn leases_end(&self, record: &Record) -> Option<Moment> {
-        let mut ends: Vec<Moment> = record
-            .voters
-            .iter()
-            .filter_map(|(node, incarnation)| {
-                let (promise, at) = self.by.get(node)?;
-                let counts = promise.incarnation == *incarnation && promise.kind == Kind::Failover;
-                counts.then(|| *at + LeaseTerms::wait_for(Duration::from_millis(promise.lease_rest_ms)))
-            })
-            .collect();
-        ends.sort();
-        ends.get(record.majority() - 1).copied()
+        let end = |node: &NodeId, incarnation| {
+            let (promise, at) = self.by.get(node).filter(|_| self.votes(node, incarnation))?;
+            let length = LeaseTerms::wait_for(Duration::from_millis(promise.lease_rest_ms));
+            (promise.kind == Kind::Failover).then(|| *at + length)
+        };
+        let of_majority = |voters: &Voters| {
+            let mut ends: Vec<Moment> =
+                voters.iter().filter_map(|(node, incarnation)| end(node, *incarnation)).collect();
+            ends.sort();
+            ends.get(voters.len() / 2).copied()
+        };
+        // Of two councils both must have been waited for.
+        let ends: Option<Vec<Moment>> = record.councils().map(of_majority).collect();
+        ends?.into_iter().max()
     }
 
     /// What a node held after its duty was done; `None` if its promise shows nothing.

@@ -141,6 +141,7 @@ mod tests {
             mode: Mode::Armed,
             wanted: 1,
             recent: Vec::new(),
+            voters_before: None,
             pause: None,
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tasuki_schemas::answer::Refusal;
 use tasuki_schemas::ballot::Ballot;
 use tasuki_schemas::command::{Kind, Request};
-use tasuki_schemas::id::NodeId;
+use tasuki_schemas::id::{Incarnation, NodeId};
 use tasuki_schemas::moment::Moment;
 use tasuki_schemas::past::Pause;
 use tasuki_schemas::record::{Accepted, Record, WriteGroup};
@@ -14,6 +14,7 @@ use crate::outbox::{Outbox, Topic};
 use crate::promises::Promises;
 use crate::settings::Settings;
 use crate::view::View;
+use crate::voters;
 
 /// What the round is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +32,12 @@ pub enum Purpose {
     Acks(u32),
     /// The primary that was adopted without acknowledgements holds a guarded lease: from now on it needs one.
     Lease,
+    /// This node votes from now on, with this ledger: it is new, or its ledger is.
+    Seat(NodeId, Incarnation),
+    /// This voter is not in the cluster file any more.
+    Unseat(NodeId),
+    /// The last change of the voters is known to be decided: those before it no longer matter.
+    Seated,
     /// The primary served for a stable while: earlier failovers are forgotten.
     Settle,
     /// An operator pauses failovers.
@@ -81,6 +88,11 @@ impl Proposal {
         Self { purpose, of, promises: Promises::new(ballot), value: None, began: now }
     }
 
+    /// An operator's word for a node with a new ledger.
+    pub(crate) fn admit(&mut self, word: Option<(NodeId, Incarnation)>) {
+        self.promises.admit(word);
+    }
+
     /// Its ballot.
     #[must_use]
     pub const fn ballot(&self) -> &Ballot {
@@ -98,6 +110,9 @@ impl Proposal {
         let ballot = self.ballot().clone();
         for node in settings.nodes() {
             let Some(answers) = view.answers(node, &ballot) else { continue };
+            if view.doubt(node).is_some() {
+                self.promises.doubt(node);
+            }
             if let Some(promise) = &answers.promise {
                 self.promises.keep(node, promise, now);
             }
@@ -116,6 +131,7 @@ impl Proposal {
                 .promises
                 .base()
                 .map(|base| changed(settings.policy.lease.is_some(), &base.record, &self.purpose, &ballot));
+            self.value.iter_mut().for_each(|record| self.promises.admit_into(record));
         }
         if let Some(record) = &self.value {
             ask_accept(settings, view, &ballot, record, outbox, now);
@@ -137,6 +153,13 @@ pub(crate) fn changed(leases: bool, base: &Record, purpose: &Purpose, ballot: &B
     let mut record = base.clone();
     match purpose {
         Purpose::TakeOver => {}
+        Purpose::Seat(node, incarnation) => voters::change(&mut record, |them| {
+            them.insert(node.clone(), *incarnation);
+        }),
+        Purpose::Unseat(node) => voters::change(&mut record, |them| {
+            them.remove(node);
+        }),
+        Purpose::Seated => record.voters_before = None,
         Purpose::Settle => record.recent.clear(),
         Purpose::Pause { owner, reason, length } => {
             let for_ms = u64::try_from(length.as_millis()).unwrap_or(u64::MAX);
@@ -207,12 +230,9 @@ pub(crate) fn ask_accept(
     }
 }
 
-/// Whether a majority of the record's voters accepted it at this ballot.
+/// Whether a majority of the record's voters accepted it at this ballot; of those before as well, if it changes them.
 pub(crate) fn accepted(view: &View, ballot: &Ballot, record: &Record) -> bool {
-    let voted = |node: &NodeId, incarnation| {
-        view.answers(node, ballot).is_some_and(|answers| answers.accepted)
-            && view.ledger(node).is_some_and(|ledger| ledger.incarnation == incarnation)
-    };
-    let votes = record.voters.iter().filter(|(node, incarnation)| voted(node, **incarnation)).count();
-    votes >= record.majority()
+    record.has_quorum(|node, incarnation| {
+        view.answers(node, ballot).is_some_and(|answers| answers.accepted) && view.votes_with(node, incarnation)
+    })
 }

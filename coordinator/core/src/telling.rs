@@ -29,9 +29,11 @@ impl Coordinator {
         {
             diagnosis = Diagnosis::ErrantTransactions { node, extras };
         }
-        // What an attempt does to the servers is no news of their health.
-        let attempting =
-            matches!(self.role, Role::Failing(_)) && !matches!(diagnosis, Diagnosis::CoordinatorBlind { .. });
+        // What an attempt does to the servers is no news of their health, and one that a living leader makes is not left
+        // unfinished.
+        let unfinished = matches!(diagnosis, Diagnosis::AttemptUnfinished { .. });
+        let attempting = !matches!(diagnosis, Diagnosis::CoordinatorBlind { .. })
+            && (matches!(self.role, Role::Failing(_)) || unfinished && self.leader(now).is_some());
         if !attempting && is_news(&self.told_diagnosis, &diagnosis) {
             self.told_diagnosis = diagnosis.clone();
             if Self::is_serving(&diagnosis) {
@@ -76,6 +78,7 @@ impl Coordinator {
 
     pub(crate) fn tell_decided(&mut self, ballot: Ballot, record: &Record) {
         self.outbox.tell(EventBody::Decided { ballot, record: Box::new(record.clone()) });
+        self.tell_admitted(record);
     }
 
     pub(crate) fn tell_leader(&mut self, now: Moment) {

@@ -7,10 +7,12 @@ use std::time::Duration;
 use tasuki_schemas::answer::Answers;
 use tasuki_schemas::ballot::Ballot;
 use tasuki_schemas::command::Heartbeat;
-use tasuki_schemas::id::{Boot, CoordinatorId, NodeId, Nonce};
+use tasuki_schemas::id::{Boot, CoordinatorId, Incarnation, NodeId, Nonce};
 use tasuki_schemas::moment::Moment;
 use tasuki_schemas::observation::{Facts, LedgerView, Observation, Position, ServerView};
 use tasuki_schemas::record::Accepted;
+
+use crate::doubts::Ledgers;
 
 /// How many of its own nonces a coordinator still takes for fresh.
 const NONCES: usize = 5;
@@ -23,6 +25,8 @@ pub struct Seen {
     /// When it arrived here.
     pub at: Moment,
     stamp: Stamp,
+    /// How many nonces were sent before its run was first heard.
+    run_heard_at: u64,
 }
 
 /// A message's place among its sender's: two carriers overtake each other, so the later one is told by this.
@@ -35,6 +39,9 @@ pub struct View {
     /// Nothing was heard before this.
     pub started: Moment,
     nonces: VecDeque<Nonce>,
+    /// How many nonces were sent.
+    sent: u64,
+    ledgers: Ledgers,
     nodes: BTreeMap<NodeId, Seen>,
     positions: BTreeMap<NodeId, (Position, Moment, Stamp)>,
     coordinators: BTreeMap<CoordinatorId, (Heartbeat, Moment)>,
@@ -51,6 +58,8 @@ impl View {
             me,
             started,
             nonces: VecDeque::new(),
+            sent: 0,
+            ledgers: Ledgers::new(),
             nodes: BTreeMap::new(),
             positions: BTreeMap::new(),
             coordinators: BTreeMap::new(),
@@ -61,6 +70,7 @@ impl View {
     /// Remembers a nonce of this coordinator's own.
     pub fn sent_nonce(&mut self, nonce: Nonce) {
         self.nonces.push_back(nonce);
+        self.sent += 1;
         if self.nonces.len() > NONCES {
             self.nonces.pop_front();
         }
@@ -68,13 +78,40 @@ impl View {
 
     /// Keeps an observation; false if it is stale.
     pub fn observed(&mut self, observation: Observation, stamp: Stamp, now: Moment) -> bool {
-        let fresh = observation.heard.get(&self.me).is_some_and(|nonce| self.nonces.contains(nonce))
-            && self.nodes.get(&observation.node).is_none_or(|seen| seen.stamp < stamp);
-        if fresh {
-            self.overhear(&observation, now);
-            self.nodes.insert(observation.node.clone(), Seen { observation, at: now, stamp });
+        let Some(number) = self.number_of_nonce(&observation) else { return false };
+        let seen = self.nodes.get(&observation.node);
+        if let Some(seen) = seen.filter(|seen| seen.stamp >= stamp) {
+            if stamp.0 < seen.stamp.0 && number >= seen.run_heard_at {
+                // It echoes what was said after a later run had spoken: both live.
+                self.ledgers.met_twin(&observation.node, observation.ledger.incarnation);
+            }
+            return false;
         }
-        fresh
+        let same_run = seen.filter(|seen| seen.stamp.0 == stamp.0);
+        let run_heard_at = same_run.map_or(self.sent, |seen| seen.run_heard_at);
+        self.overhear(&observation, now);
+        self.ledgers.heard(&observation.node, &observation.ledger);
+        self.nodes.insert(observation.node.clone(), Seen { observation, at: now, stamp, run_heard_at });
+        true
+    }
+
+    /// Which of the nonces that were ever sent an observation echoes, if it is one of the last.
+    fn number_of_nonce(&self, observation: &Observation) -> Option<u64> {
+        let nonce = observation.heard.get(&self.me)?;
+        let at = self.nonces.iter().rev().position(|sent| sent == nonce)?;
+        Some(self.sent.saturating_sub(1 + u64::try_from(at).unwrap_or(u64::MAX)))
+    }
+
+    /// Why the ledger that a node holds has no vote, whatever the record says.
+    #[must_use]
+    pub fn doubt(&self, node: &NodeId) -> Option<&str> {
+        self.ledgers.doubt_of(node, self.ledger(node)?.incarnation)
+    }
+
+    /// Whether a node votes with this ledger.
+    #[must_use]
+    pub fn votes_with(&self, node: &NodeId, incarnation: Incarnation) -> bool {
+        self.ledger(node).is_some_and(|ledger| ledger.incarnation == incarnation) && self.doubt(node).is_none()
     }
 
     fn overhear(&mut self, observation: &Observation, now: Moment) {

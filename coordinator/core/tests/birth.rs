@@ -89,7 +89,8 @@ impl Pair {
             for (number, name) in names.iter().enumerate() {
                 let stamp = (Boot { start: 1, random: BootId(1) }, step);
                 let incarnation = Incarnation(u64::try_from(number).unwrap());
-                let ledger = LedgerView { incarnation, sequence: 1, promised: None, failover: None, accepted: None };
+                let ledger =
+                    LedgerView { incarnation, sequence: 1, promised: None, failover: None, accepted: None, anew: None };
                 let observation = Observation {
                     node: name.clone(),
                     heard: BTreeMap::from([("co1".parse().unwrap(), nonce)]),
@@ -138,7 +139,7 @@ fn answer(answers: &mut Answers, number: usize, request: Request) {
             *answers = Answers { ballot: Some(ballot), promise: Some(promise), ..Answers::none() };
         }
         Request::Accept { .. } => answers.accepted = true,
-        Request::Probe { .. } | Request::Order { .. } | Request::Report => {}
+        Request::Probe { .. } | Request::Order { .. } | Request::Report | Request::BeginAnew { .. } => {}
     }
 }
 

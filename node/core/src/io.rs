@@ -7,7 +7,7 @@ use tasuki_schemas::answer::{Holdings, Look};
 use tasuki_schemas::ballot::{Ballot, Epoch};
 use tasuki_schemas::command::{Delivery, Fetch, Heartbeat, Request, Transaction};
 use tasuki_schemas::gtid::GtidSet;
-use tasuki_schemas::id::{CoordinatorId, NodeId, ProgramId};
+use tasuki_schemas::id::{CoordinatorId, Incarnation, NodeId, ProgramId};
 use tasuki_schemas::lease::{Grant, Renew};
 use tasuki_schemas::message::Message;
 use tasuki_schemas::moment::Moment;
@@ -117,6 +117,8 @@ pub enum Input {
     Positioned(Box<Position>),
     /// The ledger holds this sequence durably.
     Persisted(u64),
+    /// The random number that [`Output::Draw`] asked for.
+    Drawn(Incarnation),
     /// An effect got somewhere.
     Progressed(EffectId, Progress),
     /// An effect ended; nothing of it goes on.
@@ -254,6 +256,8 @@ pub enum Output {
     ReadPosition,
     /// Make the memory durable.
     Persist(Box<Memory>),
+    /// Draw a random number for a new incarnation of the ledger. Answered by [`Input::Drawn`].
+    Draw,
     /// Begin an effect.
     Execute(EffectId, Effect),
     /// End an effect at once: kill its connection and see it gone.

@@ -6,11 +6,11 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use tasuki_schemas::ballot::Epoch;
-use tasuki_schemas::id::{NodeId, ProgramId};
+use tasuki_schemas::id::{Incarnation, NodeId, ProgramId};
 use tasuki_schemas::lease::{Grant, LeaseTerms, LeaseView, Renew};
 use tasuki_schemas::message::Message;
 use tasuki_schemas::moment::Moment;
-use tasuki_schemas::record::{Mode, WriteGroup};
+use tasuki_schemas::record::{Mode, Voters, WriteGroup};
 
 use crate::io::{Guarding, Output};
 use crate::node::Node;
@@ -38,7 +38,7 @@ struct Asked {
     number: u64,
     epoch: Epoch,
     at: Moment,
-    by: BTreeSet<NodeId>,
+    by: BTreeSet<(NodeId, Incarnation)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,14 +118,15 @@ impl Node {
     /// A voter granted. The lease counts from the question, once a majority of the record's voters answered it.
     pub(crate) fn granted(&mut self, from: &NodeId, grant: &Grant) {
         let Some(record) = self.memory.accepted.as_ref().map(|accepted| &accepted.record) else { return };
-        let lawful = record.epoch == grant.epoch && record.voters.get(from) == Some(&grant.incarnation);
+        let names = |voters: &Voters| voters.get(from) == Some(&grant.incarnation);
+        let lawful = record.epoch == grant.epoch && record.councils().any(names);
         let Some(asked) = self.lease.asked.iter_mut().find(|asked| asked.number == grant.number) else { return };
         if !lawful || asked.epoch != grant.epoch {
             return;
         }
-        asked.by.insert(from.clone());
+        asked.by.insert((from.clone(), grant.incarnation));
         let newer = self.lease.held.as_ref().is_none_or(|(epoch, at)| *epoch != asked.epoch || *at < asked.at);
-        if asked.by.len() >= record.majority() && newer {
+        if record.has_quorum(|node, incarnation| asked.by.contains(&(node.clone(), incarnation))) && newer {
             self.lease.held = Some((asked.epoch.clone(), asked.at));
         }
     }
@@ -222,7 +223,8 @@ impl Node {
                 || self.record().is_some_and(|record| record.epoch != asked.epoch)
         });
         let Some(record) = self.record().filter(|_| due) else { return };
-        let (epoch, voters) = (record.epoch.clone(), record.voters.clone());
+        let epoch = record.epoch.clone();
+        let voters: BTreeSet<NodeId> = record.councils().flat_map(Voters::keys).cloned().collect();
         self.lease.last_number += 1;
         let renew = Renew { epoch: epoch.clone(), number: self.lease.last_number, guarded: true };
         self.lease.asked.push_back(Asked { number: renew.number, epoch, at: now, by: BTreeSet::new() });
@@ -230,7 +232,7 @@ impl Node {
             self.lease.asked.pop_front();
         }
         let me = self.settings.me.clone();
-        for voter in voters.into_keys() {
+        for voter in voters {
             if voter == me {
                 self.renewed(&me, renew.clone(), now);
             } else {

@@ -5,6 +5,7 @@
 //! whole observation that carries every answer.
 
 mod admit;
+mod anew;
 mod io;
 mod lawful;
 mod lease;

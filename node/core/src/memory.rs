@@ -34,24 +34,42 @@ pub struct Memory {
     /// named and died before it opened may hold more in its relay files.
     #[serde(default)]
     pub whole: bool,
+    /// The machine that this ledger belongs to: on another one it is a copy, and nobody's vote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine: Option<String>,
+    /// Why this ledger does not go on from an earlier one, until an accepted record names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub anew: Option<String>,
 }
 
 impl Memory {
     /// A new voter's.
     #[must_use]
     pub const fn new(incarnation: Incarnation) -> Self {
-        Self { incarnation, sequence: 0, promised: None, failover: None, accepted: None, opened: None, whole: false }
+        Self {
+            incarnation,
+            sequence: 0,
+            promised: None,
+            failover: None,
+            accepted: None,
+            opened: None,
+            whole: false,
+            machine: None,
+            anew: None,
+        }
     }
 
-    /// What others may know of it.
+    /// What others may know of it. `durable` is the sequence that the disk holds: what a crash may still take back is
+    /// not told, or the ledger would seem to have been rolled back.
     #[must_use]
-    pub fn view(&self) -> LedgerView {
+    pub fn view(&self, durable: u64) -> LedgerView {
         LedgerView {
             incarnation: self.incarnation,
-            sequence: self.sequence,
+            sequence: durable,
             promised: self.promised.clone(),
             failover: self.failover.clone(),
             accepted: self.accepted.clone(),
+            anew: self.anew.clone(),
         }
     }
 }

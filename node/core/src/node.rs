@@ -67,6 +67,8 @@ pub struct Node {
     pub(crate) on_duty_done: Option<Ballot>,
     pub(crate) looks: BTreeMap<EffectId, (CoordinatorId, Nonce)>,
     pub(crate) lease: Lease,
+    /// Why a new incarnation is being drawn.
+    pub(crate) disowned: Option<String>,
     /// Whose question the tail is being read for: one reading at a time.
     delivering: Option<NodeId>,
     pub(crate) serving: bool,
@@ -98,6 +100,7 @@ impl Node {
             overtaken: None,
             on_duty_done: None,
             looks: BTreeMap::new(),
+            disowned: None,
             delivering: None,
             serving: false,
             refused: BTreeSet::new(),
@@ -139,6 +142,7 @@ impl Node {
             Input::Refused(addresses) => self.refuses(&addresses),
             Input::Positioned(position) => self.outputs.push(Output::PublishPosition(position)),
             Input::Persisted(sequence) => self.durable = self.durable.max(sequence),
+            Input::Drawn(incarnation) => self.begin_anew(incarnation),
             Input::Progressed(id, progress) => self.progressed(id, progress, now),
             Input::Ended(id, ended) => self.ended(id, ended, now),
         }
@@ -201,6 +205,7 @@ impl Node {
                 }
             }
             Request::Accept { ballot, record } => self.accept(from, ballot, record),
+            Request::BeginAnew { incarnation, reason } => self.disown(incarnation, reason),
             Request::Order { ballot, number, order } => self.order(from, ballot, number, *order, now),
         }
     }
@@ -317,6 +322,9 @@ impl Node {
     }
 
     pub(crate) fn remember(&mut self, ballot: Ballot, record: Record) {
+        if record.voters.get(&self.settings.me) == Some(&self.memory.incarnation) {
+            self.memory.anew = None;
+        }
         self.memory.accepted = Some(Accepted { ballot, record });
     }
 

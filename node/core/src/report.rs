@@ -12,7 +12,7 @@ impl Node {
         Observation {
             node: self.settings.me.clone(),
             heard: self.heard.clone(),
-            ledger: self.memory.view(),
+            ledger: self.memory.view(self.durable),
             server: self.settings.has_server().then(|| self.server_view(now)),
             answers: self.answers.clone(),
         }

@@ -1,5 +1,6 @@
 //! Where the milliseconds of a failover went, as the coordinators told it.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
@@ -12,16 +13,18 @@ use crate::lab::writer::Attempt;
 /// The longest bar.
 const WIDTH: u32 = 40;
 
-/// One line per step: when it was heard after the fault, and a bar up to there.
+/// One line per step: when it was heard after the fault, and a bar up to there, full at the failover's end. What both
+/// coordinators see is written once.
 pub(super) fn draw(events: &[Heard], log: &[Attempt], fault: Instant, gap: Option<Duration>) -> String {
+    let after = |heard: &Heard| milliseconds(heard.at.saturating_duration_since(fault));
+    let mut told = BTreeSet::new();
     let steps: Vec<(f64, String)> = events
         .iter()
-        .filter_map(|heard| {
-            let after = milliseconds(heard.at.saturating_duration_since(fault));
-            Some((after, step(&heard.event.body)?))
-        })
+        .filter_map(|heard| Some((after(heard), step(&heard.event.body)?)))
+        .filter(|(_, name)| told.insert(name.clone()))
         .collect();
-    let longest = steps.iter().map(|(after, _)| *after).fold(1.0, f64::max);
+    let stages = events.iter().filter(|heard| matches!(heard.event.body, EventBody::Stage { .. }));
+    let longest = stages.map(after).fold(1.0, f64::max);
     let mut text = String::new();
     for (after, name) in &steps {
         let bar: String =
@@ -49,7 +52,9 @@ fn step(body: &EventBody) -> Option<String> {
             Some(candidate.as_ref().map_or_else(|| stage.clone(), |candidate| format!("{stage} {candidate}")))
         }
         EventBody::Hold { reasons } => Some(format!("holds: {}", reasons.join("; "))),
-        EventBody::Repair { node, sentence } => Some(format!("{node}: {sentence}")),
+        EventBody::Repair { node, sentence } | EventBody::Voters { node, sentence } => {
+            Some(format!("{node}: {sentence}"))
+        }
         EventBody::Pause { sentence, .. }
         | EventBody::Fence { sentence, .. }
         | EventBody::Override { sentence, .. } => Some(sentence.clone()),

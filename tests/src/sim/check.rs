@@ -118,7 +118,7 @@ pub(crate) fn settled(world: &World) -> bool {
     let ackers = (0..history.servers()).any(|host| host != primary && !ahead(host));
     let alone = world.hosts.iter().filter(|host| host.server.run.is_some() && host.server.writable).count() == 1;
     let lossless = !ackers || world.hosts[primary].server.wait_count == world.wanted;
-    alone && lossless && whole && (0..history.servers()).all(follows)
+    alone && lossless && whole && (0..history.servers()).all(follows) && world.is_seated()
 }
 
 /// What is wrong at the end.

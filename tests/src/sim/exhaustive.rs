@@ -132,7 +132,7 @@ impl Scope {
     }
 
     fn begin(self, seed: u64) -> World {
-        let mut world = World::new(seed, SERVERS, COORDINATORS, &[], None);
+        let mut world = World::new(seed, SERVERS, 0, COORDINATORS, &[], None);
         for (delay, fault) in self.faults() {
             world.after(BEGIN + delay, Happening::Fault(fault.clone()));
         }

@@ -43,6 +43,12 @@ pub(crate) enum Fault {
     PauseHost(Host, u64),
     /// A node loses its ledger, with its process: it starts again as a voter that nobody knows.
     LoseLedger(Host),
+    /// A copy is taken of a node's ledger.
+    CopyLedger(Host),
+    /// The disk of a node is restored from that copy, with its process ended.
+    RestoreLedger(Host),
+    /// The cluster file names these witnesses from now on.
+    Configure(Vec<Host>),
     /// A second coordinator goes on under another's name, as from a copied configuration.
     Clone(usize),
     /// From now on nodes' reports are kept, or no more.
@@ -171,6 +177,15 @@ impl Fault {
             Self::Join(from, to) => world.net.join(from, to),
             Self::PauseHost(host, length) => pause_host(world, host, length),
             Self::LoseLedger(host) => lose_ledger(world, host),
+            Self::CopyLedger(host) => world.hosts[host].copy = Some(world.hosts[host].ledger.clone()),
+            Self::RestoreLedger(host) => {
+                world.stop_node(host);
+                if let Some(copy) = world.hosts[host].copy.clone() {
+                    world.hosts[host].ledger = copy;
+                    world.watch.restored(host);
+                }
+            }
+            Self::Configure(ref witnesses) => super::voters::configure(world, witnesses),
             Self::Clone(at) => clone(world, at),
             Self::Keep(on) => world.keeping = on,
             Self::Replay => replay(world),
@@ -253,8 +268,8 @@ pub(crate) fn schedule(dice: &mut Dice, servers: usize, hosts: usize, coordinato
             plan.push((at, mend(dice, servers, coordinators)));
         }
     }
-    if servers > 3 && dice.one_in(3) {
-        // A voter without its memory counts no more, and nobody re-admits it: one at most, where enough remain.
+    if dice.one_in(3) {
+        // A voter without its memory counts no more until the others re-admit it: one at most, or none could.
         let host = usize::try_from(dice.between(0, hosts as u64)).unwrap_or(0);
         let lost = 2000 * MS + dice.between(0, at - 1999 * MS);
         plan.push((lost, Fault::LoseLedger(host)));

@@ -106,7 +106,16 @@ impl Plan {
         let plan = |faults: Vec<(u64, Fault)>, max_loss, ways| {
             let faults = faults.into_iter().map(|(at, fault)| (at * MS, fault)).collect();
             let manual = Some(Manual { max_loss, ways });
-            Self { seed, servers: 3, faults, traps: Vec::new(), wishes: Vec::new(), calm_from: None, manual }
+            Self {
+                seed,
+                servers: 3,
+                faults,
+                traps: Vec::new(),
+                wishes: Vec::new(),
+                witnesses: 0,
+                calm_from: None,
+                manual,
+            }
         };
         match name {
             "fenced" => Some(plan(fenced(), MaxLoss::UnreceivedTail, vec![Way::kills(200, 210)])),

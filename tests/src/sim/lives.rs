@@ -1,19 +1,22 @@
 //! Births and deaths: of the cluster, and of each program.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use tasuki_coordinator_core::Coordinator;
 use tasuki_coordinator_core::settings::{Promotion, Server as Configured, Settings as CoordinatorSettings};
-use tasuki_node_core::{Input, Node, Settings};
+use tasuki_node_core::{Guarding, Input, Memory, Node, Settings};
 use tasuki_schemas::ballot::{Ballot, Epoch};
 use tasuki_schemas::gtid::{Flavour, GtidSet};
 use tasuki_schemas::id::{BootId, Incarnation, NodeId};
+use tasuki_schemas::moment::Moment;
 use tasuki_schemas::observation::CutStrength;
 use tasuki_schemas::record::{Accepted, Mode, Record, Reign, WriteGroup};
 
 use super::server::{Host, Server};
-use super::world::{Happening, MS, World};
+use super::traffic;
+use super::world::{CoordinatorState, Happening, HostState, MS, World};
 
 /// The name of a server.
 pub(crate) fn name(number: usize) -> NodeId {
@@ -21,6 +24,63 @@ pub(crate) fn name(number: usize) -> NodeId {
 }
 
 impl World {
+    /// Everybody who is there at first: nodes with their servers, coordinators, and writers.
+    pub(crate) fn populate(&mut self, servers: usize, witnesses: usize, coordinators: usize) {
+        let (flavour, wanted) = (self.flavour, self.wanted);
+        let mut record = first_record(flavour, servers, wanted);
+        record.record.groups.iter_mut().for_each(|group| group.leased &= self.lease.is_some());
+        for host in 0..servers + witnesses {
+            let mut memory = Memory::new(Incarnation(host as u64));
+            let mut server = Server::new(host, flavour);
+            if host < servers {
+                memory.promised = Some(record.ballot.clone());
+                memory.accepted = Some(record.clone());
+                self.register.durable(&name(host), &memory);
+            } else {
+                server.run = None;
+            }
+            if host == 0 {
+                server.writable = true;
+                server.wait_count = wanted;
+                server.reign = Some(record.record.epoch.clone());
+                (memory.opened, memory.whole) = (server.run, true);
+            } else if host < servers {
+                server.point(0, wanted > 0, 0);
+            }
+            let until = self.lease.map(|lease| Moment::from_nanos(0) + lease.usable());
+            let guard =
+                server.run.filter(|_| host == 0 && wanted == 0 && until.is_some()).map(|run| Guarding { run, until });
+            self.hosts.push(HostState {
+                name: name(host),
+                server,
+                node: None,
+                guard,
+                life: 0,
+                paused_until: 0,
+                kept_until: 0,
+                effects: BTreeMap::new(),
+                ledger: memory,
+                written_at: 0,
+                copy: None,
+                sequence: 0,
+                wake_at: 0,
+            });
+            self.start_node(host);
+            if host < servers {
+                self.after(host as u64 * 300, Happening::Replicate { host });
+                self.after(host as u64 * 300, Happening::Apply { host });
+            }
+        }
+        for at in 0..coordinators {
+            let name = format!("co{}", at + 1).parse().expect("a name");
+            self.coordinators.push(CoordinatorState { name, core: None, life: 0, paused_until: 0, wake_at: 0 });
+            self.start_coordinator(at);
+        }
+        for writer in 0..traffic::WRITERS {
+            self.after(500 * MS + writer as u64 * 7 * MS, Happening::Write { writer });
+        }
+    }
+
     /// Starts a node on what its disk holds.
     pub(crate) fn start_node(&mut self, host: Host) {
         let servers = (0..self.history.servers()).map(|number| (name(number), address(number))).collect();
@@ -60,7 +120,9 @@ impl World {
                 (*of == host && *in_life == life).then_some(memory)
             });
             if let Some(memory) = newest.max_by_key(|memory| memory.sequence) {
-                self.hosts[host].ledger = (**memory).clone();
+                let memory = (**memory).clone();
+                self.register.durable(&name(host), &memory);
+                self.hosts[host].ledger = memory;
             }
         }
         let state = &mut self.hosts[host];
@@ -86,7 +148,7 @@ impl World {
             cluster: "main".parse().expect("a name"),
             flavour: self.flavour,
             servers: servers.collect(),
-            witnesses: (self.history.servers()..self.hosts.len()).map(name).collect(),
+            witnesses: self.witnessed.iter().copied().map(name).collect(),
             coordinators: self.coordinators.iter().map(|state| state.name.clone()).collect(),
             mode: Mode::Armed,
             policy: self.policy.clone(),
@@ -134,6 +196,7 @@ pub(crate) fn first_record(flavour: Flavour, servers: usize, acks: u32) -> Accep
         mode: Mode::Armed,
         wanted: acks,
         recent: Vec::new(),
+        voters_before: None,
         pause: None,
     };
     Accepted { ballot, record }

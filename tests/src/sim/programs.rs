@@ -4,7 +4,7 @@ use tasuki_coordinator_core::{Input as CoordinatorInput, Output as CoordinatorOu
 use tasuki_node_core::{Input, Output};
 use tasuki_schemas::command::{Delivery, Heartbeat, Transaction as Carried};
 use tasuki_schemas::event::{EventBody, StageName};
-use tasuki_schemas::id::{Boot, BootId, ProgramId};
+use tasuki_schemas::id::{Boot, BootId, Incarnation, ProgramId};
 use tasuki_schemas::message::Message;
 use tasuki_schemas::observation::Position;
 
@@ -87,6 +87,10 @@ impl World {
                 self.hosts[host].written_at = at;
                 let delay = at - self.now;
                 self.after(delay, Happening::Durable { host, life, memory });
+            }
+            Output::Draw => {
+                self.starts += 1;
+                self.node_input(host, Input::Drawn(Incarnation(1000 + self.starts)));
             }
             Output::Execute(id, effect) => {
                 self.note(|| format!("db{} begins {effect:?}", host + 1));
@@ -223,8 +227,11 @@ impl World {
                 if matches!(*body, EventBody::Stage { stage: StageName::Recruiting, .. }) {
                     self.recruited_at = Some(self.now);
                 }
-                if let EventBody::Decided { record, .. } = &*body {
+                if let EventBody::Decided { record, ballot } = &*body {
                     foretold::decided(self, at, record);
+                    if let Some(violation) = self.register.decided(ballot, record) {
+                        self.history.violation.get_or_insert(violation);
+                    }
                 }
                 if !matches!(body.name(), "health" | "position") {
                     self.note(|| format!("co{} {}", at + 1, super::brief(&body)));

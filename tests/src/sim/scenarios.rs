@@ -4,10 +4,11 @@ mod narrowing;
 
 use super::Plan;
 use super::faults::{Fault, Snare, Trap};
+use super::voters;
 use super::world::MS;
 
 /// The names of all scenarios.
-pub const SCENARIOS: [&str; 17] = [
+pub const SCENARIOS: [&str; 19] = [
     "clones",
     "yesterday",
     "thaw",
@@ -21,10 +22,12 @@ pub const SCENARIOS: [&str; 17] = [
     "narrow_outsider",
     "narrow_uncovered",
     "narrow_returning",
-    "stranger",
     "fenced",
     "late_fence",
     "no_loss",
+    "stranger",
+    "rolled_back",
+    "forgetting",
 ];
 
 const SERVERS: usize = 3;
@@ -43,6 +46,7 @@ impl Plan {
                 faults,
                 traps: Vec::new(),
                 wishes: Vec::new(),
+                witnesses: 0,
                 calm_from: None,
                 manual: None,
             }
@@ -66,7 +70,7 @@ impl Plan {
                 traps: narrowing::while_leaving(),
                 ..plan(narrowing::returning())
             }),
-            _ => Self::of_fences(name, seed),
+            _ => Self::of_fences(name, seed).or_else(|| voters::scenario(name, seed)),
         }
     }
 }

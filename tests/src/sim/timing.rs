@@ -40,7 +40,7 @@ pub(super) fn timed<T>(
 pub fn decision_times(servers: usize, failovers: u64) -> Times {
     let mut all = Times::default();
     for seed in 1..=failovers {
-        let mut world = World::new(seed, servers, 1, &[], None);
+        let mut world = World::new(seed, servers, 0, 1, &[], None);
         // Births are over after a second.
         while world.now < 1000 * MS && world.turn(u64::MAX) {}
         world.times = Some(Times::default());
@@ -55,7 +55,7 @@ pub fn decision_times(servers: usize, failovers: u64) -> Times {
 
 /// A coordinator that leads a healthy cluster, what its nodes reported last, and its clock.
 pub(crate) fn leader(seed: u64, servers: usize, silence: Duration) -> (Coordinator, Vec<(Observation, u64)>, Moment) {
-    let mut world = World::new(seed, servers, 1, &[], None);
+    let mut world = World::new(seed, servers, 0, 1, &[], None);
     world.stop_coordinator(0);
     world.policy.silence = silence;
     world.start_coordinator(0);

@@ -92,6 +92,13 @@ impl Watch {
         Ok(())
     }
 
+    /// Somebody put an older copy onto a disk: what it held before is gone, and that is no fault of the node.
+    pub(crate) fn restored(&mut self, host: Host) {
+        if let Some(seen) = self.disks.get_mut(host) {
+            *seen = None;
+        }
+    }
+
     /// A disk holds something new.
     fn read_disk(&mut self, host: Host, state: &HostState) -> Result<(), String> {
         let now = &state.ledger;
@@ -118,13 +125,10 @@ impl Watch {
         if value.record != accepted.record {
             return Err(format!("the disk of {name} holds another record at {} than others", accepted.ballot));
         }
-        if value.on.insert((name.clone(), now.incarnation)) {
-            let voters = value.record.voters.iter();
-            let votes = voters.filter(|(node, of)| value.on.contains(&((*node).clone(), **of))).count();
-            if votes > value.record.voters.len() / 2 {
-                let record = value.record.clone();
-                return self.decide(accepted.ballot.clone(), record);
-            }
+        let is_new = value.on.insert((name.clone(), now.incarnation));
+        if is_new && value.record.has_quorum(|node, of| value.on.contains(&(node.clone(), of))) {
+            let record = value.record.clone();
+            return self.decide(accepted.ballot.clone(), record);
         }
         Ok(())
     }

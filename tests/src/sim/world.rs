@@ -1,25 +1,25 @@
 //! The shipped cores under a virtual clock: hosts with servers, coordinators, and everything that happens between them.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 use std::time::Duration;
 
 use tasuki_coordinator_core::settings::{Policy, Promotion};
 use tasuki_coordinator_core::{Coordinator, Input as CoordinatorInput};
 use tasuki_node_core::{EffectId, Guarding, Input, Memory, Node, ServerRun};
 use tasuki_schemas::gtid::Flavour;
-use tasuki_schemas::id::{CoordinatorId, Incarnation, NodeId};
+use tasuki_schemas::id::{CoordinatorId, NodeId};
 use tasuki_schemas::lease::LeaseTerms;
-use tasuki_schemas::moment::Moment;
 
 use super::check::History;
 use super::effects::{self, Running};
 use super::faults::{Fault, Trap};
 use super::fences::{self, Manual};
 use super::foretold::{self, Foretold};
-use super::lives::{first_record, name};
+use super::lives::name;
 use super::net::{Dice, Net};
 use super::probes;
+use super::register::Register;
 use super::server::{Host, Registry, Server};
 use super::timing::Times;
 use super::traffic;
@@ -45,6 +45,8 @@ pub(crate) struct HostState {
     pub(crate) ledger: Memory,
     /// When the last write that was asked for is on the disk.
     pub(crate) written_at: u64,
+    /// A copy of it that somebody keeps.
+    pub(crate) copy: Option<Memory>,
     pub(crate) sequence: u64,
     pub(crate) wake_at: u64,
 }
@@ -165,6 +167,9 @@ pub(crate) struct World {
     pub(crate) foretold: Foretold,
     /// The primary acknowledges alone and without a lease, and may be fenced from outside.
     pub(crate) manual: Option<Manual>,
+    /// The hosts without a server that the cluster file names.
+    pub(crate) witnessed: BTreeSet<Host>,
+    pub(crate) register: Register,
     /// The servers' wishes for promotion; none for those that are left out.
     pub(crate) wishes: Vec<Promotion>,
     queue: BinaryHeap<Reverse<(u64, u64)>>,
@@ -182,10 +187,12 @@ const HEARTBEAT: Duration = Duration::from_millis(200);
 const LOG: usize = 4000;
 
 impl World {
-    /// A healthy cluster: the first server is the primary of a lossless group of all, and `witnesses` only vote.
+    /// A healthy cluster: the first server is the primary of a lossless group of all. The hosts of `witnesses` have no server
+    /// and run a node; the cluster file does not name them yet.
     pub(crate) fn new(
         seed: u64,
         servers: usize,
+        witnesses: usize,
         coordinators: usize,
         wishes: &[Promotion],
         manual: Option<Manual>,
@@ -199,7 +206,7 @@ impl World {
         // Some groups get narrower within the faults of a run, some in none.
         let narrow_patience = Duration::from_millis(Dice::new(seed ^ 0x6e61).between(200, 2500));
         // Clocks drift by up to one percent.
-        let clocks = (0..servers + coordinators).map(|_| dice.between(990_000, 1_010_001)).collect();
+        let clocks = (0..servers + witnesses + coordinators).map(|_| dice.between(990_000, 1_010_001)).collect();
         let mut world = Self {
             now: 0,
             dice,
@@ -225,63 +232,16 @@ impl World {
             recruited_at: None,
             healed_at: 0,
             foretold: Foretold::default(),
+            witnessed: BTreeSet::new(),
+            register: Register::default(),
             wishes: wishes.to_vec(),
             queue: BinaryHeap::new(),
             queued: BTreeMap::new(),
             order: 0,
             starts: 0,
         };
-        world.populate(servers, coordinators);
+        world.populate(servers, witnesses, coordinators);
         world
-    }
-
-    /// Everybody who is there at first: nodes with their servers, coordinators, and writers.
-    fn populate(&mut self, servers: usize, coordinators: usize) {
-        let (flavour, wanted) = (self.flavour, self.wanted);
-        let mut record = first_record(flavour, servers, wanted);
-        record.record.groups.iter_mut().for_each(|group| group.leased &= self.lease.is_some());
-        for host in 0..servers {
-            let mut memory = Memory::new(Incarnation(host as u64));
-            memory.promised = Some(record.ballot.clone());
-            memory.accepted = Some(record.clone());
-            let mut server = Server::new(host, flavour);
-            if host == 0 {
-                server.writable = true;
-                server.wait_count = wanted;
-                server.reign = Some(record.record.epoch.clone());
-                (memory.opened, memory.whole) = (server.run, true);
-            } else {
-                server.point(0, wanted > 0, 0);
-            }
-            let until = self.lease.map(|lease| Moment::from_nanos(0) + lease.usable());
-            let guard =
-                server.run.filter(|_| host == 0 && wanted == 0 && until.is_some()).map(|run| Guarding { run, until });
-            self.hosts.push(HostState {
-                name: name(host),
-                server,
-                node: None,
-                guard,
-                life: 0,
-                paused_until: 0,
-                kept_until: 0,
-                effects: BTreeMap::new(),
-                ledger: memory,
-                written_at: 0,
-                sequence: 0,
-                wake_at: 0,
-            });
-            self.start_node(host);
-            self.after(host as u64 * 300, Happening::Replicate { host });
-            self.after(host as u64 * 300, Happening::Apply { host });
-        }
-        for at in 0..coordinators {
-            let name = format!("co{}", at + 1).parse().expect("a name");
-            self.coordinators.push(CoordinatorState { name, core: None, life: 0, paused_until: 0, wake_at: 0 });
-            self.start_coordinator(at);
-        }
-        for writer in 0..traffic::WRITERS {
-            self.after(500 * MS + writer as u64 * 7 * MS, Happening::Write { writer });
-        }
     }
 
     pub(crate) fn note(&mut self, text: impl FnOnce() -> String) {
@@ -327,7 +287,11 @@ impl World {
             }
             Happening::Durable { host, life, memory } if self.hosts[host].life == life => {
                 let sequence = memory.sequence;
-                self.hosts[host].ledger = *memory;
+                self.register.durable(&name(host), &memory);
+                // One thread writes, in order: a write that comes after a later one was before it.
+                if self.hosts[host].ledger.sequence < sequence {
+                    self.hosts[host].ledger = *memory;
+                }
                 self.feed(host, Input::Persisted(sequence));
             }
             Happening::Step { host, life, id } if self.hosts[host].life == life => effects::step(self, host, id),

@@ -64,6 +64,7 @@ pub(crate) fn record() -> Record {
         mode: Mode::Armed,
         wanted: 1,
         recent: Vec::new(),
+        voters_before: None,
         pause: None,
     }
 }
@@ -140,6 +141,7 @@ fn observation(process: Process, connection: Connection) -> Observation {
             promised: Some(ballot(3)),
             failover: Some(ballot(3)),
             accepted: Some(Accepted { ballot: ballot(1), record: record() }),
+            anew: None,
         },
         server: Some(ServerView {
             process,
@@ -240,6 +242,7 @@ fn events() -> Vec<EventBody> {
             sentence: "db1 was fenced by ssh, and that was read back".to_owned(),
         },
         EventBody::Override { word: word(), sentence: "ann answers for incident 00000000000000ab".to_owned() },
+        EventBody::Voters { node: node("db3"), sentence: "has no vote: its ledger went back from 9 to 7".to_owned() },
         EventBody::Leader { leader: Some("co1".parse().unwrap()) },
         EventBody::Health { observation: Box::new(observation(Process::Exited { clean: false }, Connection::Closed)) },
         EventBody::Position { position: position() },
@@ -266,6 +269,7 @@ fn requests() -> Vec<Request> {
         order(Order::CutAcker { record: record(), refused: BTreeSet::from([node("db3")]), removed: Some(node("db3")) }),
         order(Order::LeaveGroup { record: record() }),
         Request::Report,
+        Request::BeginAnew { incarnation: Incarnation(2), reason: "its ledger went back from 9 to 7".to_owned() },
     ]
 }
 
@@ -301,6 +305,13 @@ fn remembering() -> Record {
     let recent =
         causes.map(|cause| Past { epoch: Epoch(ballot(3)), old: node("db1"), cause, grounds: Vec::new() }).collect();
     Record { recent, pause: Some(pause()), ..record() }
+}
+
+fn changing() -> Record {
+    let mut record = record();
+    record.voters_before = Some(record.voters.clone());
+    record.voters.insert(node("w1"), Incarnation(9));
+    record
 }
 
 fn forecast() -> Forecast {
@@ -368,6 +379,11 @@ pub(crate) fn all() -> BTreeMap<String, Value> {
     let decided = EventBody::Decided { ballot: ballot(4), record: Box::new(remembering()) };
     let grounded = EventBody::Decided { ballot: ballot(4), record: Box::new(with_grounds()) };
     messages.push(("event_decided_grounds".to_owned(), Message::Event(Box::new(event(grounded)))));
+    let changing = EventBody::Decided { ballot: ballot(5), record: Box::new(changing()) };
+    messages.push(("event_decided_changing_voters".to_owned(), Message::Event(Box::new(event(changing)))));
+    let mut anew = observation(Process::Running { pid: 77 }, Connection::Answering);
+    anew.ledger.anew = Some("its state directory held no ledger".to_owned());
+    messages.push(("observation_anew".to_owned(), Message::Observation(Box::new(anew))));
     messages.push(("event_decided_remembering".to_owned(), Message::Event(Box::new(event(decided)))));
     messages.extend(requests().into_iter().map(|request| (String::new(), Message::Request(request))));
     messages.extend(events().into_iter().map(|body| (String::new(), Message::Event(Box::new(event(body))))));

@@ -83,7 +83,12 @@ impl Story {
             }
             ["succeeds", "with", order] => drop(puppet.failing.remove(*order)),
             ["granted", "a", "lease", "of", ms] => puppet.lease_rest_ms = ms.parse().unwrap(),
-            ["has", "a", "new", "ledger"] => puppet.incarnation = Incarnation(99),
+            ["has", "a", "new", "ledger"] => {
+                let why = "its state directory held no ledger".to_owned();
+                (puppet.incarnation, puppet.accepted, puppet.anew) = (Incarnation(99), None, Some(why));
+                puppet.answers.clear();
+            }
+            ["ledger", "goes", "back"] => puppet.sequence -= 2,
             _ => return false,
         }
         true

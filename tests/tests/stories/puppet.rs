@@ -30,12 +30,14 @@ pub(crate) struct Puppet {
     /// Why its duty at a promise cannot be done.
     pub(crate) idle: Option<String>,
     pub(crate) incarnation: Incarnation,
-    sequence: u64,
+    pub(crate) sequence: u64,
+    /// Why its ledger is new.
+    pub(crate) anew: Option<String>,
     pub(crate) promised: Option<Ballot>,
     pub(crate) failover: Option<Ballot>,
     pub(crate) accepted: Option<Accepted>,
     heard: BTreeMap<CoordinatorId, Nonce>,
-    answers: BTreeMap<CoordinatorId, Answers>,
+    pub(crate) answers: BTreeMap<CoordinatorId, Answers>,
 }
 
 impl Puppet {
@@ -51,6 +53,7 @@ impl Puppet {
             idle: None,
             incarnation: Incarnation(u64::from(number)),
             sequence: 0,
+            anew: None,
             promised: None,
             failover: None,
             accepted: None,
@@ -74,6 +77,11 @@ impl Puppet {
         let mut answers = self.answers.remove(from).unwrap_or(Answers::none());
         match request {
             Request::Report => {}
+            Request::BeginAnew { incarnation, reason } => {
+                if *incarnation == self.incarnation {
+                    (self.incarnation, self.anew) = (Incarnation(incarnation.0 + 100), Some(reason.clone()));
+                }
+            }
             Request::Probe { nonce, .. } => {
                 let look = if greeted { Look::Greeted } else { Look::NoGreeting };
                 answers.probe = Some(ProbeAnswer { nonce: *nonce, look });
@@ -164,6 +172,9 @@ impl Puppet {
     }
 
     pub(crate) fn accept(&mut self, ballot: &Ballot, record: &Record) {
+        if record.voters.get(&self.name) == Some(&self.incarnation) {
+            self.anew = None;
+        }
         self.accepted = Some(Accepted { ballot: ballot.clone(), record: record.clone() });
         self.failover = None;
     }
@@ -218,6 +229,7 @@ impl Puppet {
                 promised: self.promised.clone(),
                 failover: self.failover.clone(),
                 accepted: self.accepted.clone(),
+                anew: self.anew.clone(),
             },
             server: self.server.as_ref().map(|server| server.view(now_ms)),
             answers: self.answers.clone(),

@@ -3,6 +3,7 @@
 //! ```text
 //! # a sentence that is the law
 //! servers 2 | witness w1 | coordinator co2      who there is, besides db1 db2 db3 and co1
+//! newcomer w1 | struck off w1                   the record's voters lack it; or the cluster file does
 //! promotion db3 never | policy planned_stop wait 3s
 //! record db1 leads db1 db2 db3 acks 1          the record that everybody accepted before
 //! db1 0-1-100                                   what a server holds: executed, or executed/received
@@ -53,6 +54,7 @@ pub(crate) struct Story {
     inbox: Vec<(NodeId, Request)>,
     pub(crate) changed: BTreeSet<NodeId>,
     sequence: u64,
+    newcomers: BTreeSet<NodeId>,
     /// Whether forecasts are told.
     foretells: bool,
     /// What fences from outside will lead to.
@@ -134,6 +136,7 @@ impl Story {
             inbox: Vec::new(),
             changed: BTreeSet::new(),
             sequence: 0,
+            newcomers: BTreeSet::new(),
             foretells: false,
             hands: Hands::default(),
         };
@@ -166,6 +169,15 @@ impl Story {
                     other => panic!("no promotion {other}"),
                 };
                 settings.servers.get_mut(&name.parse().unwrap()).unwrap().promotion = wish;
+            }
+            // A node of the cluster file that the record does not have as a voter, or the other way round.
+            ["newcomer", name] => {
+                self.newcomers.insert(name.parse().unwrap());
+            }
+            ["struck", "off", name] => {
+                let name: NodeId = name.parse().unwrap();
+                settings.witnesses.retain(|witness| *witness != name);
+                settings.servers.remove(&name);
             }
             ["servers", number] => {
                 for name in names().skip(number.parse().unwrap()) {
@@ -217,13 +229,19 @@ impl Story {
             groups: vec![WriteGroup { primary: primary.clone(), members, acks, leased }],
             reigns: self.reigns(&primary, &epoch, rest),
             primary,
-            voters: self.puppets.iter().map(|(name, puppet)| (name.clone(), puppet.incarnation)).collect(),
+            voters: self
+                .puppets
+                .iter()
+                .filter(|(name, _)| !self.newcomers.contains(*name))
+                .map(|(name, puppet)| (name.clone(), puppet.incarnation))
+                .collect(),
             mode: if rest.contains(&"observed") { Mode::Observe } else { Mode::Armed },
             wanted,
             recent: Vec::new(),
+            voters_before: None,
             pause: None,
         };
-        for puppet in self.puppets.values_mut() {
+        for puppet in self.puppets.values_mut().filter(|puppet| !self.newcomers.contains(&puppet.name)) {
             puppet.accept(&ballot, &record);
         }
     }
@@ -258,6 +276,7 @@ impl Story {
                 let open = self.core.snapshot(now).incident;
                 self.core.ask(Wish::Override(overriding(by, claims, open)), now);
             }
+            ["is", "asked", "to", "admit", node] => self.core.ask(Wish::Admit { node: node.parse().unwrap() }, now),
             other => panic!("no such act: {other:?}"),
         }
     }

@@ -5,11 +5,13 @@ use std::collections::BTreeSet;
 use tasuki_schemas::command::{Order, Request};
 use tasuki_schemas::event::EventBody;
 use tasuki_schemas::id::NodeId;
+use tasuki_schemas::record::Voters;
 
 /// A request; repetitions are told once.
 pub(crate) fn spoken(to: &NodeId, request: &Request) -> Option<String> {
     match request {
         Request::Report => None,
+        Request::BeginAnew { reason, .. } => Some(format!("anew       {to}: {reason}")),
         Request::Probe { primary, .. } => Some(format!("probe      {to}: look at {primary}")),
         Request::Prepare { ballot, kind, .. } => Some(format!("prepare    {to}: {kind:?} at {}", ballot.counter)),
         Request::Accept { ballot, record } => {
@@ -55,6 +57,7 @@ pub(crate) fn told(body: &EventBody) -> Option<String> {
         EventBody::Pause { sentence, .. } => Some(format!("pause      {sentence}")),
         EventBody::Fence { sentence, .. } => Some(format!("fence      {sentence}")),
         EventBody::Override { sentence, .. } => Some(format!("override   {sentence}")),
+        EventBody::Voters { node, sentence } => Some(format!("voters     {node} {sentence}")),
         EventBody::Repair { node, sentence } => Some(format!("repair     {node} {sentence}")),
         EventBody::Decided { ballot, record } => {
             let groups: Vec<String> = record
@@ -66,7 +69,11 @@ pub(crate) fn told(body: &EventBody) -> Option<String> {
                 })
                 .collect();
             let opened = if record.opened { ", opened" } else { "" };
-            Some(format!("decided    at {}: {} {}{opened}", ballot.counter, record.primary, groups.join(" ")))
+            let names = |voters: &Voters| voters.keys().map(NodeId::as_str).collect::<Vec<_>>().join(" ");
+            let change = record.voters_before.as_ref().map_or_else(String::new, |before| {
+                format!("; voters {}, with those before: {}", names(&record.voters), names(before))
+            });
+            Some(format!("decided    at {}: {} {}{opened}{change}", ballot.counter, record.primary, groups.join(" ")))
         }
         EventBody::Leader { leader } => {
             Some(format!("leader     {}", leader.as_ref().map_or("nobody", |leader| leader.as_str())))

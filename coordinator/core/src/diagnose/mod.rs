@@ -37,9 +37,9 @@ pub fn diagnose(
     let heard: BTreeSet<NodeId> = view
         .heard(silence, now)
         .map(|(node, _)| node.clone())
-        .filter(|node| record.voters.contains_key(node))
+        .filter(|node| record.councils().any(|voters| voters.contains_key(node)))
         .collect();
-    if heard.len() < record.majority() {
+    if !record.has_quorum(|node, _| heard.contains(node)) {
         return Diagnosis::CoordinatorBlind { heard };
     }
     if let Some((node, reason)) = unsupported(settings, view, now) {

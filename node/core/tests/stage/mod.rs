@@ -57,6 +57,7 @@ pub(crate) fn record(epoch: u64, primary: &str, mode: Mode) -> Record {
         mode,
         wanted: 1,
         recent: Vec::new(),
+        voters_before: None,
         pause: None,
     }
 }

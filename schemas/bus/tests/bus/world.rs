@@ -226,8 +226,14 @@ pub(crate) fn probe(number: u64) -> Message {
 /// A node's observation with a number in it.
 pub(crate) fn observation(node: &str, number: u64) -> Message {
     let node: NodeId = node.parse().unwrap();
-    let ledger =
-        LedgerView { incarnation: Incarnation(1), sequence: number, promised: None, failover: None, accepted: None };
+    let ledger = LedgerView {
+        incarnation: Incarnation(1),
+        sequence: number,
+        promised: None,
+        failover: None,
+        accepted: None,
+        anew: None,
+    };
     Message::Observation(Box::new(Observation {
         node,
         heard: BTreeMap::new(),

@@ -104,6 +104,12 @@ impl NodeTask {
             Output::Send(to, message) => say(self.bus.send(&to, &message)),
             Output::ReadPosition => return vec![Input::Positioned(Box::new(self.server.position(&self.me)))],
             Output::Persist(memory) => return vec![Input::Persisted(memory.sequence)],
+            Output::Draw => {
+                return tasuki_bus::boot::random()
+                    .into_iter()
+                    .map(|number| Input::Drawn(Incarnation(number)))
+                    .collect();
+            }
             Output::Execute(id, effect) => return self.server.execute(id, effect),
             Output::Deliver { to, ballot, .. } => {
                 let delivery = Delivery { ballot, transactions: Vec::new(), complete: true, note: String::new() };
