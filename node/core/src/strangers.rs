@@ -22,6 +22,8 @@ pub(crate) struct Strangers {
     cutting: Option<EffectId>,
     told: Vec<String>,
     seen_at: Option<Moment>,
+    /// Addresses of the cluster file from which as many read as have servers there: those do not come from elsewhere.
+    at_home: BTreeSet<IpAddr>,
 }
 
 impl Strangers {
@@ -34,6 +36,28 @@ impl Strangers {
     /// Whether an effect that ended was their cut.
     pub(crate) fn cut(&mut self, id: EffectId) -> bool {
         self.cutting.take_if(|cutting| *cutting == id).is_some()
+    }
+}
+
+/// Members that may come from an address that the cluster file does not name: a host can have several. Not one of them was
+/// seen at its own so far.
+struct Away {
+    ports: BTreeSet<u16>,
+    /// There are no more readers from elsewhere than such members.
+    may_be_all: bool,
+}
+
+impl Away {
+    fn new(members: &BTreeMap<IpAddr, BTreeSet<u16>>, at_home: &BTreeSet<IpAddr>, elsewhere: usize) -> Self {
+        let away = members.iter().filter(|(host, _)| !at_home.contains(*host)).flat_map(|(_, ports)| ports);
+        let ports: Vec<u16> = away.copied().collect();
+        Self { may_be_all: elsewhere <= ports.len(), ports: ports.into_iter().collect() }
+    }
+
+    /// Whether a reader from elsewhere is surely none of them.
+    fn excludes(&self, reader: &Reader) -> bool {
+        let other_port = reader.port.is_some_and(|port| !self.ports.contains(&port));
+        self.ports.is_empty() || (!self.may_be_all && other_port)
     }
 }
 
@@ -59,7 +83,7 @@ impl Node {
     }
 
     /// The strangers, each with whether its host can be kept away in the kernel.
-    fn strangers_of<'a>(&self, readers: &'a [Reader], clients: u32) -> Vec<(&'a Reader, bool)> {
+    fn strangers_of<'a>(&mut self, readers: &'a [Reader], clients: u32) -> Vec<(&'a Reader, bool)> {
         let mut members: BTreeMap<IpAddr, BTreeSet<u16>> = BTreeMap::new();
         let group = self.record().and_then(|record| record.group());
         for node in group.iter().flat_map(|group| &group.members).filter(|node| **node != self.settings.me) {
@@ -72,22 +96,28 @@ impl Node {
             by_host.entry(reader.host.to_canonical()).or_default().push(reader);
         }
         let of = |host: &IpAddr| members.get(host).map_or(0, BTreeSet::len);
+        let reading = |host: &IpAddr| by_host.get(host).map_or(0, Vec::len);
+        self.strangers.at_home.retain(|host| members.contains_key(host));
+        self.strangers.at_home.extend(members.keys().filter(|host| reading(host) >= of(host)));
+        let elsewhere = by_host.keys().filter(|host| of(host) == 0).map(reading).sum();
+        let away = Away::new(&members, &self.strangers.at_home, elsewhere);
         // Where nothing tells who acknowledges, the members that read are believed to do so: only what is beyond is strange.
-        let known: usize = by_host.iter().map(|(host, readers)| readers.len().min(of(host))).sum();
+        let known: usize = by_host.keys().map(|host| reading(host).min(of(host))).sum();
         let excess = usize::try_from(clients).unwrap_or(usize::MAX).saturating_sub(known);
         let mut found: Vec<&Reader> = Vec::new();
         for (host, readers) in &by_host {
-            let named = readers.iter().all(|reader| reader.acknowledges.is_some());
-            let foreign = |reader: &&&Reader| {
-                let is_member = |port| members.get(host).is_some_and(|ports| ports.contains(&port));
-                !reader.port.is_some_and(is_member)
-            };
-            let strange: Vec<&Reader> =
-                if of(host) == 0 { readers.clone() } else { readers.iter().filter(foreign).copied().collect() };
+            if of(host) == 0 {
+                let counts = |reader: &&&Reader| reader.acknowledges.is_some() || excess > 0;
+                found.extend(readers.iter().filter(counts).filter(|reader| away.excludes(reader)));
+                continue;
+            }
             // Among a member's own host only as many as there are too many, and only by what they say of themselves.
-            let many = if named { readers.len().saturating_sub(of(host)) } else { excess };
-            let sure = of(host) == 0 || (named && strange.len() <= many);
-            if many > 0 && sure {
+            let is_member = |reader: &&&Reader| {
+                reader.port.is_some_and(|port| members.get(host).is_some_and(|ports| ports.contains(&port)))
+            };
+            let strange: Vec<&Reader> = readers.iter().filter(|reader| !is_member(reader)).copied().collect();
+            let named = readers.iter().all(|reader| reader.acknowledges.is_some());
+            if named && !strange.is_empty() && strange.len() <= readers.len().saturating_sub(of(host)) {
                 found.extend(strange);
             }
         }

@@ -117,6 +117,26 @@ fn where_only_their_number_is_told_the_members_are_believed_first() {
 }
 
 #[test]
+fn members_that_come_from_another_address_than_the_files_are_no_strangers() {
+    for (port, acknowledges) in [(Some(3306), Some(true)), (None, None)] {
+        let elsewhere = |id| reader(id, "127.0.0.1", port, acknowledges);
+        let mut stage = Stage::primary();
+        stage.readers(2, vec![elsewhere(1), elsewhere(2)]);
+        assert!(!matches!(stage.effect(), Some((_, Effect::CutStrangers { .. }))), "as many as there are members");
+        stage.readers(1, vec![elsewhere(1)]);
+        assert!(!matches!(stage.effect(), Some((_, Effect::CutStrangers { .. }))), "one of them");
+        // Each was seen at its own address since: whoever comes from elsewhere then is strange.
+        stage.readers(2, vec![reader(3, "10.0.0.2", port, acknowledges), reader(4, "10.0.0.3", port, acknowledges)]);
+        stage.readers(2, vec![reader(3, "10.0.0.2", port, acknowledges), elsewhere(5)]);
+        let Some((_, Effect::CutStrangers { connections, .. })) = stage.effect() else { panic!("{acknowledges:?}") };
+        assert_eq!(connections, vec![5]);
+    }
+    let mut readers: Vec<Reader> = (1..=2).map(|id| reader(id, "127.0.0.1", Some(3306), Some(true))).collect();
+    readers.push(reader(3, "10.0.0.9", Some(3399), Some(true)));
+    assert_eq!(cut_off(3, readers).map(|(connections, _)| connections), Some(vec![3]), "one too many, and by its port");
+}
+
+#[test]
 fn a_member_on_a_strangers_host_is_spared() {
     let readers = vec![
         reader(1, "10.0.0.2", Some(3306), Some(true)),
