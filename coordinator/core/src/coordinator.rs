@@ -25,6 +25,7 @@ use crate::sentence::sentence;
 use crate::settings::Settings;
 use crate::verdict::Verdicts;
 use crate::view::View;
+use crate::voters::Seats;
 
 /// What this coordinator is doing. A stage owns its data.
 #[derive(Clone, Debug)]
@@ -55,6 +56,7 @@ pub struct Coordinator {
     pub(crate) diagnosis: Diagnosis,
     pub(crate) told_diagnosis: Diagnosis,
     pub(crate) holds: Vec<String>,
+    seats: Seats,
     pub(crate) told_leader: Option<CoordinatorId>,
     pub(crate) excluded: BTreeMap<NodeId, Moment>,
     pub(crate) foresight: Foresight,
@@ -84,6 +86,7 @@ impl Coordinator {
             diagnosis: Diagnosis::Unborn,
             told_diagnosis: Diagnosis::Unborn,
             holds: Vec::new(),
+            seats: Seats::default(),
             told_leader: None,
             excluded: BTreeMap::new(),
             foresight: Foresight::default(),
@@ -276,6 +279,12 @@ impl Coordinator {
                 true
             }
             Proposing::Lost => self.back_off(now),
+            Proposing::Late => {
+                if let Some(accepted) = self.view.highest_accepted() {
+                    self.seats.unable(&self.settings, &self.view, accepted, &mut self.outbox, now);
+                }
+                self.back_off(now)
+            }
             Proposing::Unfinished if record.mode == Mode::Armed => self.begin_failover(record, now),
             Proposing::Unfinished => self.back_off(now),
         }

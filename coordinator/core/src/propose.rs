@@ -75,8 +75,10 @@ pub enum Progress {
     Pending,
     /// Decided.
     Decided(Box<Record>),
-    /// Somebody was promised more, or too few answered in time.
+    /// Somebody was promised more.
     Lost,
+    /// Too few answered in time.
+    Late,
     /// Voters are bound by a failover promise: only a failover can go on.
     Unfinished,
 }
@@ -145,7 +147,7 @@ impl Proposal {
             }
         }
         let patience = settings.policy.leader_patience * 4;
-        if now.since(self.began) > patience { Progress::Lost } else { Progress::Pending }
+        if now.since(self.began) > patience { Progress::Late } else { Progress::Pending }
     }
 }
 

@@ -35,7 +35,7 @@ use tasuki_schemas::command::Request;
 use tasuki_schemas::event::EventBody;
 use tasuki_schemas::id::{Incarnation, NodeId};
 use tasuki_schemas::moment::Moment;
-use tasuki_schemas::record::{Record, Voters};
+use tasuki_schemas::record::{Accepted, Record, Voters};
 
 use crate::outbox::{Outbox, Topic};
 use crate::propose::Purpose;
@@ -85,11 +85,32 @@ impl Seats {
         self.told.retain(|node, _| due.iter().any(|(waiting, _)| waiting == node));
         for (node, change) in due {
             match look.obstacle(&node, &change) {
-                None => return Some(change),
+                None => {
+                    self.tell(node.clone(), look.why(&node, &change), outbox);
+                    return Some(change);
+                }
                 Some(sentence) => self.tell(node, sentence, outbox),
             }
         }
         None
+    }
+
+    /// A round found no majority of the record's voters: tells of those whose ledgers have no vote.
+    pub(crate) fn unable(
+        &mut self,
+        settings: &Settings,
+        view: &View,
+        accepted: &Accepted,
+        outbox: &mut Outbox,
+        now: Moment,
+    ) {
+        let look = Look { settings, view, record: &accepted.record, ballot: &accepted.ballot, now };
+        look.disown(outbox);
+        for (node, change) in look.due() {
+            if let Some(sentence) = look.obstacle(&node, &change) {
+                self.tell(node, sentence, outbox);
+            }
+        }
     }
 
     fn tell(&mut self, node: NodeId, sentence: String, outbox: &mut Outbox) {
@@ -137,21 +158,17 @@ impl Look<'_> {
                     "is not in the cluster file any more and stays a voter: it is in the write group".to_owned(),
                 );
             }
-        } else {
-            if let Some(doubt) = self.view.doubt(node) {
-                return Some(format!("has no vote: {doubt}; it begins a new one"));
-            }
-            let known = self.record.voters.contains_key(node);
-            if !self.holds(node) {
-                return known.then(|| format!("has no vote: {}; it gets the record first", self.anew(node)));
-            }
+        } else if let Some(doubt) = self.view.doubt(node) {
+            return Some(format!("has no vote: {doubt}; it begins a new one"));
         }
         let without: Vec<&NodeId> = self.record.voters.keys().filter(|voter| !self.votes(voter)).collect();
         let possible = self
             .record
             .has_quorum(|voter, incarnation| self.votes(voter) && self.record.voters.get(voter) == Some(&incarnation));
         if possible {
-            return None;
+            let waits = !matches!(change, Purpose::Unseat(_)) && !self.holds(node);
+            let known = waits && self.record.voters.contains_key(node);
+            return known.then(|| format!("has no vote: {}; it gets the record first", self.anew(node)));
         }
         let without = names(without);
         Some(if matches!(change, Purpose::Unseat(_)) {
@@ -161,6 +178,17 @@ impl Look<'_> {
                 "has no vote, and no majority can give it one without {without}; `tasuki-coordinator admit` does so on your word"
             )
         })
+    }
+
+    /// What a change that can be decided is for.
+    fn why(&self, node: &NodeId, change: &Purpose) -> String {
+        if matches!(change, Purpose::Unseat(_)) {
+            "is not in the cluster file any more: it votes no more".to_owned()
+        } else if self.record.voters.contains_key(node) {
+            format!("has no vote: {}; the others give it its vote back", self.anew(node))
+        } else {
+            "is new in the cluster file: it gets a vote".to_owned()
+        }
     }
 
     fn anew(&self, node: &NodeId) -> String {

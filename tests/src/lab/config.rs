@@ -129,7 +129,7 @@ impl Files {
         self.folder.join(format!("{program}.key"))
     }
 
-    fn state(&self, program: &str) -> PathBuf {
+    pub(super) fn state(&self, program: &str) -> PathBuf {
         self.folder.join("state").join(program)
     }
 

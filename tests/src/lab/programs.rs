@@ -25,6 +25,7 @@ pub struct Program {
     binary: PathBuf,
     config: PathBuf,
     log: PathBuf,
+    state: PathBuf,
     process: Option<Process>,
 }
 
@@ -51,6 +52,7 @@ impl Program {
             net: Arc::clone(net),
             binary: tools::built(binary)?,
             config: files.local(name),
+            state: files.state(name),
             log: run.sub("logs")?.join(format!("{name}.log")),
             process: None,
         })
@@ -152,6 +154,12 @@ impl Program {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The folder of what must outlive it.
+    #[must_use]
+    pub fn state(&self) -> &Path {
+        &self.state
     }
 
     /// All that it said.
