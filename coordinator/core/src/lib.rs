@@ -37,6 +37,7 @@ mod random;
 mod refusing;
 mod telling;
 mod verdict;
+mod waking;
 
 pub use coordinator::{Coordinator, Input};
 pub use outbox::Output;

@@ -65,6 +65,12 @@ impl Pauses {
         }
     }
 
+    /// When the record's pause expires.
+    pub(crate) fn ends(&self) -> Option<Moment> {
+        let (pause, since) = self.seen.as_ref().filter(|_| !self.expired)?;
+        Some(*since + length_of(pause))
+    }
+
     /// Why no failover begins, and for how much longer.
     pub(crate) fn hold(&self, now: Moment) -> Option<(String, Duration)> {
         let (pause, since) = self.seen.as_ref().filter(|_| !self.expired)?;
@@ -90,7 +96,7 @@ pub fn spoken(length: Duration) -> String {
 impl Coordinator {
     /// An operator asks for something; [`Coordinator::answer`] tells what came of it.
     pub fn ask(&mut self, wish: Wish, now: Moment) {
-        self.pauses.answer = None;
+        (self.pauses.answer, self.rests_until) = (None, None);
         self.pauses.wish = Some((wish, now));
     }
 

@@ -142,6 +142,17 @@ impl Default for Policy {
     }
 }
 
+impl Policy {
+    /// The usual policy where nodes report so often. Where they report seldom they are spoken to seldom as well, and a
+    /// leader is missed later.
+    #[must_use]
+    pub fn paced(reports: Duration) -> Self {
+        let usual = Self::default();
+        let heartbeat = usual.heartbeat.max(reports / 2);
+        Self { heartbeat, leader_patience: heartbeat * 4, rank_step: heartbeat * 3, ..usual }
+    }
+}
+
 impl Settings {
     /// All nodes: servers and witnesses.
     pub fn nodes(&self) -> impl Iterator<Item = &NodeId> {

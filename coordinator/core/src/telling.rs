@@ -106,7 +106,7 @@ impl Coordinator {
     /// Everything that a viewer needs. The shell fills in the number of the last event.
     #[must_use]
     pub fn snapshot(&self, now: Moment) -> Snapshot {
-        let record = self.record();
+        let record = self.record().cloned();
         let (stage, goal) = match &self.role {
             Role::Failing(attempt) => (Some(attempt.stage()), attempt.goal().cloned()),
             Role::Leading(leading) => (leading.stage(), None),

@@ -230,7 +230,7 @@ fn events() -> Vec<EventBody> {
         EventBody::Forecast { forecast: Box::new(forecast()), sentence: "manual; if db1 crashed now: …".to_owned() },
         EventBody::Pause { pause: Some(pause()), sentence: "failovers are paused by ann: new disks".to_owned() },
         EventBody::Leader { leader: Some("co1".parse().unwrap()) },
-        EventBody::Health { observation: Box::new(observation(Process::Exited { clean: false }, Connection::Closed)) },
+        EventBody::Health { observation: observation(Process::Exited { clean: false }, Connection::Closed).into() },
         EventBody::Position { position: position() },
     ]);
     events

@@ -51,6 +51,9 @@ pub(crate) struct Story {
     sequence: u64,
     /// Whether forecasts are told.
     foretells: bool,
+    /// The coordinator is woken when it asks for it, and not all the time.
+    pub(crate) sleeps: bool,
+    wake_at: Moment,
 }
 
 pub(crate) fn set(text: &str) -> GtidSet {
@@ -125,6 +128,8 @@ impl Story {
             changed: BTreeSet::new(),
             sequence: 0,
             foretells: false,
+            sleeps: false,
+            wake_at: Moment::from_nanos(0),
         };
         for (number, name) in names.iter().enumerate() {
             let server = Server::new(u32::try_from(number).unwrap() + 1, port(number), port(0));
@@ -278,7 +283,7 @@ impl Story {
             }
         }
         self.pass_heartbeats(now_ms);
-        let mut inputs = vec![Input::Woke];
+        let mut inputs = if self.sleeps && now < self.wake_at { Vec::new() } else { vec![Input::Woke] };
         if let Some((coordinator, leading)) = self.other.clone().filter(|_| now_ms.is_multiple_of(100)) {
             let nonce = Nonce(now_ms + 1);
             self.puppets.values_mut().for_each(|puppet| puppet.hear(&coordinator, nonce));
@@ -294,6 +299,7 @@ impl Story {
                 inputs.extend(puppet.position().map(|position| Input::Positioned(Box::new(position), stamp)));
             }
         }
+        let handled = !inputs.is_empty();
         for input in inputs {
             for output in self.core.handle(input, now) {
                 self.perform(output, now_ms);
@@ -305,6 +311,7 @@ impl Story {
         }
         let wake = self.core.next_wake(now);
         assert!(wake > now && wake.since(now) <= Duration::from_secs(1), "the next wake lies ahead");
+        self.wake_at = if handled { wake } else { self.wake_at.min(wake) };
     }
 
     /// Replicas hear their source as long as that lives, nothing is cut, and their receiver runs.
