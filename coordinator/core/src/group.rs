@@ -52,7 +52,7 @@ enum Acker {
 impl Ackers {
     /// Whether nothing is waited for.
     #[must_use]
-    pub const fn are_calm(&self) -> bool {
+    pub fn are_calm(&self) -> bool {
         self.short_since.is_none() && self.steady_since.is_none() && self.mute_since.is_empty()
     }
 

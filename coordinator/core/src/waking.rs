@@ -49,8 +49,7 @@ impl Coordinator {
     fn is_calm(&self, now: Moment) -> bool {
         let policy = &self.settings.policy;
         let well = matches!(self.diagnosis, Diagnosis::Healthy | Diagnosis::GroupTooSmall { .. });
-        let heard =
-            self.record().is_some_and(|record| self.view.node(&record.primary, policy.silence, now).is_some());
+        let heard = self.record().is_some_and(|record| self.view.node(&record.primary, policy.silence, now).is_some());
         let led = match &self.role {
             Role::Leading(leading) => leading.is_calm(),
             Role::Following => self.view.is_led(policy.leader_patience, now),

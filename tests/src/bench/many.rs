@@ -65,7 +65,8 @@ struct Cluster {
 
 impl Cluster {
     fn new(number: u64, servers: usize) -> Result<Self> {
-        let (core, reports, now) = leader(number, servers, Policy { silence: SILENCE, lag: UNTOLD, ..Policy::paced(REPORTS) });
+        let (core, reports, now) =
+            leader(number, servers, Policy { silence: SILENCE, lag: UNTOLD, ..Policy::paced(REPORTS) });
         let name: ClusterName = format!("c{number}").parse()?;
         let (digest, me) = ("0".repeat(64), "co1");
         let key = |at: u8| {
