@@ -110,7 +110,7 @@ fn settings(config: &CoordinatorConfig, cluster: &ClusterFile, boot: Boot) -> an
         };
         (server.name.clone(), Server { address: server.address, promotion, site: server.site.clone(), order })
     });
-    let usual = Policy::default();
+    let usual = Policy::paced(cluster.policy.heartbeat);
     let lease = cluster.policy.lease;
     let policy = Policy {
         silence: cluster.policy.silence,

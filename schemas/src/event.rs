@@ -1,9 +1,10 @@
 //! What viewers see. The cores make these values; nothing is phrased anew on the way.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::ballot::{Ballot, Epoch};
 use crate::forecast::Forecast;
@@ -298,13 +299,24 @@ pub enum EventBody {
     /// A node's report changed. Telemetry.
     Health {
         /// The report.
-        observation: Box<Observation>,
+        // Shared, since it is kept as well.
+        #[serde(serialize_with = "shared", deserialize_with = "to_share")]
+        #[schemars(with = "Observation")]
+        observation: Arc<Observation>,
     },
     /// A node's position. Telemetry.
     Position {
         /// The position.
         position: Position,
     },
+}
+
+fn shared<S: Serializer>(observation: &Arc<Observation>, serializer: S) -> Result<S::Ok, S::Error> {
+    observation.as_ref().serialize(serializer)
+}
+
+fn to_share<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<Observation>, D::Error> {
+    Observation::deserialize(deserializer).map(Arc::new)
 }
 
 impl EventBody {

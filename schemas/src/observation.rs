@@ -1,7 +1,8 @@
 //! What a node sees: its whole report, sent at every heartbeat and at once on change.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::fmt::{self, Write as _};
+use std::net::{IpAddr, SocketAddr};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -190,6 +191,26 @@ pub struct Endpoint {
     pub host: String,
     /// TCP port.
     pub port: u16,
+}
+
+impl PartialEq<SocketAddr> for Endpoint {
+    /// Whether the server has it as this very text.
+    fn eq(&self, address: &SocketAddr) -> bool {
+        self.port == address.port() && is_text_of(&self.host, address.ip())
+    }
+}
+
+/// Compares without making the text anew: it is asked for with every observation.
+fn is_text_of(text: &str, address: IpAddr) -> bool {
+    struct Rest<'a>(&'a str);
+    impl fmt::Write for Rest<'_> {
+        fn write_str(&mut self, part: &str) -> fmt::Result {
+            self.0 = self.0.strip_prefix(part).ok_or(fmt::Error)?;
+            Ok(())
+        }
+    }
+    let mut rest = Rest(text);
+    write!(rest, "{address}").is_ok() && rest.0.is_empty()
 }
 
 impl From<SocketAddr> for Endpoint {

@@ -23,6 +23,9 @@ use std::path::Path;
 use script::Story;
 use tasuki_schemas::event::Diagnosis;
 
+/// Of a coordinator that is woken every 50 ms while something is wrong, so that it may miss one report of its nodes.
+const LATE_MS: u64 = 250;
+
 #[test]
 fn every_story_ends_as_it_is_told() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("stories");
@@ -32,7 +35,7 @@ fn every_story_ends_as_it_is_told() {
         paths.retain(|path| path.file_stem().is_some_and(|stem| stem == name.as_str()));
     }
     assert!(!paths.is_empty(), "the stories are in {}", folder.display());
-    let mut differing = Vec::new();
+    let (mut differing, mut late) = (Vec::new(), Vec::new());
     // What holds before anybody was heard is no news.
     let mut told = BTreeSet::from(["unborn".to_owned()]);
     let alone = std::env::var_os("STORY").is_some();
@@ -42,6 +45,9 @@ fn every_story_ends_as_it_is_told() {
         let mut story = Story::parse(script);
         let happened = story.run();
         told.append(&mut story.diagnoses);
+        let mut asleep = Story::parse(script);
+        asleep.sleeps = true;
+        late.extend(lateness(&happened, &asleep.run()).map(|late| format!("{}: {late}", path.display())));
         if std::env::var_os("UPDATE").is_some() {
             fs::write(&path, format!("{script}----\n{happened}")).unwrap();
         } else if happened != expected {
@@ -49,8 +55,28 @@ fn every_story_ends_as_it_is_told() {
         }
     }
     assert!(differing.is_empty(), "{}", differing.join("\n"));
+    assert!(late.is_empty(), "asleep until its next wake, the coordinator is late:\n{}", late.join("\n"));
     let untold: Vec<String> = catalogue().into_iter().filter(|tag| !told.contains(tag)).collect();
     assert!(alone || untold.is_empty(), "no story tells {untold:?}");
+}
+
+/// The first thing that a coordinator does otherwise, or much later, when it sleeps until its next wake.
+fn lateness(awake: &str, asleep: &str) -> Option<String> {
+    let lines = |text: &str| -> Vec<(u64, String)> {
+        let lines = text.lines().map(|line| line.trim_start().split_once(' ').unwrap());
+        lines.map(|(at, what)| (at.parse().unwrap(), what.to_owned())).collect()
+    };
+    let mut rest = lines(asleep);
+    for (at, what) in lines(awake) {
+        let Some(found) = rest.iter().position(|(_, other)| *other == what) else {
+            return Some(format!("at {at} only awake: {what}"));
+        };
+        let (slept, _) = rest.remove(found);
+        if slept.abs_diff(at) > LATE_MS {
+            return Some(format!("at {at} awake, at {slept} asleep: {what}"));
+        }
+    }
+    rest.first().map(|(at, what)| format!("at {at} only asleep: {what}"))
 }
 
 /// The tags of all diagnoses, by their schema.

@@ -1,13 +1,15 @@
 //! One cluster, as one coordinator decides about it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tasuki_schemas::ballot::Ballot;
-use tasuki_schemas::command::{Heartbeat, Request};
+use tasuki_schemas::command::Request;
 use tasuki_schemas::event::{Diagnosis, EventBody, StageName};
-use tasuki_schemas::id::{CoordinatorId, NodeId, Nonce};
+use tasuki_schemas::id::{CoordinatorId, NodeId};
 use tasuki_schemas::moment::Moment;
+use tasuki_schemas::observation::Observation;
 use tasuki_schemas::record::{Accepted, Mode, Record};
 
 use crate::elect::Doubts;
@@ -42,10 +44,14 @@ pub struct Coordinator {
     pub(crate) settings: Settings,
     pub(crate) random: Random,
     pub(crate) view: View,
+    /// The record that the last look went by.
+    known: Option<Arc<Record>>,
     pub(crate) role: Role,
     pub(crate) outbox: Outbox,
     pub(crate) verdicts: Verdicts,
     pub(crate) beat_at: Moment,
+    /// Nothing changes until then unless something is heard; `None` while something is wrong or under way.
+    pub(crate) rests_until: Option<Moment>,
     pub(crate) counter: u64,
     pub(crate) unled_since: Option<Moment>,
     pub(crate) retry_at: Moment,
@@ -74,10 +80,12 @@ impl Coordinator {
         Self {
             random: Random::new(settings.seed),
             view: View::new(settings.me.clone(), now),
+            known: None,
             role: Role::Following,
             outbox: Outbox::default(),
             verdicts: Verdicts::default(),
             beat_at: now,
+            rests_until: None,
             counter: 0,
             unled_since: None,
             retry_at: now,
@@ -99,10 +107,15 @@ impl Coordinator {
     /// Takes one thing that happened and returns, in order, what to do about it.
     pub fn handle(&mut self, input: Input, now: Moment) -> Vec<Output> {
         match input {
+            Input::Woke if self.rests_until.is_some_and(|end| now < end) => {
+                self.beat(now);
+                return self.outbox.take();
+            }
             Input::Woke => {}
             Input::Observed(observation, stamp) => {
+                let observation: Arc<Observation> = Arc::from(observation);
                 let changed = self.view.node(&observation.node, Duration::MAX, now) != Some(&*observation);
-                if self.view.observed((*observation).clone(), stamp, now) && changed {
+                if self.view.observed(Arc::clone(&observation), stamp, now) && changed {
                     self.outbox.tell(EventBody::Health { observation });
                 }
             }
@@ -125,29 +138,8 @@ impl Coordinator {
         }
         self.beat(now);
         self.step(now);
+        self.rests_until = self.rest(now);
         self.outbox.take()
-    }
-
-    /// When to hand in [`Input::Woke`]: later than the last `now`.
-    #[must_use]
-    pub fn next_wake(&self, now: Moment) -> Moment {
-        let step = match &self.role {
-            Role::Failing(_) | Role::Proposing(..) => Duration::from_millis(10),
-            Role::Leading(leading) if leading.stage().is_some() => Duration::from_millis(10),
-            Role::Leading(_) | Role::Following => Duration::from_millis(50),
-        };
-        if self.verdicts.is_asking() { now + Duration::from_millis(10) } else { now + step }
-    }
-
-    fn beat(&mut self, now: Moment) {
-        if now < self.beat_at {
-            return;
-        }
-        self.beat_at = now + self.settings.policy.heartbeat;
-        let nonce = Nonce(self.random.next());
-        self.view.sent_nonce(nonce);
-        let leading = self.ballot().cloned();
-        self.outbox.beat(Heartbeat { coordinator: self.settings.me.clone(), nonce, leading });
     }
 
     /// The ballot that this coordinator owns, unless it is blind.
@@ -161,33 +153,37 @@ impl Coordinator {
     }
 
     /// The record to go by: the highest accepted that anybody reported, or this leader's own.
-    pub(crate) fn record(&self) -> Option<Record> {
+    pub(crate) fn record(&self) -> Option<&Record> {
         let heard = self.view.highest_accepted();
         match &self.role {
             Role::Leading(leading) if heard.is_none_or(|heard| heard.ballot <= *leading.ballot()) => {
-                Some(leading.record().clone())
+                Some(leading.record())
             }
             Role::Following | Role::Proposing(..) | Role::Failing(_) | Role::Leading(_) => {
-                heard.map(|accepted| accepted.record.clone())
+                heard.map(|accepted| &accepted.record)
             }
         }
     }
 
     fn step(&mut self, now: Moment) {
-        let record = self.record();
-        self.diagnose(record.as_ref(), now);
-        self.look_at_pause(record.as_ref(), now);
+        if self.known.as_deref() != self.record() {
+            self.known = self.record().cloned().map(Arc::new);
+        }
+        let record = self.known.clone();
+        let record = record.as_deref();
+        self.diagnose(record, now);
+        self.look_at_pause(record, now);
         if self.diagnosis == Diagnosis::Healthy {
             self.holds.clear();
         }
         // Every transition below goes on at once; the bound is against a fault in this very loop.
         for _ in 0..6 {
-            if !self.advance(record.as_ref(), now) {
+            if !self.advance(record, now) {
                 break;
             }
         }
         self.tell_leader(now);
-        self.foresee(record.as_ref(), now);
+        self.foresee(record, now);
     }
 
     /// One transition; true if another may follow at once.
@@ -294,11 +290,10 @@ impl Coordinator {
         if self.view.highest_ballot().is_some_and(|highest| highest > leading.ballot()) {
             return self.back_off(now);
         }
-        let record = leading.record().clone();
-        if self.must_fail_over(&record, false, now) {
-            return self.begin_failover(&record, now);
+        if self.must_fail_over(leading.record(), false, now) {
+            return self.begin_failover(leading.record(), now);
         }
-        if matches!(self.diagnosis, Diagnosis::Unsupported { .. }) && record.opened {
+        if matches!(self.diagnosis, Diagnosis::Unsupported { .. }) && leading.record().opened {
             // Only a promotion under way goes on; everyday care would be an act on what is only observed.
             self.role = Role::Leading(leading);
             return false;
@@ -307,10 +302,11 @@ impl Coordinator {
         self.foresight.measure(&leading, now);
         match next {
             Next::Stay => {
-                let settled = record.opened && self.calm.look(&self.settings, &self.view, &record, now);
+                let record = leading.record();
+                let settled = record.opened && self.calm.look(&self.settings, &self.view, record, now);
                 let settles = settled.then_some(Purpose::Settle);
-                if let Some(purpose) = settles.or_else(|| self.due(&record)) {
-                    return self.begin_proposal(purpose, Some(leading.accepted()), leading.incident.take(), now);
+                if let Some(purpose) = settles.or_else(|| self.due(record)) {
+                    return self.change(purpose, leading, now);
                 }
                 self.role = Role::Leading(leading);
                 false
@@ -320,16 +316,19 @@ impl Coordinator {
                 self.role = Role::Leading(leading);
                 false
             }
-            Next::Propose(purpose) => {
-                self.begin_proposal(purpose, Some(leading.accepted()), leading.incident.take(), now)
-            }
+            Next::Propose(purpose) => self.change(purpose, leading, now),
             Next::GiveUp(node, reason) => {
                 self.hold(vec![format!("{node} did not open: {reason}")]);
                 self.diagnosis = Diagnosis::PrimaryClosed { primary: node.clone() };
                 self.excluded.insert(node, now);
-                self.begin_failover(&record, now)
+                self.begin_failover(leading.record(), now)
             }
         }
+    }
+
+    /// The leader changes its record.
+    fn change(&mut self, purpose: Purpose, mut leading: Box<Leading>, now: Moment) -> bool {
+        self.begin_proposal(purpose, Some(leading.accepted()), leading.incident.take(), now)
     }
 
     fn begin_failover(&mut self, record: &Record, now: Moment) -> bool {
@@ -380,7 +379,7 @@ impl Coordinator {
                 if std::mem::discriminant(&self.diagnosis) != std::mem::discriminant(attempt.diagnosis()) {
                     self.diagnosis = Diagnosis::AttemptUnfinished { ballot: attempt.ballot().clone() };
                 }
-                self.record().is_some_and(|record| self.begin_failover(&record, now))
+                self.record().cloned().is_some_and(|record| self.begin_failover(&record, now))
             }
         }
     }

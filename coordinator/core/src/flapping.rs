@@ -1,6 +1,8 @@
 //! Failovers that follow each other by the same cause: after a few people decide. Never a blind clock that blocks a second
 //! real failure: another server, or another cause, is failed over at once.
 
+use std::time::Duration;
+
 use tasuki_schemas::ballot::Epoch;
 use tasuki_schemas::event::Diagnosis;
 use tasuki_schemas::grounds::Grounds;
@@ -95,6 +97,12 @@ pub struct Calm {
 }
 
 impl Calm {
+    /// When it will have served for so long.
+    #[must_use]
+    pub fn ends(&self, window: Duration) -> Option<Moment> {
+        self.since.as_ref().map(|(_, since)| *since + window)
+    }
+
     /// Looks at an opened record; true once earlier failovers can be forgotten.
     pub fn look(&mut self, settings: &Settings, view: &View, record: &Record, now: Moment) -> bool {
         let serves = view.facts(&record.primary, settings.policy.silence, now).is_some_and(|facts| facts.writable);

@@ -17,13 +17,20 @@ use crate::flapping;
 use crate::forecast::{Standing, forecast, sentence};
 use crate::leading::Leading;
 
-/// Between two forecasts.
+/// Between two forecasts while servers change.
 const EVERY: Duration = Duration::from_millis(200);
+/// Between two forecasts while only positions do, as all the time.
+const SELDOM: Duration = Duration::from_secs(1);
 
 /// What is remembered between forecasts.
 #[derive(Debug, Default)]
 pub(crate) struct Foresight {
-    due: Moment,
+    made_at: Option<Moment>,
+    /// What the last one was made of besides positions: how often a server had changed, how many nodes were heard, and
+    /// whether failovers were paused.
+    basis: (u64, usize, bool),
+    /// The last two say the same.
+    steady: bool,
     last: Option<Forecast>,
     told: Option<Forecast>,
     measured: Option<(Epoch, Duration)>,
@@ -33,10 +40,10 @@ pub(crate) struct Foresight {
 impl Foresight {
     /// Keeps a forecast, and tells it if it says something else than what was told, twice in a row.
     fn keep(&mut self, fresh: Forecast) -> Option<Forecast> {
-        let steady = self.last.as_ref().is_some_and(|last| last.says_the_same(&fresh));
+        self.steady = self.last.as_ref().is_some_and(|last| last.says_the_same(&fresh));
         let known = self.told.as_ref().is_some_and(|told| told.says_the_same(&fresh));
         self.last = Some(fresh.clone());
-        if !steady || known {
+        if !self.steady || known {
             return None;
         }
         self.told = Some(fresh.clone());
@@ -68,14 +75,17 @@ impl Coordinator {
     /// Makes the forecast while the primary serves. Once it is dead, what was foretold stays as it was.
     pub(crate) fn foresee(&mut self, record: Option<&Record>, now: Moment) {
         if matches!(self.diagnosis, Diagnosis::CoordinatorBlind { .. } | Diagnosis::Unborn) {
-            self.foresight.last = None;
+            (self.foresight.last, self.foresight.made_at) = (None, None);
             return;
         }
         let Some(record) = record.filter(|record| self.is_served(record, now)) else { return };
-        if now < self.foresight.due {
+        let heard = self.view.heard(self.settings.policy.silence, now).count();
+        let basis = (self.view.changes(), heard, self.pauses.ends().is_some());
+        let every = if self.foresight.steady && self.foresight.basis == basis { SELDOM } else { EVERY };
+        if self.foresight.made_at.is_some_and(|at| now.since(at) < every) {
             return;
         }
-        self.foresight.due = now + EVERY;
+        (self.foresight.made_at, self.foresight.basis) = (Some(now), basis);
         self.foresight.broken = self.failed_appliers(now);
         let fresh = forecast(&self.settings, &self.view, record, &self.standing(record, now), now);
         if let Some(news) = self.foresight.keep(fresh) {

@@ -50,6 +50,12 @@ enum Acker {
 }
 
 impl Ackers {
+    /// Whether nothing is waited for.
+    #[must_use]
+    pub fn are_calm(&self) -> bool {
+        self.short_since.is_none() && self.steady_since.is_none() && self.mute_since.is_empty()
+    }
+
     /// Looks at the ackers of a decided record.
     pub fn look(&mut self, settings: &Settings, view: &View, record: &Record, now: Moment) -> Finding {
         let Some(group) = record.group().filter(|_| record.mode == Mode::Armed && record.wanted > 0) else {

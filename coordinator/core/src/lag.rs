@@ -2,6 +2,7 @@
 //! comparing two machines' clocks.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use tasuki_schemas::ballot::Epoch;
 use tasuki_schemas::gtid::GtidSet;
@@ -29,6 +30,11 @@ pub(crate) struct Lags {
 }
 
 impl Lags {
+    /// When the next replica counts as lagging, if nothing more is heard.
+    pub(crate) fn next(&self, patience: Duration, now: Moment) -> Option<Moment> {
+        self.marks.values().map(|mark| mark.at + patience + Duration::from_nanos(1)).filter(|end| *end > now).min()
+    }
+
     /// The first replica that has not applied what the primary held for longer than the policy allows, with the number
     /// of transactions that it lacks now.
     pub(crate) fn look(

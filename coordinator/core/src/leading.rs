@@ -41,6 +41,8 @@ pub struct Leading {
     asked_acks: Option<u32>,
     pub(crate) removal: Removal,
     seats: Seats,
+    /// Whether the last look found something to do.
+    tends: bool,
 }
 
 /// A failover, for people.
@@ -92,6 +94,7 @@ impl Leading {
             asked_acks: None,
             removal: Removal::default(),
             seats: Seats::default(),
+            tends: true,
         }
     }
 
@@ -123,8 +126,14 @@ impl Leading {
         }
     }
 
+    /// Whether nothing is under way, waited for or repeated.
+    #[must_use]
+    pub const fn is_calm(&self) -> bool {
+        self.record.opened && !self.tends
+    }
+
     pub(crate) fn step(&mut self, settings: &Settings, view: &View, outbox: &mut Outbox, now: Moment) -> Next {
-        self.spread(settings, view, outbox, now);
+        self.tends = self.spread(settings, view, outbox, now);
         let next = if self.record.opened {
             self.repair(settings, view, outbox, now)
         } else {
@@ -138,19 +147,22 @@ impl Leading {
             return next;
         }
         let due = self.seats.look(settings, view, (&self.ballot, &self.record), outbox, now);
+        self.tends |= self.record.voters_before.is_some() || self.seats.waits();
         due.map_or(Next::Stay, Next::Propose)
     }
 
     /// Every voter that can be reached gets the record, not only a majority: it ends failover promises.
-    fn spread(&self, settings: &Settings, view: &View, outbox: &mut Outbox, now: Moment) {
+    fn spread(&self, settings: &Settings, view: &View, outbox: &mut Outbox, now: Moment) -> bool {
         let behind = |node: &NodeId| {
             view.node(node, settings.policy.silence, now).is_some_and(|observation| {
                 observation.ledger.accepted.as_ref().is_none_or(|accepted| accepted.ballot < self.ballot)
             })
         };
-        if settings.nodes().any(behind) {
+        let spreads = settings.nodes().any(behind);
+        if spreads {
             ask_accept(settings, view, &self.ballot, &self.record, outbox, now);
         }
+        spreads
     }
 
     /// The commit: Promote, and in the same breath Follow, both justified by the decided record.
@@ -211,6 +223,8 @@ impl Leading {
             return Next::Propose(Purpose::Lease);
         }
         let found = self.ackers.look(settings, view, &self.record, now);
+        let refuses = view.server(&primary, settings.policy.silence, now).is_some_and(|own| !own.refused.is_empty());
+        self.tends |= found != group::Finding::Well || !self.ackers.are_calm() || refuses;
         let removed = if let group::Finding::Narrow(node) = &found { Some(node) } else { None };
         if let Some(next) = self.tend_refused(settings, view, removed, outbox, now) {
             return next;
@@ -260,6 +274,7 @@ impl Leading {
             let mut care = self.care.remove(node).unwrap_or_default();
             let finding = care.look(settings, view, &self.record, node, now);
             self.care.insert(node.clone(), care);
+            self.tends |= !matches!(finding, Finding::Well | Finding::Wait);
             match finding {
                 Finding::Well | Finding::Wait => {}
                 Finding::AskPosition(asked) => {

@@ -46,6 +46,7 @@ mod random;
 mod refusing;
 mod telling;
 mod verdict;
+mod waking;
 
 pub use coordinator::Coordinator;
 pub use input::Input;

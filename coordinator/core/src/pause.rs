@@ -98,6 +98,12 @@ impl Pauses {
         (self.wish, self.admitting, self.answer) = (None, None, Some(answer));
     }
 
+    /// When the record's pause expires.
+    pub(crate) fn ends(&self) -> Option<Moment> {
+        let (pause, since) = self.seen.as_ref().filter(|_| !self.expired)?;
+        Some(*since + length_of(pause))
+    }
+
     /// Why no failover begins, and for how much longer.
     pub(crate) fn hold(&self, now: Moment) -> Option<(String, Duration)> {
         let (pause, since) = self.seen.as_ref().filter(|_| !self.expired)?;
@@ -123,6 +129,7 @@ pub fn spoken(length: Duration) -> String {
 impl Coordinator {
     /// An operator asks for something; [`Coordinator::answer`] tells what came of it.
     pub fn ask(&mut self, wish: Wish, now: Moment) {
+        self.rests_until = None;
         (self.pauses.answer, self.pauses.wish) = match wish {
             Wish::Override(word) => (Some(self.overrule(word, now)), None),
             Wish::Pause { .. } | Wish::Resume | Wish::Admit { .. } => (None, Some((wish, now))),

@@ -165,6 +165,15 @@ impl Policy {
     pub fn accepts_tail(&self, leased: bool) -> bool {
         self.max_loss.map_or(leased, |max_loss| max_loss == MaxLoss::UnreceivedTail)
     }
+
+    /// The usual policy where nodes report so often. Where they report seldom they are spoken to seldom as well, and a
+    /// leader is missed later.
+    #[must_use]
+    pub fn paced(reports: Duration) -> Self {
+        let usual = Self::default();
+        let heartbeat = usual.heartbeat.max(reports / 2);
+        Self { heartbeat, leader_patience: heartbeat * 4, rank_step: heartbeat * 3, ..usual }
+    }
 }
 
 impl Settings {

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use tasuki_schemas::ballot::Ballot;
+use tasuki_schemas::command::Heartbeat;
 use tasuki_schemas::event::{Diagnosis, EventBody, Snapshot};
-use tasuki_schemas::id::{CoordinatorId, NodeId};
+use tasuki_schemas::id::{CoordinatorId, NodeId, Nonce};
 use tasuki_schemas::moment::Moment;
 use tasuki_schemas::record::Record;
 
@@ -59,6 +60,18 @@ impl Coordinator {
         )
     }
 
+    /// The heartbeat, when it is due.
+    pub(crate) fn beat(&mut self, now: Moment) {
+        if now < self.beat_at {
+            return;
+        }
+        self.beat_at = now + self.settings.policy.heartbeat;
+        let nonce = Nonce(self.random.next());
+        self.view.sent_nonce(nonce);
+        let leading = self.ballot().cloned();
+        self.outbox.beat(Heartbeat { coordinator: self.settings.me.clone(), nonce, leading });
+    }
+
     /// Holds for a reason that ends with time: told once, and kept current for snapshots.
     pub(crate) fn hold_for(&mut self, reason: &str, rest: &str) {
         let text = format!("{reason}; {rest}");
@@ -109,7 +122,7 @@ impl Coordinator {
     /// Everything that a viewer needs. The shell fills in the number of the last event.
     #[must_use]
     pub fn snapshot(&self, now: Moment) -> Snapshot {
-        let record = self.record();
+        let record = self.record().cloned();
         let (stage, goal) = match &self.role {
             Role::Failing(attempt) => (Some(attempt.stage()), attempt.goal().cloned()),
             Role::Leading(leading) => (leading.stage(), None),

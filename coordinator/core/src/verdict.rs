@@ -47,6 +47,16 @@ impl Verdicts {
         self.opinions.are_asked_for()
     }
 
+    /// Whether replicas say that they lost the primary, which is believed once it has lasted.
+    pub(crate) const fn is_waiting(&self) -> bool {
+        self.lost_since.is_some()
+    }
+
+    /// When the next replica counts as lagging, if nothing more is heard.
+    pub(crate) fn next_lag(&self, patience: Duration, now: Moment) -> Option<Moment> {
+        self.lags.next(patience, now)
+    }
+
     /// True once for each primary of each epoch: a decision that is only told is told once.
     pub(crate) fn is_news(&mut self, record: &Record) -> bool {
         let key = Some((record.epoch.clone(), record.primary.clone()));

@@ -2,6 +2,7 @@
 //! five nonces, so that nothing replayed is believed.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tasuki_schemas::answer::Answers;
@@ -21,7 +22,7 @@ const NONCES: usize = 5;
 #[derive(Clone, Debug)]
 pub struct Seen {
     /// The report.
-    pub observation: Observation,
+    pub observation: Arc<Observation>,
     /// When it arrived here.
     pub at: Moment,
     stamp: Stamp,
@@ -48,6 +49,7 @@ pub struct View {
     /// The newest nonce of each other coordinator that any node echoes, and when it was new: with Redis gone,
     /// coordinators hear of each other only so.
     echoed: BTreeMap<CoordinatorId, (Nonce, Moment)>,
+    changes: u64,
 }
 
 impl View {
@@ -64,6 +66,7 @@ impl View {
             positions: BTreeMap::new(),
             coordinators: BTreeMap::new(),
             echoed: BTreeMap::new(),
+            changes: 0,
         }
     }
 
@@ -77,7 +80,8 @@ impl View {
     }
 
     /// Keeps an observation; false if it is stale.
-    pub fn observed(&mut self, observation: Observation, stamp: Stamp, now: Moment) -> bool {
+    pub fn observed(&mut self, observation: impl Into<Arc<Observation>>, stamp: Stamp, now: Moment) -> bool {
+        let observation = observation.into();
         let Some(number) = self.number_of_nonce(&observation) else { return false };
         let seen = self.nodes.get(&observation.node);
         if let Some(seen) = seen.filter(|seen| seen.stamp >= stamp) {
@@ -91,6 +95,10 @@ impl View {
         let run_heard_at = same_run.map_or(self.sent, |seen| seen.run_heard_at);
         self.overhear(&observation, now);
         self.ledgers.heard(&observation.node, &observation.ledger);
+        let before = self.nodes.get(&observation.node).and_then(|seen| seen.observation.server.as_ref());
+        if before.map(lasting) != observation.server.as_ref().map(lasting) {
+            self.changes += 1;
+        }
         self.nodes.insert(observation.node.clone(), Seen { observation, at: now, stamp, run_heard_at });
         true
     }
@@ -140,18 +148,24 @@ impl View {
         }
     }
 
+    /// How often a server was seen to be another than before: what differs from probe to probe does not count.
+    #[must_use]
+    pub const fn changes(&self) -> u64 {
+        self.changes
+    }
+
     /// The nodes heard within `patience`.
     pub fn heard(&self, patience: Duration, now: Moment) -> impl Iterator<Item = (&NodeId, &Observation)> {
         self.nodes
             .iter()
             .filter(move |(_, seen)| now.since(seen.at) <= patience)
-            .map(|(node, seen)| (node, &seen.observation))
+            .map(|(node, seen)| (node, &*seen.observation))
     }
 
     /// A node's report, if heard within `patience`.
     #[must_use]
     pub fn node(&self, node: &NodeId, patience: Duration, now: Moment) -> Option<&Observation> {
-        self.nodes.get(node).filter(|seen| now.since(seen.at) <= patience).map(|seen| &seen.observation)
+        self.nodes.get(node).filter(|seen| now.since(seen.at) <= patience).map(|seen| &*seen.observation)
     }
 
     /// A server as its node sees it, if heard within `patience`.
@@ -244,10 +258,33 @@ impl View {
         })
     }
 
+    /// Whether another coordinator says itself that it leads.
+    #[must_use]
+    pub fn is_led(&self, patience: Duration, now: Moment) -> bool {
+        self.leaders().any(|at| now.since(at) <= patience)
+    }
+
+    /// When each coordinator that leads said so last.
+    fn leaders(&self) -> impl Iterator<Item = Moment> {
+        self.coordinators.values().filter(|(heartbeat, _)| heartbeat.leading.is_some()).map(|(_, at)| *at)
+    }
+
+    /// When the next of those that lead counts as gone, if nothing more is heard.
+    #[must_use]
+    pub fn next_unled(&self, patience: Duration, now: Moment) -> Option<Moment> {
+        self.leaders().map(|at| past(at, patience)).filter(|end| *end > now).min()
+    }
+
+    /// When the next node counts as silent, if nothing more is heard.
+    #[must_use]
+    pub fn next_silence(&self, patience: Duration, now: Moment) -> Option<Moment> {
+        self.nodes.values().map(|seen| past(seen.at, patience)).filter(|end| *end > now).min()
+    }
+
     /// All latest reports, for the snapshot.
     #[must_use]
     pub fn nodes(&self) -> BTreeMap<NodeId, Observation> {
-        self.nodes.iter().map(|(node, seen)| (node.clone(), seen.observation.clone())).collect()
+        self.nodes.iter().map(|(node, seen)| (node.clone(), (*seen.observation).clone())).collect()
     }
 
     /// All latest positions, for the snapshot.
@@ -255,4 +292,19 @@ impl View {
     pub fn positions(&self) -> BTreeMap<NodeId, Position> {
         self.positions.iter().map(|(node, (position, ..))| (node.clone(), position.clone())).collect()
     }
+}
+
+/// The first moment at which a patience has ended.
+fn past(since: Moment, patience: Duration) -> Moment {
+    since + patience + Duration::from_nanos(1)
+}
+
+/// What stays the same of a server while nothing happens to it.
+fn lasting(server: &ServerView) -> impl PartialEq + use<'_> {
+    let facts = server.facts.as_ref().map(|facts| {
+        let channel = facts.replication.as_ref();
+        let channel = channel.map(|own| (&own.source, own.receiver, own.applier, &own.error, own.filtered));
+        (facts.writable, channel, &facts.failing_gates, &facts.unsupported, &facts.disk)
+    });
+    (&server.process, &server.connection, &server.identity, facts)
 }

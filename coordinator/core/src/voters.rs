@@ -95,6 +95,11 @@ impl Seats {
         None
     }
 
+    /// Whether a change waits for something.
+    pub(crate) fn waits(&self) -> bool {
+        !self.told.is_empty()
+    }
+
     /// A round found no majority of the record's voters: tells of those whose ledgers have no vote.
     pub(crate) fn unable(
         &mut self,

@@ -58,10 +58,11 @@ impl Bus {
         let (program, arrived) = mpsc::channel(ARRIVALS);
         let BusConfig { me, cluster, digest, key, boot, keys, .. } = config;
         let opener = Opener::new(cluster.clone(), digest.clone(), me.clone(), keys);
-        let inbox = Arc::new(Inbox::new(opener, me.clone(), boot, program, Arc::clone(&tally)));
+        let known = Arc::default();
+        let inbox = Arc::new(Inbox::new(opener, me.clone(), Arc::clone(&known), program, Arc::clone(&tally)));
         let identity = Identity { me, cluster, digest, key, boot };
         let peers = links.iter().map(|(link, _)| Arc::clone(link)).collect();
-        let outbox = Arc::new(Outbox::new(identity, servers, peers, Arc::clone(&tally)));
+        let outbox = Arc::new(Outbox::new(identity, servers, peers, known, Arc::clone(&tally)));
 
         let mut tasks = JoinSet::new();
         for server in &outbox.servers {

@@ -86,7 +86,8 @@ pub struct Counters {
     pub published: u64,
     /// Messages handed to the program, each once.
     pub delivered: u64,
-    /// Second and later copies: the other carriers', and replays of what the present run of a sender has said.
+    /// Second and later copies: the other carriers', replays of what the present run of a sender has said, and what this
+    /// program said on a channel that it reads.
     pub duplicates: u64,
     /// How often a carrier came (back) to life.
     pub resumed: u64,

@@ -1,15 +1,15 @@
 //! The one way in: whatever a carrier brings is verified, deduplicated and handed to the program.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::hash::{BuildHasher as _, RandomState};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use tasuki_schemas::envelope::{Opened, Opener};
-use tasuki_schemas::id::{Boot, ProgramId};
+use tasuki_schemas::id::ProgramId;
 use tasuki_schemas::message::Message;
 use tokio::sync::mpsc;
 
 use crate::counters::{Reason, Tally, lock};
+use crate::known::Known;
 use crate::window::{Verdict, Window};
 
 /// What a bus hands to its program.
@@ -21,41 +21,11 @@ pub enum Arrived {
     Resumed,
 }
 
-/// The texts verified last: every message comes over each carrier, and verifying it once is enough. Only their hashes are
-/// kept, under a key of this process; one of 2^64 alike would drop a message, as a lossy carrier does.
-#[derive(Default)]
-struct Verified {
-    hasher: RandomState,
-    known: BTreeSet<u64>,
-    order: VecDeque<u64>,
-}
-
-impl Verified {
-    const KEPT: usize = 256;
-
-    fn contains(&self, text: &str) -> bool {
-        self.known.contains(&self.hasher.hash_one(text))
-    }
-
-    fn keep(&mut self, text: &str) {
-        let hash = self.hasher.hash_one(text);
-        if self.known.insert(hash) {
-            self.order.push_back(hash);
-        }
-        if self.order.len() > Self::KEPT
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.known.remove(&oldest);
-        }
-    }
-}
-
 pub(crate) struct Inbox {
     opener: Opener,
     me: ProgramId,
-    boot: Boot,
     windows: Mutex<BTreeMap<ProgramId, Window>>,
-    verified: Mutex<Verified>,
+    known: Arc<Mutex<Known>>,
     program: mpsc::Sender<Arrived>,
     pub(crate) tally: Arc<Tally>,
 }
@@ -64,42 +34,32 @@ impl Inbox {
     pub(crate) fn new(
         opener: Opener,
         me: ProgramId,
-        boot: Boot,
+        known: Arc<Mutex<Known>>,
         program: mpsc::Sender<Arrived>,
         tally: Arc<Tally>,
     ) -> Self {
-        let verified = Mutex::new(Verified::default());
-        Self { opener, me, boot, windows: Mutex::new(BTreeMap::new()), verified, program, tally }
+        Self { opener, me, windows: Mutex::new(BTreeMap::new()), known, program, tally }
     }
 
-    /// Takes what a carrier brought. Returns the sequence of an echo of this very run.
-    pub(crate) fn take(&self, bytes: &[u8]) -> Option<u64> {
-        let Ok(text) = std::str::from_utf8(bytes) else {
-            self.tally.dropped(Reason::Malformed);
-            return None;
-        };
-        if lock(&self.verified).contains(text) {
+    /// Takes what a carrier brought.
+    pub(crate) fn take(&self, bytes: &[u8]) {
+        let Ok(text) = std::str::from_utf8(bytes) else { return self.tally.dropped(Reason::Malformed) };
+        if lock(&self.known).contains(text) {
             self.tally.add(|counters| counters.duplicates += 1);
-            return None;
+            return;
         }
         let opened = match self.opener.open(text) {
             Ok(opened) => opened,
             Err(rejected) => {
                 tracing::debug!(%rejected, "a message was dropped");
-                self.tally.dropped(Reason::from(&rejected));
-                return None;
+                return self.tally.dropped(Reason::from(&rejected));
             }
         };
+        lock(&self.known).keep(text);
         let echo = matches!(opened.message, Message::Echo { .. });
-        if opened.sender == self.me {
-            // An echo comes back once through each Redis, and each return counts.
-            return (echo && opened.boot == self.boot).then_some(opened.sequence);
-        }
-        lock(&self.verified).keep(text);
-        if !echo {
+        if opened.sender != self.me && !echo {
             self.deliver(opened);
         }
-        None
     }
 
     /// Tells the program that a carrier came to life.

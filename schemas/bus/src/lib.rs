@@ -28,6 +28,7 @@ mod counters;
 mod inbox;
 mod jitter;
 pub mod key;
+mod known;
 mod mesh;
 mod outbox;
 mod queue;

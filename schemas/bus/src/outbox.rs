@@ -9,6 +9,7 @@ use tasuki_schemas::id::{Boot, ClusterName, Nonce, ProgramId};
 use tasuki_schemas::message::{Message, Role};
 
 use crate::counters::{Tally, lock};
+use crate::known::Known;
 use crate::mesh::Link;
 use crate::queue::{Frame, Queue};
 use crate::redis::Server;
@@ -19,6 +20,7 @@ pub(crate) struct Outbox {
     sealer: Mutex<Sealer>,
     pub(crate) servers: Vec<Arc<Server>>,
     pub(crate) links: Vec<Arc<Link>>,
+    known: Arc<Mutex<Known>>,
     tally: Arc<Tally>,
 }
 
@@ -32,15 +34,25 @@ pub(crate) struct Identity {
 }
 
 impl Outbox {
-    pub(crate) fn new(identity: Identity, servers: Vec<Arc<Server>>, links: Vec<Arc<Link>>, tally: Arc<Tally>) -> Self {
+    pub(crate) fn new(
+        identity: Identity,
+        servers: Vec<Arc<Server>>,
+        links: Vec<Arc<Link>>,
+        known: Arc<Mutex<Known>>,
+        tally: Arc<Tally>,
+    ) -> Self {
         let Identity { me, cluster, digest, key, boot } = identity;
         let sealer = Mutex::new(Sealer::new(key, cluster.clone(), digest, me.clone(), boot));
-        Self { me, cluster, sealer, servers, links, tally }
+        Self { me, cluster, sealer, servers, links, known, tally }
     }
 
     /// Seals a message and hands it to everything that carries it to the channel's readers.
     pub(crate) fn publish(&self, channel: &Channel, message: &Message) -> Result<(), Rejected> {
         let frame = self.seal(channel, message)?;
+        if matches!(channel, Channel::Coordinator | Channel::Event) {
+            // It comes back: coordinators read what they say there.
+            lock(&self.known).keep(&frame.text);
+        }
         for link in self.links.iter().filter(|link| carries(channel, link)) {
             link.queue.push(frame.clone());
         }
@@ -51,13 +63,14 @@ impl Outbox {
         Ok(())
     }
 
-    /// Speaks to oneself through one Redis. Sealing cannot fail for so small a message; if it did, the missing echo
-    /// would tell.
-    pub(crate) fn echo(&self, queue: &Queue) {
+    /// Speaks to oneself through one Redis; returns the text that must come back. Sealing cannot fail for so small a
+    /// message; if it did, the missing echo would tell.
+    pub(crate) fn echo(&self, queue: &Queue) -> Option<Arc<str>> {
         let nonce = Nonce(getrandom::u64().unwrap_or_default());
-        if let Ok(frame) = self.seal(&Channel::Echo(self.me.clone()), &Message::Echo { nonce }) {
-            queue.push(frame);
-        }
+        let frame = self.seal(&Channel::Echo(self.me.clone()), &Message::Echo { nonce }).ok()?;
+        let text = Arc::clone(&frame.text);
+        queue.push(frame);
+        Some(text)
     }
 
     fn seal(&self, channel: &Channel, message: &Message) -> Result<Frame, Rejected> {

@@ -4,6 +4,7 @@
 //! whatever looks wrong, it is thrown away and made anew, since a Redis that is stopped, half open, or that silently
 //! forgot a subscription shows no error. What tells is the own echo: published every [`ECHO_EVERY`], and heard again.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,6 +30,9 @@ const ECHO_EVERY: Duration = Duration::from_millis(250);
 
 /// After this long without an echo a subscription counts as dead.
 const ECHO_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How many echoes are waited for at most; more are out within the patience only if the own clock stood still.
+const ECHOES: usize = 8;
 
 /// How long an answer to a command may take.
 const ANSWER: Duration = Duration::from_millis(500);
@@ -189,7 +193,7 @@ async fn listen(server: &Server, channels: &[String], inbox: &Inbox, outbox: &Ou
     let mut ticks = interval(ECHO_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut heard_at = Instant::now();
-    let mut heard = 0;
+    let mut awaited: VecDeque<Arc<str>> = VecDeque::new();
     loop {
         let push = tokio::select! {
             push = pushed.recv() => push,
@@ -197,21 +201,26 @@ async fn listen(server: &Server, channels: &[String], inbox: &Inbox, outbox: &Ou
                 if heard_at.elapsed() > ECHO_PATIENCE {
                     return Err(silent("no echo came back"));
                 }
-                outbox.echo(&server.queue);
+                awaited.extend(outbox.echo(&server.queue));
+                awaited.drain(..awaited.len().saturating_sub(ECHOES));
                 continue;
             }
         };
         let Some(push) = push.filter(|push| push.kind != PushKind::Disconnection) else {
             return Err(silent("the connection ended"));
         };
-        let echo = Msg::from_push_info(push).and_then(|message| inbox.take(message.get_payload_bytes()));
-        if let Some(sequence) = echo.filter(|sequence| *sequence > heard) {
-            heard = sequence;
-            heard_at = Instant::now();
-            if !server.live.swap(true, Ordering::Relaxed) {
-                tracing::info!(redis = %server.name, "the subscription on Redis lives");
-                inbox.resumed();
-            }
+        let Some(message) = Msg::from_push_info(push) else { continue };
+        let text = message.get_payload_bytes();
+        // Whoever brings back the very text that went out a moment ago has carried it: nothing is left to verify.
+        let Some(at) = awaited.iter().position(|echo| echo.as_bytes() == text) else {
+            inbox.take(text);
+            continue;
+        };
+        awaited.drain(..=at);
+        heard_at = Instant::now();
+        if !server.live.swap(true, Ordering::Relaxed) {
+            tracing::info!(redis = %server.name, "the subscription on Redis lives");
+            inbox.resumed();
         }
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use ed25519_dalek::SigningKey;
+use tasuki_coordinator_core::settings::Policy;
 use tasuki_coordinator_core::{Coordinator, Input, Output};
 use tasuki_schemas::envelope::{Opener, Sealer};
 use tasuki_schemas::id::{Boot, BootId, ClusterName, CoordinatorId, Nonce, ProgramId};
@@ -15,8 +16,12 @@ use tasuki_schemas::observation::Observation;
 use super::cpu;
 use crate::sim::leader;
 
-/// A coordinator is woken this often while nothing is wrong.
-const WAKE: Duration = Duration::from_millis(50);
+/// Between two reports of a cluster that arrive.
+const APART: Duration = Duration::from_millis(50);
+/// No positions are told here: replicas do not count as lagging for want of them.
+const UNTOLD: Duration = Duration::from_secs(3600);
+/// Each node reports so often.
+const REPORTS: Duration = Duration::from_secs(1);
 /// Reports come once a second here, so silence is no sooner.
 const SILENCE: Duration = Duration::from_secs(3);
 
@@ -31,6 +36,10 @@ pub struct Cost {
     pub seal: f64,
     /// What the nodes spend on sealing their reports; elsewhere.
     pub nodes: f64,
+    /// Wakes per second, of all clusters.
+    pub wakes: f64,
+    /// Heartbeats and requests sealed per second.
+    pub sealed: f64,
 }
 
 impl Cost {
@@ -56,7 +65,8 @@ struct Cluster {
 
 impl Cluster {
     fn new(number: u64, servers: usize) -> Result<Self> {
-        let (core, reports, now) = leader(number, servers, SILENCE);
+        let (core, reports, now) =
+            leader(number, servers, Policy { silence: SILENCE, lag: UNTOLD, ..Policy::paced(REPORTS) });
         let name: ClusterName = format!("c{number}").parse()?;
         let (digest, me) = ("0".repeat(64), "co1");
         let key = |at: u8| {
@@ -105,30 +115,44 @@ impl Cluster {
         self.envelopes.iter().map(open).collect()
     }
 
-    /// A second passes: wakes, and between them the reports.
+    /// A second passes: the reports arrive, and the core is woken when it asks for it. Returns how often.
     fn second(&mut self, inputs: Vec<Input>) -> usize {
-        let mut told = 0;
-        let mut inputs = inputs.into_iter();
-        for _ in 0..20 {
-            self.now = self.now + WAKE;
-            // All echo the heartbeat that was the last when the second began: later they would be stale.
-            for input in inputs.next().into_iter().chain([Input::Woke]) {
-                for output in self.core.handle(input, self.now) {
-                    match output {
-                        Output::Beat(heartbeat) => {
-                            self.nonce = heartbeat.nonce;
-                            self.spoken.push((None, Message::Heartbeat(heartbeat)));
-                        }
-                        Output::Send { to, request } => {
-                            self.spoken.push((Some(ProgramId::from(&to)), Message::Request(request)));
-                        }
-                        Output::Tell(_) => told += 1,
-                        Output::Fence { .. } => {}
+        let (mut wakes, end) = (0, self.now + REPORTS);
+        let mut at = self.now;
+        // All echo the heartbeat that was the last when the second began: later they would be stale.
+        let mut arrivals = inputs.into_iter().map(|input| {
+            at = at + APART;
+            (at, input)
+        });
+        let mut arrival = arrivals.next();
+        loop {
+            let wake = self.core.next_wake(self.now);
+            let input = match arrival.take_if(|(at, _)| *at <= wake) {
+                Some((at, input)) => {
+                    (self.now, arrival) = (at, arrivals.next());
+                    input
+                }
+                None if wake > end => break,
+                None => {
+                    (self.now, wakes) = (wake, wakes + 1);
+                    Input::Woke
+                }
+            };
+            for output in self.core.handle(input, self.now) {
+                match output {
+                    Output::Beat(heartbeat) => {
+                        self.nonce = heartbeat.nonce;
+                        self.spoken.push((None, Message::Heartbeat(heartbeat)));
                     }
+                    Output::Send { to, request } => {
+                        self.spoken.push((Some(ProgramId::from(&to)), Message::Request(request)));
+                    }
+                    Output::Tell(_) | Output::Fence { .. } => {}
                 }
             }
         }
-        told
+        self.now = end;
+        wakes
     }
 
     fn speak(&mut self) -> Result<()> {
@@ -159,9 +183,10 @@ pub fn cost(clusters: u64, servers: usize, seconds: u32) -> Result<Cost> {
         let inputs = clusters.iter().map(Cluster::open).collect::<Result<Vec<_>>>()?;
         lap(&mut spent.open)?;
         for (cluster, inputs) in clusters.iter_mut().zip(inputs) {
-            cluster.second(inputs);
+            spent.wakes += cluster.second(inputs) as f64;
         }
         lap(&mut spent.handle)?;
+        spent.sealed = clusters.iter().map(|cluster| cluster.spoken.len() as f64).sum();
         clusters.iter_mut().try_for_each(Cluster::speak)?;
         lap(&mut spent.seal)?;
         // The first second only warms up, and gives the nodes a nonce to echo.
@@ -171,6 +196,8 @@ pub fn cost(clusters: u64, servers: usize, seconds: u32) -> Result<Cost> {
             cost.open += spent.open * share;
             cost.handle += spent.handle * share;
             cost.seal += spent.seal * share;
+            cost.wakes += spent.wakes * share;
+            cost.sealed += spent.sealed * share;
         }
     }
     let healthy = clusters.iter().filter(|cluster| cluster.core.snapshot(cluster.now).leader.is_some()).count();

@@ -53,8 +53,8 @@ fn many_clusters() -> Result<Vec<Figure>> {
     Ok(vec![
         Figure::limited("1,000 healthy clusters of 5, CPU seconds per second", cost.coordinator(), "s", CPU),
         Figure::plain("  of which opening 5,000 envelopes", cost.open, "s"),
-        Figure::plain("  of which deciding: 5,000 observations, 20,000 wakes", cost.handle, "s"),
-        Figure::plain("  of which sealing own heartbeats", cost.seal, "s"),
+        Figure::plain(&format!("  of which deciding: 5,000 observations, {:.0} wakes", cost.wakes), cost.handle, "s"),
+        Figure::plain(&format!("  of which sealing {:.0} heartbeats and requests", cost.sealed), cost.seal, "s"),
         Figure::plain("  (5,000 nodes spend on sealing, elsewhere)", cost.nodes, "s"),
     ])
 }

@@ -1,8 +1,9 @@
 //! Lends the simulator's clusters to the bench: how long a coordinator takes for an observation, and coordinators that
 //! lead, with what their nodes report.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use tasuki_coordinator_core::settings::Policy;
 use tasuki_coordinator_core::{Coordinator, Input};
 use tasuki_schemas::moment::Moment;
 use tasuki_schemas::observation::Observation;
@@ -54,14 +55,14 @@ pub fn decision_times(servers: usize, failovers: u64) -> Times {
 }
 
 /// A coordinator that leads a healthy cluster, what its nodes reported last, and its clock.
-pub(crate) fn leader(seed: u64, servers: usize, silence: Duration) -> (Coordinator, Vec<(Observation, u64)>, Moment) {
+pub(crate) fn leader(seed: u64, servers: usize, policy: Policy) -> (Coordinator, Vec<(Observation, u64)>, Moment) {
     let mut world = World::new(seed, servers, 0, 1, &[], None);
     world.stop_coordinator(0);
-    world.policy.silence = silence;
+    world.policy = Policy { lease: world.policy.lease, ..policy };
     world.start_coordinator(0);
-    while world.now < 2000 * MS && world.turn(u64::MAX) {}
+    while world.now < 5000 * MS && world.turn(u64::MAX) {}
     world.keeping = true;
-    while world.now < 2500 * MS && world.turn(u64::MAX) {}
+    while world.now < 5500 * MS && world.turn(u64::MAX) {}
     let mut reports: Vec<(Observation, u64)> = Vec::new();
     for input in world.kept.drain(..) {
         let Input::Observed(observation, (_, sequence)) = input else { continue };

@@ -244,7 +244,7 @@ fn events() -> Vec<EventBody> {
         EventBody::Override { word: word(), sentence: "ann answers for incident 00000000000000ab".to_owned() },
         EventBody::Voters { node: node("db3"), sentence: "has no vote: its ledger went back from 9 to 7".to_owned() },
         EventBody::Leader { leader: Some("co1".parse().unwrap()) },
-        EventBody::Health { observation: Box::new(observation(Process::Exited { clean: false }, Connection::Closed)) },
+        EventBody::Health { observation: observation(Process::Exited { clean: false }, Connection::Closed).into() },
         EventBody::Position { position: position() },
     ]);
     events

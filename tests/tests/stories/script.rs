@@ -59,6 +59,9 @@ pub(crate) struct Story {
     foretells: bool,
     /// What fences from outside will lead to.
     pub(crate) hands: Hands,
+    /// The coordinator is woken when it asks for it, and not all the time.
+    pub(crate) sleeps: bool,
+    wake_at: Moment,
 }
 
 pub(crate) fn set(text: &str) -> GtidSet {
@@ -139,6 +142,8 @@ impl Story {
             newcomers: BTreeSet::new(),
             foretells: false,
             hands: Hands::default(),
+            sleeps: false,
+            wake_at: Moment::from_nanos(0),
         };
         for (number, name) in names.iter().enumerate() {
             let server = Server::new(u32::try_from(number).unwrap() + 1, port(number), port(0));
@@ -312,7 +317,7 @@ impl Story {
             }
         }
         self.pass_heartbeats(now_ms);
-        let mut inputs = vec![Input::Woke];
+        let mut inputs = if self.sleeps && now < self.wake_at { Vec::new() } else { vec![Input::Woke] };
         for (node, done, input) in self.hands.due(now_ms) {
             if done {
                 self.server(node.as_str()).life = Life::Gone { clean: false };
@@ -334,6 +339,7 @@ impl Story {
                 inputs.extend(puppet.position().map(|position| Input::Positioned(Box::new(position), stamp)));
             }
         }
+        let handled = !inputs.is_empty();
         for input in inputs {
             for output in self.core.handle(input, now) {
                 self.perform(output, now_ms);
@@ -345,6 +351,7 @@ impl Story {
         }
         let wake = self.core.next_wake(now);
         assert!(wake > now && wake.since(now) <= Duration::from_secs(1), "the next wake lies ahead");
+        self.wake_at = if handled { wake } else { self.wake_at.min(wake) };
     }
 
     /// Replicas hear their source as long as that lives, nothing is cut, and their receiver runs.

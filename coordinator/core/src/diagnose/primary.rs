@@ -119,7 +119,7 @@ fn followers(settings: &Settings, view: &View, record: &Record, now: Moment) -> 
                 return None;
             }
             let replication = server.facts.as_ref()?.replication.as_ref()?;
-            if replication.source != primary.address.into() {
+            if replication.source != primary.address {
                 return None;
             }
             let quiet = match replication.receiver {

@@ -61,7 +61,7 @@ pub(crate) fn lesser(settings: &Settings, view: &View, record: &Record, now: Mom
 pub(crate) fn broken(settings: &Settings, view: &View, record: &Record, node: &NodeId, now: Moment) -> Option<String> {
     let server = view.server(node, settings.policy.silence, now)?;
     let replication = server.facts.as_ref()?.replication.as_ref()?;
-    let follows = settings.servers.get(&record.primary).is_some_and(|own| replication.source == own.address.into());
+    let follows = settings.servers.get(&record.primary).is_some_and(|own| replication.source == own.address);
     let lasting = Duration::from_millis(replication.quiet_ms) >= settings.policy.silence;
     let stands = replication.receiver == Thread::Stopped
         || replication.applier == Thread::Stopped
@@ -85,7 +85,7 @@ pub fn stray(settings: &Settings, view: &View, record: &Record, node: &NodeId, n
     let Some(replication) = &facts.replication else {
         return Some("it follows nobody".to_owned());
     };
-    if settings.servers.get(&record.primary).is_none_or(|primary| replication.source != primary.address.into()) {
+    if settings.servers.get(&record.primary).is_none_or(|primary| replication.source != primary.address) {
         return Some(format!("it follows {}:{}", replication.source.host, replication.source.port));
     }
     if replication.receiver == Thread::Stopped || replication.applier == Thread::Stopped {
