@@ -253,7 +253,9 @@ impl World {
             {
                 let place = self.place(at);
                 let within = |other: &Host| {
-                    *other != host && self.net.joined(*other, place) && self.hosts[*other].away_at + HEARD <= self.now
+                    let state = &self.hosts[*other];
+                    let heard = state.node.is_some() && state.away_at + HEARD <= self.now;
+                    *other != host && heard && self.net.joined(*other, place)
                 };
                 let others = (0..self.history.servers()).filter(within).map(|other| &self.hosts[other].server);
                 let running = others.filter(|server| server.answers() && server.run.is_some());
