@@ -84,6 +84,7 @@ pub fn plan(
         .iter()
         .filter(|(node, _)| !(without_tail && tail_optional && gone.contains(*node)))
         .filter_map(|(node, _)| promises.holding(node).map(|set| (node, set)))
+        .chain(proof.lost().next().iter().flat_map(|_| promises.kept_by_the_dead()))
         .collect();
     if let Some(reason) = torn(base, &shown)? {
         let spared = tail_optional && !gone.is_empty();

@@ -122,6 +122,17 @@ impl Promises {
         ends?.into_iter().max()
     }
 
+    /// What dead servers surely have in their binlogs, though their relay files were not read. Where a proof accepts a loss
+    /// it need not be lost with them: their nodes deliver it.
+    pub(crate) fn kept_by_the_dead(&self) -> impl Iterator<Item = (&NodeId, &GtidSet)> {
+        self.iter().filter(|(_, promise)| promise.duty == Duty::ProcessExited && shown(promise).is_none()).filter_map(
+            |(node, promise)| {
+                let holdings = promise.holdings.as_ref().filter(|_| promise.kind == Kind::Failover)?;
+                Some((node, &holdings.executed))
+            },
+        )
+    }
+
     /// What a node held after its duty was done; `None` if its promise shows nothing.
     #[must_use]
     pub fn holding(&self, node: &NodeId) -> Option<&GtidSet> {

@@ -279,8 +279,7 @@ impl Node {
         let lapsed = self.has_lapsed(now);
         let lawful = self.is_primary() && self.memory.opened == self.server.run() && !lapsed;
         if !lawful {
-            if lapsed {
-                self.memory.opened = None;
+            if self.memory.opened.take().is_some() {
                 self.persist();
             }
             let fence = self.fence();

@@ -254,9 +254,14 @@ impl Node {
         {
             let Progress::Opened { run, holdings } = progress;
             *opened = true;
-            // Facts from before it are no reason to let the guard go.
-            if let Some(facts) = self.server.report.as_mut().and_then(|report| report.facts.as_mut()) {
-                facts.writable = true;
+            if let Some(report) = &mut self.server.report {
+                if report.run == Some(run) {
+                    // Facts from before it are no reason to let the guard go.
+                    report.facts.iter_mut().for_each(|facts| facts.writable = true);
+                } else {
+                    // They are another run's: this one was not looked at yet.
+                    (report.run, report.facts) = (Some(run), None);
+                }
             }
             self.memory.opened = Some(run);
             self.memory.whole = true;

@@ -110,6 +110,10 @@ impl Trap {
             Snare::Pause([one, other]) => {
                 vec![at(Fault::PauseCoordinator(0, *one)), at(Fault::PauseCoordinator(1, *other))]
             }
+            // No later part of the plan is sure to wake it.
+            Snare::Other(Fault::Hang(hung)) => {
+                vec![at(Fault::Hang(*hung)), (self.delay + 500 * MS, Fault::Thaw(*hung))]
+            }
             Snare::Other(fault) => vec![at(fault.clone())],
         }
     }
@@ -133,6 +137,7 @@ pub(crate) fn traps(dice: &mut Dice, servers: usize, hosts: usize, coordinators:
 impl Fault {
     pub(crate) fn strike(&self, world: &mut World) {
         world.note(|| format!("FAULT {self:?}"));
+        world.note_absence();
         let places = world.hosts.len() + world.coordinators.len() + 1;
         match *self {
             Self::Kill(host) => kill(world, host),

@@ -61,6 +61,7 @@ impl World {
                 effects: BTreeMap::new(),
                 ledger: memory,
                 written_at: 0,
+                away_at: 0,
                 copy: None,
                 sequence: 0,
                 wake_at: 0,

@@ -18,6 +18,9 @@ use super::timing;
 use super::watch;
 use super::world::{Happening, MS, World};
 
+/// After so long within reach a host has been heard and has answered.
+const HEARD: u64 = 100 * MS;
+
 impl World {
     /// Hands an input to the node that asked for it, right after this.
     pub(crate) fn node_input(&mut self, host: Host, input: Input) {
@@ -249,12 +252,27 @@ impl World {
                 && reasons.iter().any(|reason| reason.starts_with(&told))
             {
                 let place = self.place(at);
-                let within = |other: &Host| *other != host && self.net.joined(*other, place);
+                let within = |other: &Host| {
+                    let state = &self.hosts[*other];
+                    let heard = state.node.is_some() && state.away_at + HEARD <= self.now;
+                    *other != host && heard && self.net.joined(*other, place)
+                };
                 let others = (0..self.history.servers()).filter(within).map(|other| &self.hosts[other].server);
                 let running = others.filter(|server| server.answers() && server.run.is_some());
                 let sets: Vec<_> = running.filter_map(|server| server.received().known().cloned()).collect();
                 let held = self.hosts[host].server.executed.clone();
                 self.history.excuse(&held, &sets);
+            }
+        }
+    }
+
+    /// Reach changes with faults alone: whoever is out of it before one was so until then.
+    pub(crate) fn note_absence(&mut self) {
+        for host in 0..self.hosts.len() {
+            let joined = (0..self.coordinators.len()).all(|at| self.net.joined(host, self.place(at)));
+            let state = &self.hosts[host];
+            if !joined || state.node.is_none() || state.server.run.is_none() || !state.server.answers() {
+                self.hosts[host].away_at = self.now;
             }
         }
     }

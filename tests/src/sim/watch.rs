@@ -226,9 +226,10 @@ impl Watch {
                 let source = super::lives::name(host_of(*source));
                 kept.is_some_and(|kept| decided(&kept.record.epoch, &|primary| *primary == source))
             }
-            Effect::JoinGroup { .. } => kept.is_some_and(|kept| {
-                let decided = self.decided.get(&kept.record.epoch).map(|(_, record)| record);
-                decided.and_then(Record::group).is_some_and(|group| group.members.contains(&state.name))
+            // Perhaps not by the newest record: whoever is out of the group since is kept away by its primary.
+            Effect::JoinGroup { .. } => kept.and_then(|kept| self.values.get(&kept.ballot)).is_some_and(|value| {
+                let decided = value.record.has_quorum(|node, of| value.on.contains(&(node.clone(), of)));
+                decided && value.record.group().is_some_and(|group| group.members.contains(&state.name))
             }),
             Effect::SetWaitCount { epoch, .. } => decided(epoch, &|primary| *primary == state.name),
             Effect::Look { .. }

@@ -45,6 +45,8 @@ pub(crate) struct HostState {
     pub(crate) ledger: Memory,
     /// When the last write that was asked for is on the disk.
     pub(crate) written_at: u64,
+    /// When it was last seen to be out of a coordinator's reach, or not running.
+    pub(crate) away_at: u64,
     /// A copy of it that somebody keeps.
     pub(crate) copy: Option<Memory>,
     pub(crate) sequence: u64,
