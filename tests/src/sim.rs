@@ -197,14 +197,6 @@ fn finish(world: &mut World, healed: u64) -> Option<String> {
             }
         }
     }
-    if std::env::var("DUMP").is_ok() {
-        for h in &world.hosts {
-            eprintln!("{} node {} paused {} server {:?}", h.name, h.node.is_some(), h.paused_until, h.server);
-            if let Some(n) = &h.node {
-                eprintln!("NODE {n:?}");
-            }
-        }
-    }
     check::at_the_end(world)
 }
 

@@ -224,7 +224,7 @@ impl Node {
         let me = &self.settings.me;
         let subject = self.record().is_some_and(|record| record.subjects().contains(me));
         // Nothing tells that a server which does not answer is closed, where no record tells that it should be.
-        let writable = self.server.facts().map_or(self.record().is_none(), |facts| facts.writable);
+        let writable = self.server.facts().map_or_else(|| self.record().is_none(), |facts| facts.writable);
         let primary = self.record().map(|record| &record.primary).filter(|primary| *primary != me);
         let source = primary.and_then(|primary| self.settings.servers.get(primary)).copied();
         Some(match self.server.run() {

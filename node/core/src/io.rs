@@ -33,6 +33,24 @@ pub struct ServerReport {
     pub readers: Option<Vec<Reader>>,
 }
 
+impl ServerReport {
+    /// Without what changes from probe to probe.
+    pub(crate) fn substance(&self) -> Self {
+        let mut report = Self { readers: None, ..self.clone() };
+        if let Some(facts) = &mut report.facts {
+            facts.write_probe = None;
+            facts.semi_sync.waiting = 0;
+            if let Some(replication) = &mut facts.replication {
+                replication.quiet_ms = 0;
+            }
+        }
+        if let Connection::Silent { for_ms } = &mut report.connection {
+            *for_ms = 0;
+        }
+        report
+    }
+}
+
 /// A connection that reads the server's binlog: a replica, or whatever else.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reader {

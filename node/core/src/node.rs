@@ -224,8 +224,8 @@ impl Node {
     }
 
     fn probed(&mut self, report: ServerReport, now: Moment) {
-        let before = self.server.report.as_ref().map(substance);
-        if before != Some(substance(&report)) {
+        let before = self.server.report.as_ref().map(ServerReport::substance);
+        if before != Some(report.substance()) {
             self.dirty = true;
         }
         self.server.read_at = now;
@@ -388,20 +388,4 @@ impl Node {
             && self.memory.failover.is_none()
             && self.closing.is_none()
     }
-}
-
-/// A report without what changes from probe to probe.
-fn substance(report: &ServerReport) -> ServerReport {
-    let mut report = ServerReport { readers: None, ..report.clone() };
-    if let Some(facts) = &mut report.facts {
-        facts.write_probe = None;
-        facts.semi_sync.waiting = 0;
-        if let Some(replication) = &mut facts.replication {
-            replication.quiet_ms = 0;
-        }
-    }
-    if let tasuki_schemas::observation::Connection::Silent { for_ms } = &mut report.connection {
-        *for_ms = 0;
-    }
-    report
 }

@@ -137,7 +137,6 @@ pub(crate) fn traps(dice: &mut Dice, servers: usize, hosts: usize, coordinators:
 impl Fault {
     pub(crate) fn strike(&self, world: &mut World) {
         world.note(|| format!("FAULT {self:?}"));
-        world.note_absence();
         let places = world.hosts.len() + world.coordinators.len() + 1;
         match *self {
             Self::Kill(host) => kill(world, host),

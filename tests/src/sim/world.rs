@@ -319,6 +319,7 @@ impl World {
             Happening::Write { writer } => traffic::write(self, writer),
             Happening::Fault(fault) => {
                 foretold::strikes(self, &fault);
+                self.note_absence();
                 fault.strike(self);
             }
         }
