@@ -64,7 +64,16 @@ fn every_story_ends_as_it_is_told() {
 fn lateness(awake: &str, asleep: &str) -> Option<String> {
     let lines = |text: &str| -> Vec<(u64, String)> {
         let lines = text.lines().map(|line| line.trim_start().split_once(' ').unwrap());
-        lines.map(|(at, what)| (at.parse().unwrap(), what.to_owned())).collect()
+        // How old a report is depends on the moment when it is told, and incidents are numbered by chance.
+        let alike = |what: &str| {
+            let word = |word: &str| match word.trim_matches(['(', ':']) {
+                number if number.parse::<u64>().is_ok() => "#".to_owned(),
+                id if id.len() == 16 && id.chars().all(|letter| letter.is_ascii_hexdigit()) => "#".to_owned(),
+                _ => word.to_owned(),
+            };
+            what.split_whitespace().map(word).collect::<Vec<_>>().join(" ")
+        };
+        lines.map(|(at, what)| (at.parse().unwrap(), alike(what))).collect()
     };
     let mut rest = lines(asleep);
     for (at, what) in lines(awake) {
