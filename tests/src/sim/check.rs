@@ -100,14 +100,17 @@ pub(crate) fn settled(world: &World) -> bool {
         return false;
     }
     let primary = history.last_on;
-    let follows = |host: Host| {
+    // In its binlog, or received and not applied yet.
+    let ahead = |host: Host| {
         let server = &world.hosts[host].server;
-        let follows = server.channel.as_ref().is_some_and(|channel| channel.connected && channel.source == primary);
-        let ahead = world.hosts[primary].server.executed.contains(&server.executed) != Ok(true);
-        host == primary || follows || ahead
+        let lacks = |set: &GtidSet| world.hosts[primary].server.executed.contains(set) != Ok(true);
+        lacks(&server.executed) || server.received().known().is_some_and(lacks)
     };
-    let ahead =
-        |host: Host| world.hosts[primary].server.executed.contains(&world.hosts[host].server.executed) != Ok(true);
+    let follows = |host: Host| {
+        let channel = world.hosts[host].server.channel.as_ref();
+        let follows = channel.is_some_and(|channel| channel.connected && channel.source == primary);
+        host == primary || follows || ahead(host)
+    };
     // Whoever follows is in the write group again, and nobody is kept away.
     let record = world.hosts[primary].node.as_ref().and_then(|node| node.record());
     let members = record.and_then(|record| record.group()).map(|group| &group.members);
