@@ -141,6 +141,17 @@ fn the_primary_fences_itself_before_it_promises_a_failover() {
 }
 
 #[test]
+fn a_server_that_does_not_answer_and_that_no_record_names_is_fenced_before_a_promise() {
+    // The ledger is new, and nothing tells that the hung server is no primary.
+    let mut stage = Stage::of("db2", Memory::new(Incarnation(9)));
+    stage.silent().prepare(5, Kind::Failover);
+    assert!(matches!(stage.effect(), Some((_, Effect::Fence { .. }))), "{:?}", stage.effect());
+    let mut stage = Stage::replica(Mode::Armed);
+    stage.silent().prepare(5, Kind::Failover);
+    assert!(matches!(stage.effect(), Some((_, Effect::StopReceiving { .. }))), "its record says that it is a replica");
+}
+
+#[test]
 fn a_primary_that_had_to_be_killed_is_read_from_its_files() {
     let mut stage = Stage::primary();
     stage.prepare(2, Kind::Failover).persisted().end(Ended::Gone(holdings("0-1-11")));
