@@ -155,10 +155,11 @@ impl Node {
     }
 
     /// Ends every effect of lower ballots; true once none is left and the server was looked at: one that never was is
-    /// not known to be gone.
+    /// not known to be gone. Where no record tells what the server is, it has to answer: it may be open, or receive.
     fn is_clear(&mut self, ballot: &Ballot) -> bool {
+        let nameless = self.record().is_none() && self.server.run().is_some() && self.server.facts().is_none();
         let unseen = self.settings.has_server() && self.server.report.is_none();
-        if self.closing.is_some() || self.overtaken.is_some() || unseen {
+        if self.closing.is_some() || self.overtaken.is_some() || unseen || nameless {
             return false;
         }
         let Some(act) = &mut self.act else { return true };
@@ -223,8 +224,7 @@ impl Node {
         }
         let me = &self.settings.me;
         let subject = self.record().is_some_and(|record| record.subjects().contains(me));
-        // Nothing tells that a server which does not answer is closed, where no record tells that it should be.
-        let writable = self.server.facts().map_or_else(|| self.record().is_none(), |facts| facts.writable);
+        let writable = self.server.facts().is_some_and(|facts| facts.writable);
         let primary = self.record().map(|record| &record.primary).filter(|primary| *primary != me);
         let source = primary.and_then(|primary| self.settings.servers.get(primary)).copied();
         Some(match self.server.run() {

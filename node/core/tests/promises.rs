@@ -141,10 +141,12 @@ fn the_primary_fences_itself_before_it_promises_a_failover() {
 }
 
 #[test]
-fn a_server_that_does_not_answer_and_that_no_record_names_is_fenced_before_a_promise() {
-    // The ledger is new, and nothing tells that the hung server is no primary.
+fn a_server_that_no_record_names_has_to_answer_before_its_node_promises() {
+    // The ledger is new: the hung server may be a primary, or a replica that receives.
     let mut stage = Stage::of("db2", Memory::new(Incarnation(9)));
     stage.silent().prepare(5, Kind::Failover);
+    assert_eq!(stage.effect(), None);
+    stage.probe(true);
     assert!(matches!(stage.effect(), Some((_, Effect::Fence { .. }))), "{:?}", stage.effect());
     let mut stage = Stage::replica(Mode::Armed);
     stage.silent().prepare(5, Kind::Failover);
