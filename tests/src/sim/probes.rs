@@ -10,14 +10,40 @@ use super::lives::address;
 use super::server::{Host, Server};
 use super::world::{Happening, MS, World};
 
-/// A stranger that acknowledges, as MySQL shows it.
-const STRANGER: Reader = Reader {
-    connection: 99,
-    host: IpAddr::V4(Ipv4Addr::new(10, 9, 9, 9)),
-    user: String::new(),
-    port: None,
-    acknowledges: Some(true),
-};
+/// From where strangers come.
+const ELSEWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 9, 9, 9));
+
+/// Who reads a server's binlog; only MySQL tells who of them acknowledges, and which port is behind a connection.
+fn readers(world: &World, host: Host) -> Vec<Reader> {
+    let server = &world.hosts[host].server;
+    let mysql = server.flavour == Flavour::Mysql;
+    let reader = |connection, from, port: Option<u16>, acknowledges: bool| Reader {
+        connection,
+        host: from,
+        user: "repl".to_owned(),
+        port: port.filter(|_| mysql),
+        acknowledges: mysql.then_some(acknowledges),
+    };
+    let replica = |other: Host| {
+        let channel = world.hosts[other].server.channel.as_ref()?;
+        let reads = channel.connected && channel.running && channel.source == host && world.net.joined(host, other);
+        let at = address(other);
+        reads.then(|| reader(10 + other as u64, at.ip(), Some(at.port()), channel.acknowledges))
+    };
+    let stranger = server.stranger.then(|| reader(99, ELSEWHERE, None, true));
+    (0..world.history.servers()).filter_map(replica).chain(stranger).collect()
+}
+
+/// Clients that acknowledge, strangers among them.
+fn clients(world: &World, host: Host) -> u32 {
+    let acknowledges = |other: &Host| {
+        let channel = world.hosts[*other].server.channel.as_ref();
+        let joined = world.net.joined(host, *other);
+        joined && channel.is_some_and(|channel| channel.connected && channel.source == host && channel.acknowledges)
+    };
+    let known = (0..world.history.servers()).filter(acknowledges).count();
+    u32::try_from(known).unwrap_or(u32::MAX) + u32::from(world.hosts[host].server.stranger)
+}
 
 /// One round; the next is already on its way.
 pub(crate) fn probe(world: &mut World, host: Host) {
@@ -27,11 +53,13 @@ pub(crate) fn probe(world: &mut World, host: Host) {
     let (now, life) = (world.now, world.hosts[host].life);
     let pause = if world.hosts[host].server.answers() { 150 * MS } else { 50 * MS };
     world.after(pause, Happening::Probe { host, life });
-    let report = report(&mut world.hosts[host].server, now);
+    let source = world.hosts[host].server.writable;
+    let (readers, clients) = (source.then(|| readers(world, host)), clients(world, host));
+    let report = report(&mut world.hosts[host].server, readers, clients, now);
     world.node_input(host, Input::Probed(Box::new(report)));
 }
 
-fn report(server: &mut Server, now: u64) -> ServerReport {
+fn report(server: &mut Server, readers: Option<Vec<Reader>>, clients: u32, now: u64) -> ServerReport {
     let number = u32::try_from(server.host).unwrap_or(0) + 1;
     let identity = Identity {
         flavour: server.flavour,
@@ -39,7 +67,6 @@ fn report(server: &mut Server, now: u64) -> ServerReport {
         origin: server.origin(),
         server_id: number,
     };
-    let readers = server.stranger.then(|| vec![STRANGER]);
     let report =
         |connection, facts| ServerReport { run: server.run, connection, identity: Some(identity), facts, readers };
     if server.run.is_none() {
@@ -50,11 +77,11 @@ fn report(server: &mut Server, now: u64) -> ServerReport {
         let since = *server.silent_since.get_or_insert(now);
         return report(Connection::Silent { for_ms: (now - since) / MS }, None);
     }
-    let facts = facts(server, now);
+    let facts = facts(server, clients, now);
     report(Connection::Answering, Some(facts))
 }
 
-fn facts(server: &Server, now: u64) -> Facts {
+fn facts(server: &Server, clients: u32, now: u64) -> Facts {
     let replication = server.channel.as_ref().map(|channel| Replication {
         source: Endpoint::from(address(channel.source)),
         receiver: server.receiver(),
@@ -70,7 +97,7 @@ fn facts(server: &Server, now: u64) -> Facts {
             source_enabled: server.writable && server.wait_count > 0,
             replica_enabled: server.replica_enabled,
             wait_count: server.wait_count,
-            clients: u32::from(server.stranger),
+            clients,
             waiting: u32::try_from(server.waiting.len()).unwrap_or(u32::MAX),
         },
         write_probe: server.writable.then_some(WriteProbe::Written { took_ms: 1 }),
