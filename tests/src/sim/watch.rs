@@ -33,6 +33,8 @@ pub(crate) struct Watch {
     deleted: Vec<usize>,
     /// Reigns that began open, and whose group had acknowledged before.
     born: BTreeSet<Epoch>,
+    /// Who was added to the write group of a reign, until that is looked at.
+    joined: Vec<(Epoch, NodeId)>,
     /// How many requests each coordinator sent in which second.
     asked: BTreeMap<usize, (u64, u32)>,
 }
@@ -72,6 +74,9 @@ impl Watch {
             if !self.disks[host].as_ref().is_some_and(unchanged) {
                 self.read_disk(host, state)?;
             }
+        }
+        for (epoch, node) in std::mem::take(&mut self.joined) {
+            holds_nothing_more(hosts, &epoch, &node)?;
         }
         let mut open = 0;
         for (host, state) in hosts.iter().enumerate() {
@@ -140,7 +145,13 @@ impl Watch {
             self.born.insert(epoch.clone());
         }
         let lawful = !record.opened || self.acknowledged.contains(&epoch) || self.born.contains(&epoch);
-        if self.decided.get(&epoch).is_none_or(|(newest, _)| *newest < ballot) {
+        let before = self.decided.get(&epoch);
+        let members = |record: &Record| record.group().map(|group| group.members.clone()).unwrap_or_default();
+        if let Some((_, older)) = before.filter(|(newest, _)| *newest < ballot) {
+            let (old, new) = (members(older), members(&record));
+            self.joined.extend(new.difference(&old).map(|node| (epoch.clone(), node.clone())));
+        }
+        if before.is_none_or(|(newest, _)| *newest < ballot) {
             self.decided.insert(epoch.clone(), (ballot.clone(), record));
         }
         if lawful {
@@ -244,6 +255,16 @@ impl Watch {
         };
         if lawful { Ok(()) } else { Err(format!("db{} begins {effect:?} before its record is decided", host + 1)) }
     }
+}
+
+/// Who joins a write group holds nothing that its primary lacks: it may be promoted next.
+fn holds_nothing_more(hosts: &[HostState], epoch: &Epoch, node: &NodeId) -> Result<(), String> {
+    let primary = hosts.iter().map(|state| &state.server).find(|server| server.reign.as_ref() == Some(epoch));
+    let member = hosts.iter().find(|state| state.name == *node).map(|state| &state.server);
+    let Some((primary, member)) = primary.filter(|server| server.run.is_some()).zip(member) else { return Ok(()) };
+    let has = |gtid: &Gtid| primary.executed.contains_gtid(gtid) || primary.binlog.iter().any(|own| own.gtid == *gtid);
+    let more = member.binlog.iter().map(|own| &own.gtid).find(|gtid| !has(gtid));
+    more.map_or(Ok(()), |gtid| Err(format!("{node} joins the write group and holds {gtid}, which its primary lacks")))
 }
 
 /// What a node tells must be on its disk, and done.
