@@ -1,5 +1,5 @@
-//! How `init`, `pause`, `resume` and `override` reach the running coordinator: a socket in its state directory. A second program under the same key
-//! would look to the nodes like a later run of the first, and silence it.
+//! How `init`, `pause`, `resume`, `override` and `admit` reach the running coordinator: a socket in its state directory. A
+//! second program under the same key would look to the nodes like a later run of the first, and silence it.
 
 use std::collections::BTreeMap;
 use std::io;

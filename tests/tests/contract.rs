@@ -3,6 +3,8 @@
 
 #[path = "contract/grounds.rs"]
 mod grounds;
+#[path = "contract/observed.rs"]
+mod observed;
 #[path = "contract/samples.rs"]
 mod samples;
 

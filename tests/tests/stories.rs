@@ -7,6 +7,8 @@
 mod acts;
 #[path = "stories/hands.rs"]
 mod hands;
+#[path = "stories/passing.rs"]
+mod passing;
 #[path = "stories/puppet.rs"]
 mod puppet;
 #[path = "stories/script.rs"]

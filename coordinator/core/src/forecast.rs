@@ -161,20 +161,24 @@ impl Seer<'_> {
     }
 
     fn too_few_voters(&self, death: Death) -> Option<Blocker> {
-        let needed = self.record.majority();
-        let (heard, silent): (Vec<&NodeId>, Vec<&NodeId>) =
-            self.record.voters.keys().partition(|node| self.hears(node, death));
-        if heard.len() >= needed {
+        let votes = |node: &NodeId, incarnation| self.hears(node, death) && self.view.votes_with(node, incarnation);
+        if self.record.has_quorum(votes) {
             return None;
         }
-        let silent = silent.into_iter().filter(|node| death == Death::Crash || **node != self.record.primary);
-        let back: Vec<&NodeId> = silent.collect();
-        let fix =
-            if back.is_empty() { "add a witness".to_owned() } else { format!("start the nodes of {}", names(back)) };
-        Some(blocker(
-            format!("{} of {} voters would be heard, {needed} are needed", heard.len(), self.record.voters.len()),
-            fix,
-        ))
+        let voters = &self.record.voters;
+        let voting = voters.iter().filter(|(node, incarnation)| votes(node, **incarnation)).count();
+        let silent =
+            |node: &&NodeId| !self.hears(node, death) && (death == Death::Crash || **node != self.record.primary);
+        let back: Vec<&NodeId> = voters.keys().filter(silent).collect();
+        let fix = if !back.is_empty() {
+            format!("start the nodes of {}", names(back))
+        } else if voters.iter().any(|(node, incarnation)| self.hears(node, death) && !votes(node, *incarnation)) {
+            "let new ledgers vote (`tasuki-coordinator admit`)".to_owned()
+        } else {
+            "add a witness".to_owned()
+        };
+        let (all, needed) = (voters.len(), self.record.majority());
+        Some(blocker(format!("{voting} of {all} voters would vote, {needed} are needed"), fix))
     }
 
     /// Why a group's acknowledged writes could not be shown.

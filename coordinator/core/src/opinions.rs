@@ -64,7 +64,8 @@ impl Opinions {
             self.round = Some(Round { nonce: Nonce(settings.boot.0.wrapping_add(self.draws)), asked_at: now });
         }
         let Some(Round { nonce, asked_at }) = self.round else { return };
-        let voters: BTreeSet<&NodeId> = record.voters.keys().filter(|node| **node != record.primary).collect();
+        let councils = record.councils().flat_map(|voters| voters.keys());
+        let voters: BTreeSet<&NodeId> = councils.filter(|node| **node != record.primary).collect();
         let looks: Vec<(&NodeId, Look)> = voters
             .iter()
             .filter_map(|node| {
@@ -76,7 +77,7 @@ impl Opinions {
             let request = Request::Probe { nonce, primary: record.primary.clone() };
             outbox.ask(node, Topic::Probe, request, settings.policy.repeat * 4, now);
         }
-        if looks.len() < record.majority() {
+        if !record.has_quorum(|node, _| looks.iter().any(|(looker, _)| *looker == node)) {
             return;
         }
         let greeted: BTreeSet<NodeId> =

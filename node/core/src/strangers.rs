@@ -99,7 +99,9 @@ impl Node {
         let reading = |host: &IpAddr| by_host.get(host).map_or(0, Vec::len);
         self.strangers.at_home.retain(|host| members.contains_key(host));
         self.strangers.at_home.extend(members.keys().filter(|host| reading(host) >= of(host)));
-        let elsewhere = by_host.keys().filter(|host| of(host) == 0).map(reading).sum();
+        // Whoever comes from the address of a server outside the group is that server, and no member.
+        let outsider = |host: &IpAddr| self.settings.servers.values().any(|own| own.ip().to_canonical() == *host);
+        let elsewhere = by_host.keys().filter(|host| of(host) == 0 && !outsider(host)).map(reading).sum();
         let away = Away::new(&members, &self.strangers.at_home, elsewhere);
         // Where nothing tells who acknowledges, the members that read are believed to do so: only what is beyond is strange.
         let known: usize = by_host.keys().map(|host| reading(host).min(of(host))).sum();
@@ -108,7 +110,8 @@ impl Node {
         for (host, readers) in &by_host {
             if of(host) == 0 {
                 let counts = |reader: &&&Reader| reader.acknowledges.is_some() || excess > 0;
-                found.extend(readers.iter().filter(counts).filter(|reader| away.excludes(reader)));
+                let surely = |reader: &&&Reader| outsider(host) || away.excludes(reader);
+                found.extend(readers.iter().filter(counts).filter(surely));
                 continue;
             }
             // Among a member's own host only as many as there are too many, and only by what they say of themselves.

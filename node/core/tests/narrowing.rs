@@ -5,12 +5,12 @@ mod stage;
 
 use std::collections::BTreeSet;
 
-use stage::{Stage, ballot, db, holdings, record};
-use tasuki_node_core::{Effect, Ended, Input, Reader};
+use stage::{RUN, Stage, ballot, db, holdings, record, remembered};
+use tasuki_node_core::{Effect, Ended, Input, Memory, Reader};
 use tasuki_schemas::answer::{Outcome, Refusal};
 use tasuki_schemas::ballot::Epoch;
-use tasuki_schemas::command::{Order, OrderName};
-use tasuki_schemas::record::Mode;
+use tasuki_schemas::command::{Order, OrderName, Request};
+use tasuki_schemas::record::{Mode, WriteGroup};
 
 fn cut(primary: &str, names: &[&str]) -> Order {
     let refused: BTreeSet<_> = names.iter().map(|name| db(name)).collect();
@@ -134,6 +134,20 @@ fn members_that_come_from_another_address_than_the_files_are_no_strangers() {
     let mut readers: Vec<Reader> = (1..=2).map(|id| reader(id, "127.0.0.1", Some(3306), Some(true))).collect();
     readers.push(reader(3, "10.0.0.9", Some(3399), Some(true)));
     assert_eq!(cut_off(3, readers).map(|(connections, _)| connections), Some(vec![3]), "one too many, and by its port");
+}
+
+#[test]
+fn a_server_outside_the_group_is_known_by_its_address_though_a_member_was_never_seen() {
+    let memory = Memory { opened: Some(RUN), whole: true, ..remembered(Mode::Armed) };
+    let mut stage = Stage::of("db1", memory);
+    let members = ["db1", "db2"].map(db).into();
+    let mut narrow = record(1, "db1", Mode::Armed);
+    narrow.groups = vec![WriteGroup { primary: db("db1"), members, acks: 1, leased: false }];
+    stage.probe(true).ask(Request::Accept { ballot: ballot(2), record: Box::new(narrow) }).persisted();
+    // db2 is away; db3, which the record left out, acknowledges.
+    stage.readers(1, vec![reader(7, "10.0.0.3", Some(3306), Some(true))]);
+    let Some((_, Effect::CutStrangers { connections, .. })) = stage.effect() else { panic!("it counts") };
+    assert_eq!(connections, vec![7]);
 }
 
 #[test]

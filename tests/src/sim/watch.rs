@@ -48,6 +48,13 @@ struct Value {
     on: BTreeSet<(NodeId, Incarnation)>,
 }
 
+impl Value {
+    /// Whether enough disks hold it.
+    fn is_decided(&self) -> bool {
+        self.record.has_quorum(|node, incarnation| self.on.contains(&(node.clone(), incarnation)))
+    }
+}
+
 impl Watch {
     /// A coordinator sends a request. Two programs must not make each other talk without end.
     pub(crate) fn asks(&mut self, coordinator: usize, now: u64) -> Result<(), String> {
@@ -131,7 +138,7 @@ impl Watch {
             return Err(format!("the disk of {name} holds another record at {} than others", accepted.ballot));
         }
         let is_new = value.on.insert((name.clone(), now.incarnation));
-        if is_new && value.record.has_quorum(|node, of| value.on.contains(&(node.clone(), of))) {
+        if is_new && value.is_decided() {
             let record = value.record.clone();
             return self.decide(accepted.ballot.clone(), record);
         }
@@ -239,8 +246,7 @@ impl Watch {
             }
             // Perhaps not by the newest record: whoever is out of the group since is kept away by its primary.
             Effect::JoinGroup { .. } => kept.and_then(|kept| self.values.get(&kept.ballot)).is_some_and(|value| {
-                let decided = value.record.has_quorum(|node, of| value.on.contains(&(node.clone(), of)));
-                decided && value.record.group().is_some_and(|group| group.members.contains(&state.name))
+                value.is_decided() && value.record.group().is_some_and(|group| group.members.contains(&state.name))
             }),
             Effect::SetWaitCount { epoch, .. } => decided(epoch, &|primary| *primary == state.name),
             Effect::Look { .. }

@@ -3,9 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
-use tasuki_schemas::answer::{Answers, Duty, Holdings, Look, Outcome, ProbeAnswer, Promise, Refusal, Reported};
 use tasuki_schemas::ballot::{Ballot, Epoch};
-use tasuki_schemas::command::{CatchUpHow, Delivery, Fetch, Heartbeat, Kind, Order, OrderName, Request, Transaction};
+use tasuki_schemas::command::{CatchUpHow, Delivery, Fetch, Heartbeat, Kind, Order, Request, Transaction};
 use tasuki_schemas::event::{Diagnosis, Event, EventBody, Snapshot, StageName};
 use tasuki_schemas::forecast::{Blocker, Forecast, Guarantee, Loss, Outlook};
 use tasuki_schemas::grounds::FenceHow;
@@ -13,14 +12,12 @@ use tasuki_schemas::gtid::{Flavour, GtidSet, Origin};
 use tasuki_schemas::id::{BootId, Incarnation, NodeId, Nonce};
 use tasuki_schemas::lease::{Grant, Renew};
 use tasuki_schemas::message::Message;
-use tasuki_schemas::observation::{
-    BinlogCoordinates, Connection, CutStrength, Endpoint, Facts, FailingGate, Identity, LedgerView, Observation,
-    Position, Process, Received, Replication, SemiSync, ServerView, Thread, WriteProbe,
-};
+use tasuki_schemas::observation::{Connection, Process};
 use tasuki_schemas::past::{Cause, Past, Pause};
-use tasuki_schemas::record::{Accepted, Mode, Record, Reign, WriteGroup};
+use tasuki_schemas::record::{Mode, Record, Reign, WriteGroup};
 
 use crate::grounds::{with_grounds, word};
+use crate::observed::{observation, position, stopped};
 
 pub(crate) fn node(name: &str) -> NodeId {
     name.parse().unwrap()
@@ -38,7 +35,7 @@ pub(crate) fn mariadb(text: &str) -> GtidSet {
     GtidSet::parse(Flavour::Mariadb, text).unwrap()
 }
 
-fn mysql() -> GtidSet {
+pub(crate) fn mysql() -> GtidSet {
     GtidSet::parse(Flavour::Mysql, "3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5:7:blue:1-3").unwrap()
 }
 
@@ -66,111 +63,6 @@ pub(crate) fn record() -> Record {
         recent: Vec::new(),
         voters_before: None,
         pause: None,
-    }
-}
-
-fn holdings() -> Holdings {
-    Holdings { executed: mariadb("0-1-100"), received: Received::Known { set: mariadb("0-1-102") } }
-}
-
-fn answers() -> Answers {
-    let reported = |outcome| Reported { number: 4, outcome };
-    Answers {
-        ballot: Some(ballot(3)),
-        probe: Some(ProbeAnswer { nonce: Nonce(5), look: Look::NoGreeting }),
-        promise: Some(Promise {
-            kind: Kind::Failover,
-            incarnation: Incarnation(2),
-            sequence: 17,
-            accepted: Some(Accepted { ballot: ballot(1), record: record() }),
-            duty: Duty::ReceiverStopped,
-            holdings: Some(holdings()),
-            lease_rest_ms: 0,
-        }),
-        accepted: true,
-        outcomes: BTreeMap::from([
-            (OrderName::CatchUp, reported(Outcome::Failed { reason: "no answer".to_owned() })),
-            (OrderName::Promote, reported(Outcome::Done { holdings: Some(holdings()), took_ms: 9 })),
-            (OrderName::Barrier, reported(Outcome::Running { step: "barrier row".to_owned() })),
-            (OrderName::Follow, reported(Outcome::Done { holdings: None, took_ms: 1 })),
-            (OrderName::JoinGroup, reported(Outcome::Running { step: "begun".to_owned() })),
-        ]),
-        refusal: Some(Refusal::Promised { promised: ballot(4) }),
-    }
-}
-
-fn facts() -> Facts {
-    Facts {
-        writable: false,
-        replication: Some(Replication {
-            source: Endpoint { host: "10.0.0.1".to_owned(), port: 3306 },
-            receiver: Thread::Connecting,
-            applier: Thread::Running,
-            quiet_ms: 850,
-            error: "error reconnecting".to_owned(),
-            filtered: false,
-        }),
-        semi_sync: SemiSync { source_enabled: false, replica_enabled: true, wait_count: 1, clients: 0, waiting: 0 },
-        write_probe: Some(WriteProbe::Hung { for_ms: 1200 }),
-        failing_gates: vec![FailingGate {
-            setting: "sync_relay_log".to_owned(),
-            found: "10000".to_owned(),
-            fix: "sync_relay_log = 1".to_owned(),
-        }],
-        unsupported: Some("it is a Galera node".to_owned()),
-        disk: None,
-    }
-}
-
-/// A server that was stopped, and whose disk is full.
-fn stopped() -> Observation {
-    let mut observation = observation(Process::Exited { clean: true }, Connection::Closed);
-    if let Some(facts) = observation.server.as_mut().and_then(|server| server.facts.as_mut()) {
-        facts.disk = Some("the filesystem has 0 KiB left".to_owned());
-    }
-    observation
-}
-
-fn observation(process: Process, connection: Connection) -> Observation {
-    Observation {
-        node: node("db2"),
-        heard: BTreeMap::from([("co1".parse().unwrap(), Nonce(0xfeed))]),
-        ledger: LedgerView {
-            incarnation: Incarnation(2),
-            sequence: 17,
-            promised: Some(ballot(3)),
-            failover: Some(ballot(3)),
-            accepted: Some(Accepted { ballot: ballot(1), record: record() }),
-            anew: None,
-        },
-        server: Some(ServerView {
-            process,
-            connection,
-            identity: Some(Identity {
-                flavour: Flavour::Mariadb,
-                version: "10.11.19-MariaDB-log".to_owned(),
-                origin: Origin::Mariadb(2),
-                server_id: 2,
-            }),
-            facts: Some(facts()),
-            facts_age_ms: 40,
-            cut: CutStrength::Kernel,
-            fenced: true,
-            serving: false,
-            lease: None,
-            refused: BTreeSet::new(),
-            strangers: Vec::new(),
-        }),
-        answers: BTreeMap::from([("co1".parse().unwrap(), answers())]),
-    }
-}
-
-fn position() -> Position {
-    Position {
-        node: node("db2"),
-        binlog: Some(BinlogCoordinates { file: "bin.000003".to_owned(), position: 4711 }),
-        executed: mysql(),
-        received: Received::Unknown { reason: "the server restarted".to_owned() },
     }
 }
 
