@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
+use ed25519_dalek::{Signature, Signer as _, SigningKey, Verifier as _, VerifyingKey};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -187,11 +187,13 @@ impl Opener {
         let Some((role, key)) = self.keys.get(&signed.sender) else {
             return Err(Rejected::Unknown(signed.sender));
         };
+        // Not `verify_strict`: what it adds, a look for points of small order, matters for keys of the sender's choice.
+        // These come from the cluster file, which takes no weak one. It costs a tenth of all that a message costs.
         let genuine = STANDARD
             .decode(wire.signature.as_ref())
             .ok()
             .and_then(|bytes| Signature::from_slice(&bytes).ok())
-            .is_some_and(|signature| key.verify_strict(wire.signed.get().as_bytes(), &signature).is_ok());
+            .is_some_and(|signature| key.verify(wire.signed.get().as_bytes(), &signature).is_ok());
         if !genuine {
             return Err(Rejected::Forged(signed.sender));
         }
