@@ -1,4 +1,4 @@
-//! How `init`, `pause`, `resume`, `override` and `admit` reach the running coordinator: a socket in its state directory. A
+//! How `init`, `pause`, `resume`, `override`, `admit` and `switchover` reach the running coordinator: a socket in its state directory. A
 //! second program under the same key would look to the nodes like a later run of the first, and silence it.
 
 use std::collections::BTreeMap;
@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tasuki_coordinator_core::pause::Wish;
+use tasuki_coordinator_core::switchover::Switchover;
 use tasuki_schemas::grounds::Override;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
@@ -47,6 +48,7 @@ impl Act {
             Self::Init => format!("init {name}"),
             Self::Wish(Wish::Resume) => format!("resume {name}"),
             Self::Wish(Wish::Override(word)) => format!("override {name}\t{}", overriding(word)),
+            Self::Wish(Wish::Switchover(wish)) => format!("switchover {name}\t{}", switching(wish)),
             Self::Wish(Wish::Admit { node }) => format!("admit {name}\t{node}"),
             Self::Wish(Wish::Pause { owner, reason, length }) => {
                 format!("pause {name}\t{}\t{}\t{}", length.as_millis(), plain(owner), plain(reason))
@@ -69,6 +71,7 @@ impl Act {
                 let (owner, reason) = (fields.next()?.to_owned(), fields.next()?.to_owned());
                 Self::Wish(Wish::Pause { owner, reason, length })
             }
+            "switchover" => Self::Wish(Wish::Switchover(switched(&mut fields)?)),
             "override" => Self::Wish(Wish::Override(overridden(&mut fields)?)),
             _ => return None,
         };
@@ -101,6 +104,27 @@ fn overridden<'a>(fields: &mut impl Iterator<Item = &'a str>) -> Option<Override
     };
     let (by, reason) = (fields.next()?.to_owned(), fields.next()?.to_owned());
     Some(Override { incident, fenced, accept_loss, by, reason })
+}
+
+/// The fields of a switchover: server (or `-`), `dry` (or `-`), who, why.
+fn switching(wish: &Switchover) -> String {
+    let to = wish.to.as_ref().map_or("-", |node| node.as_str());
+    let dry = if wish.dry_run { "dry" } else { "-" };
+    format!("{to}\t{dry}\t{}\t{}", plain(&wish.by), plain(&wish.reason))
+}
+
+fn switched<'a>(fields: &mut impl Iterator<Item = &'a str>) -> Option<Switchover> {
+    let to = match fields.next()? {
+        "-" => None,
+        name => Some(name.parse().ok()?),
+    };
+    let dry_run = match fields.next()? {
+        "dry" => true,
+        "-" => false,
+        _ => return None,
+    };
+    let (by, reason) = (fields.next()?.to_owned(), fields.next()?.to_owned());
+    Some(Switchover { to, dry_run, by, reason })
 }
 
 /// The socket of a state directory.
@@ -203,9 +227,11 @@ mod tests {
         });
         let Wish::Override(word) = fenced.clone() else { unreachable!() };
         let lost = Wish::Override(Override { fenced: None, accept_loss: true, ..word });
-        for act in
-            [Act::Init, Act::Wish(Wish::Resume), Act::Wish(pause), Act::Wish(fenced), Act::Wish(lost), Act::Wish(admit)]
-        {
+        let (by, reason) = ("ann".to_owned(), "new kernel".to_owned());
+        let best = Switchover { to: None, dry_run: true, by, reason };
+        let named = Switchover { to: Some("db2".parse().unwrap()), dry_run: false, ..best.clone() };
+        let wishes = [Wish::Resume, pause, fenced, lost, admit, Wish::Switchover(best), Wish::Switchover(named)];
+        for act in wishes.into_iter().map(Act::Wish).chain([Act::Init]) {
             let line = act.line("main");
             assert_eq!(Act::parse(&format!("{line}\n")), Some(("main".to_owned(), act)));
         }
@@ -217,6 +243,7 @@ mod tests {
             "resume main\tnow",
             "stop main",
             "admit main",
+            "switchover main\tdb2\tperhaps\tann\twhy",
             "override main\tx\t-\tloss\tann\twhy",
         ] {
             assert_eq!(Act::parse(wrong), None, "{wrong}");

@@ -163,6 +163,7 @@ impl Driver {
             | EventBody::Fence { .. }
             | EventBody::Override { .. }
             | EventBody::Voters { .. }
+            | EventBody::Switchover { .. }
             | EventBody::Decided { .. } => true,
             EventBody::Diagnosis { .. }
             | EventBody::Forecast { .. }

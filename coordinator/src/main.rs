@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 use tasuki_config::{CoordinatorConfig, Findings};
 use tasuki_coordinator::start;
 use tasuki_coordinator_core::pause::{LONGEST, Wish};
+use tasuki_coordinator_core::switchover::Switchover;
 use tasuki_schemas::grounds::Override;
 use tasuki_schemas::id::{IncidentId, NodeId};
 
@@ -77,6 +78,24 @@ enum Act {
         /// The voter.
         node: NodeId,
     },
+    /// Let the primary hand over: it finishes what is being written, then another server is the primary and it follows. What
+    /// goes wrong on the way is undone. Ask the coordinator that leads.
+    Switchover {
+        /// The cluster.
+        name: String,
+        /// Who takes over; without it whoever would win a failover.
+        #[arg(long)]
+        to: Option<NodeId>,
+        /// Only say who would take over, or why nobody can.
+        #[arg(long)]
+        dry_run: bool,
+        /// Who asks.
+        #[arg(long, value_parser = words)]
+        by: String,
+        /// Why, for everybody who wonders.
+        #[arg(long, value_parser = words)]
+        reason: String,
+    },
     /// Make a key file (mode 0600) and print its public key for the cluster file.
     Key {
         /// The file; it must not exist.
@@ -100,6 +119,10 @@ fn main() -> ExitCode {
             let (incident, fenced, accept_loss) = (*incident, fenced.clone(), *accept_loss);
             let word = Override { incident, fenced, accept_loss, by: by.clone(), reason: reason.clone() };
             wish(&arguments.config, name, Wish::Override(word))
+        }
+        Some(Act::Switchover { name, to, dry_run, by, reason }) => {
+            let (to, by, reason) = (to.clone(), by.clone(), reason.clone());
+            wish(&arguments.config, name, Wish::Switchover(Switchover { to, dry_run: *dry_run, by, reason }))
         }
         Some(Act::Admit { name, node }) => wish(&arguments.config, name, Wish::Admit { node: node.clone() }),
         Some(Act::Resume { name }) => wish(&arguments.config, name, Wish::Resume),

@@ -133,6 +133,14 @@ pub enum Order {
         /// The decided record.
         record: Box<Record>,
     },
+    /// To the primary, for a switchover: let what is being written end, close to writes, end clients' connections. Nothing
+    /// is killed to get there: what does not end in time leaves the server open, as it was.
+    Drain {
+        /// The decided record; it names this node, and is opened.
+        record: Box<Record>,
+        /// Milliseconds for which new writes may have to wait.
+        within_ms: u64,
+    },
 }
 
 /// Where a candidate gets what it lacks.
@@ -165,6 +173,8 @@ pub enum OrderName {
     CutAcker,
     /// [`Order::LeaveGroup`]
     LeaveGroup,
+    /// [`Order::Drain`]: its outcome carries what the server holds, read after the last write.
+    Drain,
 }
 
 impl Order {
@@ -179,6 +189,7 @@ impl Order {
             Self::SetWaitCount { .. } => OrderName::SetWaitCount,
             Self::CutAcker { .. } => OrderName::CutAcker,
             Self::LeaveGroup { .. } => OrderName::LeaveGroup,
+            Self::Drain { .. } => OrderName::Drain,
         }
     }
 }

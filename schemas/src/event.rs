@@ -106,6 +106,13 @@ pub enum Diagnosis {
         /// The ballot of the attempt.
         ballot: Ballot,
     },
+    /// Nothing is wrong: an operator asked the primary to hand over.
+    Switchover {
+        /// The primary.
+        primary: NodeId,
+        /// Who takes over.
+        to: NodeId,
+    },
     /// A server that is not the primary takes writes.
     TwoPrimaries {
         /// The servers that are writable.
@@ -186,6 +193,8 @@ const fn is_false(flag: &bool) -> bool {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum StageName {
+    /// In a switchover: what is being written ends, and the primary closes.
+    Draining,
     /// Promises are asked for; the proof is not made yet.
     Recruiting,
     /// The candidate receives what it lacks.
@@ -277,6 +286,13 @@ pub enum EventBody {
         /// The sentence for operators.
         sentence: String,
     },
+    /// A switchover ended: done, refused or undone.
+    Switchover {
+        /// Who was to take over; `None` if nobody could be chosen.
+        to: Option<NodeId>,
+        /// The sentence for operators.
+        sentence: String,
+    },
     /// A node's ledger lost its vote, or got one; or a change of the voters waits, and for what.
     Voters {
         /// The node.
@@ -333,6 +349,7 @@ impl EventBody {
             Self::Pause { .. } => "pause",
             Self::Fence { .. } => "fence",
             Self::Override { .. } => "override",
+            Self::Switchover { .. } => "switchover",
             Self::Voters { .. } => "voters",
             Self::Decided { .. } => "decided",
             Self::Leader { .. } => "leader",

@@ -28,6 +28,8 @@ pub enum Cause {
     Isolated,
     /// Its disk was full.
     DiskFull,
+    /// An operator asked for it.
+    Switchover,
     /// Somebody else's attempt was finished: why it was begun is not known.
     Unfinished,
     /// Anything else.

@@ -24,6 +24,7 @@ mod programs;
 mod register;
 mod scenarios;
 mod server;
+mod switchovers;
 mod timing;
 mod traffic;
 mod voters;
@@ -98,6 +99,7 @@ impl Plan {
         if witnesses > 0 {
             voters::draw(&mut dice, servers, &mut faults);
         }
+        switchovers::draw(seed, servers, &mut faults, &mut traps);
         let manual = Manual::drawn(seed);
         Self { seed, servers, faults, traps, wishes: Vec::new(), witnesses, calm_from: None, manual }
     }
@@ -214,6 +216,7 @@ fn brief(body: &EventBody) -> String {
         EventBody::Forecast { sentence, .. }
         | EventBody::Pause { sentence, .. }
         | EventBody::Fence { sentence, .. }
+        | EventBody::Switchover { sentence, .. }
         | EventBody::Override { sentence, .. } => sentence.clone(),
         EventBody::WouldHave { .. }
         | EventBody::Leader { .. }

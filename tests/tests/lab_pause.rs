@@ -25,6 +25,7 @@ fn told(events: &Listener, since: Instant, words: &str) -> bool {
         | EventBody::Fence { .. }
         | EventBody::Override { .. }
         | EventBody::Voters { .. }
+        | EventBody::Switchover { .. }
         | EventBody::Decided { .. }
         | EventBody::Leader { .. }
         | EventBody::Health { .. }

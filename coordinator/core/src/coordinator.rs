@@ -12,8 +12,7 @@ use tasuki_schemas::moment::Moment;
 use tasuki_schemas::observation::Observation;
 use tasuki_schemas::record::{Accepted, Mode, Record};
 
-use crate::elect::Doubts;
-use crate::failover::{Attempt, Progress as Failing};
+use crate::failover::Attempt;
 use crate::flapping::Calm;
 use crate::foresight::Foresight;
 use crate::input::Input;
@@ -23,8 +22,8 @@ use crate::overrule::Case;
 use crate::pause::Pauses;
 use crate::propose::{Progress as Proposing, Proposal, Purpose};
 use crate::random::Random;
-use crate::sentence::sentence;
 use crate::settings::Settings;
+use crate::switchover::Handing;
 use crate::verdict::Verdicts;
 use crate::view::View;
 use crate::voters::Seats;
@@ -68,10 +67,8 @@ pub struct Coordinator {
     pub(crate) foresight: Foresight,
     pub(crate) pauses: Pauses,
     pub(crate) calm: Calm,
+    pub(crate) handing: Option<Handing>,
 }
-
-/// A winner that did not open is passed over for so long.
-const EXCLUDED_FOR: Duration = Duration::from_secs(30);
 
 impl Coordinator {
     /// A coordinator that has heard nothing yet.
@@ -100,6 +97,7 @@ impl Coordinator {
             foresight: Foresight::default(),
             pauses: Pauses::default(),
             calm: Calm::default(),
+            handing: None,
             settings,
         }
     }
@@ -173,6 +171,7 @@ impl Coordinator {
         let record = record.as_deref();
         self.diagnose(record, now);
         self.look_at_pause(record, now);
+        self.look_at_switchover(record, now);
         if self.diagnosis == Diagnosis::Healthy {
             self.holds.clear();
         }
@@ -241,7 +240,7 @@ impl Coordinator {
         true
     }
 
-    fn next_ballot(&mut self) -> Ballot {
+    pub(crate) fn next_ballot(&mut self) -> Ballot {
         let heard = self.view.highest_ballot().map_or(0, |ballot| ballot.counter);
         self.counter = self.counter.max(heard) + 1;
         Ballot { counter: self.counter, coordinator: self.settings.me.clone(), boot: self.settings.boot }
@@ -293,6 +292,9 @@ impl Coordinator {
         if self.must_fail_over(leading.record(), false, now) {
             return self.begin_failover(leading.record(), now);
         }
+        if self.drains() {
+            return self.drain(leading, now);
+        }
         if matches!(self.diagnosis, Diagnosis::Unsupported { .. }) && leading.record().opened {
             // Only a promotion under way goes on; everyday care would be an act on what is only observed.
             self.role = Role::Leading(leading);
@@ -302,6 +304,10 @@ impl Coordinator {
         self.foresight.measure(&leading, now);
         match next {
             Next::Stay => {
+                if leading.record().opened && self.begins_switchover(&mut leading, now) {
+                    self.role = Role::Leading(leading);
+                    return true;
+                }
                 let record = leading.record();
                 let settled = record.opened && self.calm.look(&self.settings, &self.view, record, now);
                 let settles = settled.then_some(Purpose::Settle);
@@ -331,61 +337,8 @@ impl Coordinator {
         self.begin_proposal(purpose, Some(leading.accepted()), leading.incident.take(), now)
     }
 
-    fn begin_failover(&mut self, record: &Record, now: Moment) -> bool {
-        let (began, without_tail) = *self.incident.get_or_insert((now, false));
-        let ballot = self.next_ballot();
-        let mut attempt = Attempt::new(ballot, self.diagnosis.clone(), record.primary.clone(), began, now);
-        attempt.without_tail = without_tail;
-        attempt.incident = Some(self.open_case());
-        attempt.vouch(self.word().cloned());
-        attempt.admit(self.admitted());
-        self.excluded.retain(|_, at| now.since(*at) < EXCLUDED_FOR);
-        attempt.doubts = Doubts { failed: self.excluded.keys().cloned().collect(), broken: self.broken() };
-        if matches!(self.diagnosis, Diagnosis::PrimaryIsolated { .. } | Diagnosis::DiskFull { .. }) {
-            // It may hold everything, but nobody could write to it.
-            attempt.doubts.failed.insert(record.primary.clone());
-        }
-        attempt.tell_stage(None, vec![sentence(&self.diagnosis)], &mut self.outbox, now);
-        self.role = Role::Failing(Box::new(attempt));
-        true
-    }
-
-    fn fail_over(&mut self, mut attempt: Box<Attempt>, now: Moment) -> bool {
-        match attempt.step(&self.settings, &self.view, &mut self.outbox, now) {
-            Failing::Pending => {
-                self.holds = attempt.holds();
-                self.role = Role::Failing(attempt);
-                false
-            }
-            Failing::Decided { record, goal, followers } => {
-                (self.incident, self.case) = (None, None);
-                self.holds.clear();
-                self.tell_decided(attempt.ballot().clone(), &record);
-                let mut leading = Leading::new(attempt.ballot().clone(), *record, Some(goal), now);
-                leading.followers = followers;
-                leading.incident = Some(Incident { began: attempt.began, old: attempt.old().clone() });
-                self.role = Role::Leading(Box::new(leading));
-                true
-            }
-            Failing::Again { without_tail, failed } => {
-                self.excluded.extend(failed.map(|node| (node, now)));
-                self.incident = Some((attempt.began, without_tail));
-                let outbid = self.view.highest_ballot().is_some_and(|highest| highest > attempt.ballot());
-                if outbid {
-                    return self.back_off(now);
-                }
-                // What the attempt rested on may have passed. A primary that is back greets its voters, who would refuse
-                // its silence as evidence for ever; what remains is that they are bound by a promise.
-                if std::mem::discriminant(&self.diagnosis) != std::mem::discriminant(attempt.diagnosis()) {
-                    self.diagnosis = Diagnosis::AttemptUnfinished { ballot: attempt.ballot().clone() };
-                }
-                self.record().cloned().is_some_and(|record| self.begin_failover(&record, now))
-            }
-        }
-    }
-
     /// Steps back for a random while, so that duelling coordinators settle.
-    fn back_off(&mut self, now: Moment) -> bool {
+    pub(crate) fn back_off(&mut self, now: Moment) -> bool {
         self.role = Role::Following;
         self.retry_at = now + Duration::from_millis(20 + self.random.next() % 180);
         self.unled_since = None;

@@ -25,6 +25,8 @@ pub struct Contender<'a> {
     pub broken: Option<&'a str>,
     /// It was chosen a moment ago and did not open: only if nobody else can.
     pub excluded: bool,
+    /// The primary hands over to it.
+    pub chosen: bool,
     /// It stands at another site than the old primary.
     pub elsewhere: bool,
     /// Its version; `None` if that is not known or it does not run.
@@ -42,6 +44,8 @@ pub struct Doubts {
     pub failed: BTreeSet<NodeId>,
     /// Their appliers had failed before the failover began, with these errors.
     pub broken: BTreeMap<NodeId, String>,
+    /// Whom the primary hands over to, in a switchover.
+    pub chosen: Option<NodeId>,
 }
 
 /// The result of an election.
@@ -74,6 +78,7 @@ struct Rank {
 struct Standing {
     broken: bool,
     excluded: bool,
+    passed_over: bool,
     challenger: bool,
     promotion: Promotion,
     elsewhere: bool,
@@ -97,6 +102,7 @@ impl Ballots<'_> {
             standing: Standing {
                 broken: contender.broken.is_some(),
                 excluded: contender.excluded,
+                passed_over: !contender.chosen,
                 challenger: !contender.incumbent,
                 promotion: contender.promotion,
                 elsewhere: contender.elsewhere,
@@ -124,6 +130,8 @@ impl Ballots<'_> {
         }
         let reason = if of.excluded != to.excluded {
             "it did not open a moment ago, or nobody can write to it"
+        } else if of.passed_over != to.passed_over {
+            "the switchover is to the winner"
         } else if of.challenger != to.challenger {
             "the old primary is alive and holds everything"
         } else if of.promotion != to.promotion {

@@ -20,6 +20,7 @@ fn election(held: [&str; 2], change: impl Fn(&mut Contender<'_>, &mut Contender<
         incumbent: false,
         received: Some(&sets[at]),
         broken: None,
+        chosen: false,
         excluded: false,
         elsewhere: false,
         version: Version::parse("10.11.19-MariaDB"),

@@ -2,7 +2,7 @@
 //!
 //! After the record is decided it goes only forward, as the duty of whoever leads: see [`crate::leading`].
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tasuki_schemas::answer::{Outcome, Refusal};
@@ -87,7 +87,7 @@ impl Attempt {
             old,
             began,
             without_tail: false,
-            doubts: Doubts { failed: BTreeSet::new(), broken: BTreeMap::new() },
+            doubts: Doubts::default(),
             incident: None,
             fences: Fences::new(ballot.clone()),
             promises: Promises::new(ballot),

@@ -26,6 +26,7 @@ pub const fn cause(diagnosis: &Diagnosis) -> Cause {
         Diagnosis::PrimaryHung { .. } => Cause::Hung,
         Diagnosis::PrimaryHostLost { .. } | Diagnosis::PrimaryUnseen { .. } => Cause::HostLost,
         Diagnosis::AttemptUnfinished { .. } => Cause::Unfinished,
+        Diagnosis::Switchover { .. } => Cause::Switchover,
         Diagnosis::Unborn
         | Diagnosis::CoordinatorBlind { .. }
         | Diagnosis::Healthy
@@ -54,6 +55,7 @@ const fn words(cause: Cause) -> &'static str {
         Cause::DiskFull => "had no space left",
         Cause::Hung => "hung",
         Cause::HostLost => "lost its host",
+        Cause::Switchover => "handed over",
         Cause::Unfinished => "was replaced in an attempt that somebody else began",
         Cause::Other => "failed",
     }

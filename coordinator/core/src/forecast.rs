@@ -250,6 +250,7 @@ impl Seer<'_> {
                 incumbent: false,
                 received,
                 broken: self.standing.broken.get(*node).map(String::as_str),
+                chosen: false,
                 excluded: false,
                 elsewhere: self.settings.are_apart(node, &self.record.primary),
                 version: version(self.settings, self.view, node, self.now),

@@ -105,6 +105,7 @@ impl Coordinator {
             | Cause::Hung
             | Cause::Isolated
             | Cause::DiskFull
+            | Cause::Switchover
             | Cause::Unfinished
             | Cause::Other => made.crash,
         }

@@ -26,11 +26,13 @@ pub mod propose;
 pub mod repair;
 pub mod sentence;
 pub mod settings;
+pub mod switchover;
 pub mod version;
 pub mod view;
 pub mod voters;
 
 mod admission;
+mod attempting;
 mod calling;
 mod cover;
 mod doubts;

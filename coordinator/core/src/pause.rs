@@ -14,6 +14,7 @@ use crate::coordinator::{Coordinator, Role};
 use crate::flapping;
 use crate::outbox::Outbox;
 use crate::propose::Purpose;
+use crate::switchover::Switchover;
 
 /// The longest pause: one that is forgotten ends by itself.
 pub const LONGEST: Duration = Duration::from_secs(24 * 3600);
@@ -41,10 +42,12 @@ pub enum Wish {
         /// The voter.
         node: NodeId,
     },
+    /// The primary hands over.
+    Switchover(Switchover),
 }
 
 /// The line for the operator, or everything that stands in the way.
-pub type Answer = Result<String, String>;
+pub type Answer<T = String> = Result<T, String>;
 
 /// What this coordinator knows about pauses.
 #[derive(Debug, Default)]
@@ -80,7 +83,15 @@ impl Pauses {
     pub(crate) const fn admission(&self) -> Option<&NodeId> {
         match &self.wish {
             Some((Wish::Admit { node }, _)) => Some(node),
-            Some((Wish::Pause { .. } | Wish::Resume | Wish::Override(_), _)) | None => None,
+            Some((Wish::Pause { .. } | Wish::Resume | Wish::Override(_) | Wish::Switchover(_), _)) | None => None,
+        }
+    }
+
+    /// The switchover that an operator waits for.
+    pub(crate) const fn switchover(&self) -> Option<&Switchover> {
+        match &self.wish {
+            Some((Wish::Switchover(wish), _)) => Some(wish),
+            Some((Wish::Pause { .. } | Wish::Resume | Wish::Override(_) | Wish::Admit { .. }, _)) | None => None,
         }
     }
 
@@ -132,7 +143,12 @@ impl Coordinator {
         self.rests_until = None;
         (self.pauses.answer, self.pauses.wish) = match wish {
             Wish::Override(word) => (Some(self.overrule(word, now)), None),
-            Wish::Pause { .. } | Wish::Resume | Wish::Admit { .. } => (None, Some((wish, now))),
+            Wish::Pause { .. } | Wish::Resume | Wish::Admit { .. } | Wish::Switchover(_) => {
+                match self.leads_elsewhere(&wish, now) {
+                    Some(reason) => (Some(Err(reason)), None),
+                    None => (None, Some((wish, now))),
+                }
+            }
         };
     }
 
@@ -178,7 +194,7 @@ impl Coordinator {
             }
             Some((Wish::Resume, _)) => Some(Purpose::Resume { forget: true }),
             Some((Wish::Override(_), _)) => None,
-            Some((Wish::Admit { .. }, _)) => None,
+            Some((Wish::Admit { .. } | Wish::Switchover(_), _)) => None,
             None => (self.pauses.expired && record.pause.is_some()).then_some(Purpose::Resume { forget: false }),
         }
     }

@@ -106,7 +106,7 @@ pub fn plan(
     let Some(identity) = identity else {
         return Err(Unplanned(vec![format!("the identity of {winner} is not known yet")]));
     };
-    let (group, followers) = group(settings, view, promises, base, &winner, &goal, now)?;
+    let (group, followers) = group(settings, view, &can_acknowledge(promises, doubts), base, &winner, &goal, now)?;
     let mut reasons = election.reasons;
     let grounds = loss::grounds(view, promises, proof, &goal, now)?;
     reasons.extend(grounds.iter().map(loss::sentence));
@@ -164,6 +164,7 @@ fn contenders<'a>(
                 && received.is_some_and(|set| set.contains(goal) == Ok(true)),
             broken: doubts.broken.get(node).map(String::as_str),
             excluded: doubts.failed.contains(node),
+            chosen: doubts.chosen.as_ref() == Some(node),
             elsewhere: settings.are_apart(node, &base.primary),
             version: version(settings, view, node, now).filter(|_| promise.duty != Duty::ProcessExited),
             received,
@@ -194,25 +195,37 @@ pub(crate) fn version(settings: &Settings, view: &View, node: &NodeId, now: Mome
     Version::parse(&identity.version)
 }
 
-/// The candidate, and the servers that promised at this ballot with receivers stopped and hold nothing beyond the goal.
+/// Who showed what it holds and could follow at once: servers whose receivers are stopped, and a primary that hands over.
+/// One that is replaced for a fault comes back later, if it can.
+fn can_acknowledge<'a>(promises: &'a Promises, doubts: &Doubts) -> Vec<(&'a NodeId, &'a GtidSet)> {
+    let can = |duty: &Duty| match duty {
+        Duty::ReceiverStopped => true,
+        Duty::Fenced => doubts.chosen.is_some(),
+        Duty::Nothing | Duty::ProcessExited | Duty::Failed { .. } => false,
+    };
+    let able = promises.iter().filter(|(_, promise)| can(&promise.duty));
+    able.filter_map(|(node, _)| Some((node, promises.holding(node)?))).collect()
+}
+
+/// The candidate, and of those who could follow it at once all that hold nothing beyond the goal.
 fn group(
     settings: &Settings,
     view: &View,
-    promises: &Promises,
+    able: &[(&NodeId, &GtidSet)],
     base: &Record,
     winner: &NodeId,
     goal: &GtidSet,
     now: Moment,
 ) -> Result<(WriteGroup, BTreeSet<NodeId>), Unplanned> {
     let mut members = BTreeSet::from([winner.clone()]);
-    for (node, promise) in promises.iter() {
-        let known = promises.holding(node).is_some_and(|set| goal.contains(set) == Ok(true));
-        let wanted = settings.servers.get(node).is_some_and(|server| {
+    for (node, holding) in able {
+        let known = goal.contains(holding) == Ok(true);
+        let wanted = settings.servers.get(*node).is_some_and(|server| {
             server.promotion != crate::settings::Promotion::Never
-                || base.group().is_some_and(|group| group.members.contains(node))
+                || base.group().is_some_and(|group| group.members.contains(*node))
         });
-        if promise.duty == Duty::ReceiverStopped && known && wanted && unfit(settings, view, node, now).is_none() {
-            members.insert(node.clone());
+        if known && wanted && unfit(settings, view, node, now).is_none() {
+            members.insert((*node).clone());
         }
     }
     let followers: BTreeSet<NodeId> = members.iter().filter(|node| *node != winner).cloned().collect();

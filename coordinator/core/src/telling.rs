@@ -30,6 +30,7 @@ impl Coordinator {
         {
             diagnosis = Diagnosis::ErrantTransactions { node, extras };
         }
+        diagnosis = self.expected(diagnosis);
         // What an attempt does to the servers is no news of their health, and one that a living leader makes is not left
         // unfinished.
         let unfinished = matches!(diagnosis, Diagnosis::AttemptUnfinished { .. });
@@ -46,7 +47,7 @@ impl Coordinator {
     }
 
     /// The primary serves: whatever nothing was done about is over.
-    const fn is_serving(diagnosis: &Diagnosis) -> bool {
+    pub(crate) const fn is_serving(diagnosis: &Diagnosis) -> bool {
         matches!(
             diagnosis,
             Diagnosis::Healthy

@@ -149,6 +149,7 @@ impl Verdicts {
             | Diagnosis::PrimaryRefusing { .. }
             | Diagnosis::SidecarLost { .. }
             | Diagnosis::AttemptUnfinished { .. }
+            | Diagnosis::Switchover { .. }
             | Diagnosis::TwoPrimaries { .. }
             | Diagnosis::DiskFull { writes_fail: false, .. }
             | Diagnosis::Degraded { .. }

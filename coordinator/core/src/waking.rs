@@ -25,7 +25,7 @@ impl Coordinator {
             Role::Leading(leading) => leading.stage().is_some(),
             Role::Following => false,
         };
-        if busy || self.verdicts.is_asking() {
+        if busy || self.is_draining() || self.verdicts.is_asking() {
             return now + BUSY;
         }
         self.rests_until.map_or(now + UNEASY, |end| end.min(self.beat_at).max(now + LEAST))

@@ -172,6 +172,7 @@ impl Node {
                 false
             }
             None if act.is_waiting() => {
+                self.memory.opened = act.found_open().or(self.memory.opened);
                 self.act = None;
                 true
             }
@@ -229,7 +230,7 @@ impl Node {
         let source = primary.and_then(|primary| self.settings.servers.get(primary)).copied();
         Some(match self.server.run() {
             None => Effect::ReadFiles { was_primary: self.memory.whole },
-            Some(_) if subject || writable => self.fence(),
+            Some(_) if subject || writable => self.fence(if self.memory.whole { None } else { source }),
             Some(_) => Effect::StopReceiving { source, drain },
         })
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use tasuki_schemas::answer::{Holdings, Look};
 use tasuki_schemas::ballot::{Ballot, Epoch};
@@ -191,6 +192,9 @@ pub enum Effect {
         was_primary: bool,
         /// The other servers: a candidate may have to fetch from this one what nobody else has.
         let_in: BTreeSet<SocketAddr>,
+        /// Whom it may be receiving from, as a former primary that follows already: that ends as in
+        /// [`Effect::StopReceiving`].
+        source: Option<SocketAddr>,
     },
     /// The server's process is gone: read from its files what it held.
     ReadFiles {
@@ -238,6 +242,14 @@ pub enum Effect {
     },
     /// Switch the semi-sync replica side off, and see that no connection acknowledges.
     LeaveGroup,
+    /// Let what is being written end within this, close to writes, end clients' connections. What does not end leaves the
+    /// server open, as it was.
+    Drain {
+        /// For so long new writes may have to wait.
+        within: Duration,
+        /// The other servers: they have to receive the rest.
+        let_in: BTreeSet<SocketAddr>,
+    },
     /// Replicate from a living server until the goal is received, then stop receiving.
     Replicate {
         /// Whom from.

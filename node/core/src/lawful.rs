@@ -45,12 +45,19 @@ impl Node {
             }
             Order::CutAcker { record, .. } if record.primary != *me => wrong("the record names another primary"),
             Order::CutAcker { refused, .. } => self.unreachable_by_rules(refused).and_then(|reason| wrong(&reason)),
+            Order::Drain { record, .. } if record.primary != *me || !record.opened => {
+                wrong("the record does not name this server as an opened primary")
+            }
+            Order::Drain { .. } if self.memory.opened.is_none() || self.memory.opened != self.server.run() => {
+                wrong("the server was not opened by this record")
+            }
             Order::LeaveGroup { record } if record.primary == *me => wrong("the primary acknowledges nothing"),
             Order::Promote { .. }
             | Order::Follow { .. }
             | Order::JoinGroup { .. }
             | Order::SetWaitCount { .. }
             | Order::LeaveGroup { .. }
+            | Order::Drain { .. }
             | Order::CatchUp { .. } => None,
         }
     }
@@ -64,6 +71,7 @@ pub(crate) fn carried(order: &Order) -> Option<&Record> {
         | Order::Follow { record }
         | Order::JoinGroup { record }
         | Order::LeaveGroup { record }
+        | Order::Drain { record, .. }
         | Order::CutAcker { record, .. }
         | Order::SetWaitCount { record, .. } => Some(record),
     }

@@ -94,7 +94,8 @@ impl Node {
         let run = self.server.run();
         let opened = self.memory.opened.is_some() && self.memory.opened == run;
         let opening = self.record().is_some_and(|record| !record.opened);
-        self.needs_lease() && run.is_some() && self.memory.failover.is_none() && (opened || opening)
+        let draining = self.act.as_ref().is_some_and(Act::is_drain);
+        self.needs_lease() && run.is_some() && self.memory.failover.is_none() && (opened || opening || draining)
     }
 
     /// A voter is asked for a lease. It grants to the primary of the record that it accepted, while it promised no

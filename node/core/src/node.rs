@@ -271,7 +271,7 @@ impl Node {
     /// A returning or misconfigured server that is writable without being the opened primary is closed at once.
     fn close_if_unlawful(&mut self, now: Moment) {
         let writable = self.server.facts().is_some_and(|facts| facts.writable) && self.server.run().is_some();
-        let opening = self.act.as_ref().is_some_and(Act::is_promotion);
+        let opening = self.act.as_ref().is_some_and(|act| act.is_promotion() || act.is_drain());
         let busy = self.closing.is_some() || self.pending.is_some() || self.overtaken.is_some();
         if !self.is_armed() || !writable || opening || busy {
             return;
@@ -282,7 +282,7 @@ impl Node {
             if self.memory.opened.take().is_some() {
                 self.persist();
             }
-            let fence = self.fence();
+            let fence = self.fence(None);
             self.closing = Some(self.execute(fence));
         }
     }
@@ -297,9 +297,14 @@ impl Node {
         }
     }
 
-    pub(crate) fn fence(&self) -> Effect {
+    pub(crate) fn fence(&self, source: Option<std::net::SocketAddr>) -> Effect {
+        Effect::Fence { was_primary: self.memory.whole, let_in: self.others(), source }
+    }
+
+    /// The other servers' addresses.
+    pub(crate) fn others(&self) -> BTreeSet<std::net::SocketAddr> {
         let others = self.settings.servers.iter().filter(|(node, _)| **node != self.settings.me);
-        Effect::Fence { was_primary: self.memory.whole, let_in: others.map(|(_, address)| *address).collect() }
+        others.map(|(_, address)| *address).collect()
     }
 
     /// Whether the accepted record names this node's server.

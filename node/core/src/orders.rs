@@ -14,6 +14,7 @@ use tasuki_schemas::record::Record;
 
 use crate::io::{Effect, EffectId, Ended, Progress};
 use crate::lawful::carried;
+use crate::memory::ServerRun;
 use crate::node::Node;
 
 /// A Fetch without an answer is repeated after this.
@@ -30,6 +31,8 @@ pub(crate) struct Act {
     number: u64,
     name: OrderName,
     begun: Moment,
+    /// The run of the server that a Drain found open. Until it ends nobody knows whether that is still so.
+    found_open: Option<ServerRun>,
     state: State,
 }
 
@@ -65,6 +68,15 @@ impl Act {
 
     pub(crate) fn is_promotion(&self) -> bool {
         self.name == OrderName::Promote
+    }
+
+    pub(crate) fn is_drain(&self) -> bool {
+        self.name == OrderName::Drain
+    }
+
+    /// The run that is open as it was, if this did nothing.
+    pub(crate) const fn found_open(&self) -> Option<ServerRun> {
+        self.found_open
     }
 
     /// Nothing of it runs yet.
@@ -129,12 +141,14 @@ impl Node {
             | Order::JoinGroup { .. }
             | Order::SetWaitCount { .. }
             | Order::CutAcker { .. }
+            | Order::Drain { .. }
             | Order::LeaveGroup { .. } => false,
         };
-        let durable = kept && !raised && !receives;
+        let found_open = if name == OrderName::Drain { self.memory.opened.take() } else { None };
+        let durable = kept && !raised && !receives && found_open.is_none();
         let sequence = if durable { self.memory.sequence } else { self.persist() };
         let state = State::Durable { sequence, order: Box::new(order) };
-        self.act = Some(Act { from: from.clone(), ballot, number, name, begun: now, state });
+        self.act = Some(Act { from: from.clone(), ballot, number, name, begun: now, found_open, state });
     }
 
     /// A decided record that this node has not accepted yet is accepted by the order that carries it.
@@ -211,6 +225,9 @@ impl Node {
                 Effect::CutAcker { refused, barrier: removed.map(|_| record.epoch) }
             }
             Order::LeaveGroup { .. } => Effect::LeaveGroup,
+            Order::Drain { within_ms, .. } => {
+                Effect::Drain { within: Duration::from_millis(within_ms), let_in: self.others() }
+            }
         };
         State::Running { id: self.execute(effect), opened: false }
     }
@@ -289,6 +306,9 @@ impl Node {
             }
         };
         let took_ms = millis(act.begun, now);
+        if act.is_drain() {
+            self.drain_ended(&act, &ended);
+        }
         let outcome = match ended {
             Ended::Done(holdings) => Outcome::Done { holdings: Some(holdings), took_ms },
             // A server starts with its semi-sync side off.
@@ -306,6 +326,15 @@ impl Node {
             self.report(&act, outcome);
         }
         self.read_position();
+    }
+
+    /// A drain that failed left the server open. One that was cut short may have closed it: then only a promotion opens it.
+    fn drain_ended(&mut self, act: &Act, ended: &Ended) {
+        self.closed(ended);
+        if matches!(ended, Ended::Failed(_)) && act.found_open == self.server.run() {
+            self.memory.opened = act.found_open;
+            self.persist();
+        }
     }
 
     fn report(&mut self, act: &Act, outcome: Outcome) {
@@ -329,6 +358,7 @@ fn is_alone(order: &Order) -> bool {
         | Order::Follow { .. }
         | Order::JoinGroup { .. }
         | Order::LeaveGroup { .. }
+        | Order::Drain { .. }
         | Order::CutAcker { .. } => None,
     };
     acks == Some(0) && carried(order).and_then(Record::group).is_some_and(|group| group.leased)

@@ -1,7 +1,7 @@
 //! Fencing: after it nobody is acknowledged by this server any more, or its process is gone.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use tasuki_node_core::Ended;
@@ -9,7 +9,7 @@ use tasuki_schemas::answer::Holdings;
 use tasuki_schemas::gtid::{Flavour, GtidSet};
 use tasuki_schemas::observation::Received;
 
-use super::Hands;
+use super::{Hands, receive};
 use super::steps::{Failed, holdings};
 use crate::binlog;
 use crate::facts;
@@ -23,10 +23,20 @@ const STATEMENT: Duration = Duration::from_millis(200);
 /// A killed process with a large memory takes long to go.
 const KILLED: Duration = Duration::from_secs(20);
 
-pub(super) async fn fence(hands: &Hands, session: &mut Session, was_primary: bool, let_in: &BTreeSet<IpAddr>) -> Ended {
+pub(super) async fn fence(
+    hands: &Hands,
+    session: &mut Session,
+    was_primary: bool,
+    let_in: &BTreeSet<IpAddr>,
+    source: Option<SocketAddr>,
+) -> Ended {
     let closed = tokio::time::timeout(PATIENCE, close(hands, session, let_in)).await;
     match closed {
-        Ok(Ok(holdings)) => return Ended::Done(holdings),
+        Ok(Ok(holdings)) if source.is_none() => return Ended::Done(holdings),
+        Ok(Ok(_)) => {
+            let stopped = receive::stop(hands, session, source, false).await;
+            return stopped.map_or_else(|error| Ended::Failed(error.to_string()), Ended::Done);
+        }
         Ok(Err(error)) => tracing::warn!(%error, "the server could not be closed; it is killed"),
         Err(_) => tracing::warn!("the server could not be closed in time; it is killed"),
     }
@@ -53,7 +63,7 @@ async fn close(hands: &Hands, session: &mut Session, let_in: &BTreeSet<IpAddr>) 
     holdings(hands, session).await
 }
 
-async fn end_clients(hands: &Hands, session: &mut Session) -> Result<(), Failed> {
+pub(super) async fn end_clients(hands: &Hands, session: &mut Session) -> Result<(), Failed> {
     let own = hands.warm.lock().await.as_ref().map_or(0, |warm| warm.id().load(std::sync::atomic::Ordering::Acquire));
     let tables = session.tables(&hands.dialect.connections(), STATEMENT).await?;
     let ids = tables.iter().flatten().filter_map(|row| row.get("id")).filter_map(|id| id.parse::<u64>().ok());

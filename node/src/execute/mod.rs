@@ -2,6 +2,7 @@
 
 mod archive;
 mod change;
+mod drain;
 mod fence;
 mod promote;
 mod receive;
@@ -142,9 +143,9 @@ pub async fn execute(hands: Arc<Hands>, id: EffectId, effect: Effect, cancel: Ca
 async fn carry_out(hands: &Hands, id: EffectId, effect: Effect, session: &mut Session) -> Ended {
     let done = match effect {
         Effect::Look { address } => return Ended::Looked(dial::look(address).await),
-        Effect::Fence { was_primary, let_in } => {
+        Effect::Fence { was_primary, let_in, source } => {
             let let_in = let_in.iter().map(std::net::SocketAddr::ip).collect();
-            return fence::fence(hands, session, was_primary, &let_in).await;
+            return fence::fence(hands, session, was_primary, &let_in, source).await;
         }
         Effect::ReadFiles { was_primary } => return fence::gone(hands, was_primary).await,
         Effect::StopReceiving { source, drain } => receive::stop(hands, session, source, drain).await,
@@ -157,6 +158,7 @@ async fn carry_out(hands: &Hands, id: EffectId, effect: Effect, session: &mut Se
         Effect::CutStrangers { connections, hosts } => fence::cut_strangers(hands, session, &connections, &hosts).await,
         Effect::LeaveGroup if fence::is_gone(hands) => return fence::gone(hands, false).await,
         Effect::LeaveGroup => change::leave(hands, session).await,
+        Effect::Drain { within, let_in } => return drain::drain(hands, session, within, &let_in).await,
         Effect::Replicate { source, goal } => change::replicate(hands, session, source, &goal).await,
         Effect::Apply { transactions } => tail::apply(hands, session, &transactions).await,
         Effect::Promote { epoch, goal, acks, outside } => {
@@ -213,6 +215,7 @@ const fn name(effect: &Effect) -> &'static str {
         Effect::CutAcker { .. } => "cut_acker",
         Effect::CutStrangers { .. } => "cut_strangers",
         Effect::LeaveGroup => "leave_group",
+        Effect::Drain { .. } => "drain",
         Effect::Replicate { .. } => "replicate",
         Effect::Apply { .. } => "apply",
         Effect::Promote { .. } => "promote",

@@ -100,7 +100,7 @@ impl Server {
             | Effect::LeaveGroup
             | Effect::CutStrangers { .. }
             | Effect::Apply { .. } => {}
-            Effect::Fence { .. } => self.writable = false,
+            Effect::Fence { .. } | Effect::Drain { .. } => self.writable = false,
             Effect::Follow { source, .. } => (self.writable, self.source) = (false, Some(source)),
             Effect::SetWaitCount { acks, .. } => self.wait_count = acks,
             Effect::Replicate { goal, .. } => {

@@ -57,6 +57,7 @@ fn step(body: &EventBody) -> Option<String> {
         }
         EventBody::Pause { sentence, .. }
         | EventBody::Fence { sentence, .. }
+        | EventBody::Switchover { sentence, .. }
         | EventBody::Override { sentence, .. } => Some(sentence.clone()),
         EventBody::Decided { .. }
         | EventBody::Forecast { .. }

@@ -9,6 +9,7 @@ use tasuki_schemas::gtid::{Flavour, Gtid, GtidSet};
 use tasuki_schemas::observation::{Received, Thread};
 
 use super::server::{Host, Server};
+use super::switchovers;
 use super::world::{Happening, MS, World};
 
 /// An effect under way.
@@ -37,7 +38,7 @@ impl Running {
 }
 
 /// What a step leads to.
-enum Step {
+pub(crate) enum Step {
     /// The next one, after so many microseconds.
     After(u64),
     /// The same one, once the server goes on.
@@ -48,7 +49,7 @@ enum Step {
 
 const POLL: u64 = MS;
 
-fn failed(reason: &str) -> Step {
+pub(crate) fn failed(reason: &str) -> Step {
     Step::End(Ended::Failed(reason.to_owned()))
 }
 
@@ -124,7 +125,7 @@ fn go_on(world: &mut World, host: Host, running: &mut Running) -> Step {
     }
     match effect {
         Effect::Look { .. } | Effect::ReadFiles { .. } => failed("done above"),
-        Effect::Fence { .. } => fence(server, running.step),
+        Effect::Fence { source, .. } => fence(server, running.step, source.map(host_of)),
         Effect::StopReceiving { source, drain } => stop(server, running, source.map(host_of).filter(|_| !drain)),
         Effect::Follow { source, semi_sync } => follow(world, host, running, host_of(source), semi_sync),
         Effect::JoinGroup { source } => join(server, running, host_of(source), waited),
@@ -140,6 +141,10 @@ fn go_on(world: &mut World, host: Host, running: &mut Running) -> Step {
             Step::End(Ended::Done(server.holdings()))
         }
         Effect::LeaveGroup => leave(server, running.step),
+        Effect::Drain { within, .. } => {
+            let within = u64::try_from(within.as_nanos()).unwrap_or(u64::MAX);
+            switchovers::drain(server, running.step, waited, within)
+        }
         Effect::Replicate { source, goal } => replicate(server, running, host_of(source), &goal, now, waited),
         Effect::Apply { transactions } => {
             let gtids: Vec<String> = transactions.into_iter().map(|transaction| transaction.gtid).collect();
@@ -176,7 +181,7 @@ fn gone(server: &Server, was_primary: bool) -> Step {
     Step::End(Ended::Gone(Holdings { executed, received }))
 }
 
-fn fence(server: &mut Server, step: u32) -> Step {
+fn fence(server: &mut Server, step: u32, source: Option<Host>) -> Step {
     if step == 0 {
         server.port_closed = true;
         server.end_clients();
@@ -184,6 +189,10 @@ fn fence(server: &mut Server, step: u32) -> Step {
     }
     server.writable = false;
     server.end_clients();
+    if let Some(source) = source {
+        server.refused_sources.insert(source);
+        server.stop_receiver();
+    }
     Step::End(Ended::Done(server.holdings()))
 }
 

@@ -71,6 +71,8 @@ pub(crate) enum Fault {
     Lag(Host, u64),
     /// A client with semi-sync on, that no cluster file knows, reads a server's binlog.
     Stranger(Host),
+    /// An operator asks for a switchover, to this server or to the best.
+    HandOver(Option<Host>),
     /// The whole network is well again.
     Mend,
 }
@@ -204,6 +206,7 @@ impl Fault {
             Self::KillRedis => world.net.redis = false,
             Self::Lag(host, length) => world.hosts[host].server.lags_until = world.now + length,
             Self::Stranger(host) => world.hosts[host].server.stranger = world.hosts[host].server.run.is_some(),
+            Self::HandOver(to) => super::switchovers::ask(world, to),
             Self::Mend => world.net.heal(),
         }
     }

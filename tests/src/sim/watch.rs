@@ -248,6 +248,9 @@ impl Watch {
             Effect::JoinGroup { .. } => kept.and_then(|kept| self.values.get(&kept.ballot)).is_some_and(|value| {
                 value.is_decided() && value.record.group().is_some_and(|group| group.members.contains(&state.name))
             }),
+            Effect::Drain { .. } => kept.is_some_and(|kept| {
+                kept.record.opened && decided(&kept.record.epoch, &|primary| *primary == state.name)
+            }),
             Effect::SetWaitCount { epoch, .. } => decided(epoch, &|primary| *primary == state.name),
             Effect::Look { .. }
             | Effect::ReadFiles { .. }

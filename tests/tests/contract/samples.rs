@@ -88,6 +88,7 @@ pub(crate) fn diagnoses() -> Vec<Diagnosis> {
         Diagnosis::ReplicationOnlyPartition { primary: primary.clone(), lost_by: heard.clone() },
         Diagnosis::SidecarLost { primary },
         Diagnosis::AttemptUnfinished { ballot: ballot(3) },
+        Diagnosis::Switchover { primary: node("db1"), to: node("db2") },
         Diagnosis::TwoPrimaries { writable: heard.clone() },
         Diagnosis::Degraded { primary: node("db1"), acks: 0, wanted: 1 },
         Diagnosis::GroupTooSmall { members: heard, acks: 1 },
@@ -103,6 +104,7 @@ fn events() -> Vec<EventBody> {
         .map(|diagnosis| EventBody::Diagnosis { diagnosis, sentence: "A sentence for operators.".to_owned() })
         .collect();
     for stage in [
+        StageName::Draining,
         StageName::Recruiting,
         StageName::CatchingUp,
         StageName::Promoting,
@@ -134,6 +136,7 @@ fn events() -> Vec<EventBody> {
             sentence: "db1 was fenced by ssh, and that was read back".to_owned(),
         },
         EventBody::Override { word: word(), sentence: "ann answers for incident 00000000000000ab".to_owned() },
+        EventBody::Switchover { to: Some(node("db2")), sentence: "db2 took over from db1".to_owned() },
         EventBody::Voters { node: node("db3"), sentence: "has no vote: its ledger went back from 9 to 7".to_owned() },
         EventBody::Leader { leader: Some("co1".parse().unwrap()) },
         EventBody::Health { observation: observation(Process::Exited { clean: false }, Connection::Closed).into() },
@@ -160,6 +163,7 @@ fn requests() -> Vec<Request> {
         order(Order::SetWaitCount { record: record(), acks: 2 }),
         order(Order::CutAcker { record: record(), refused: BTreeSet::from([node("db3")]), removed: Some(node("db3")) }),
         order(Order::LeaveGroup { record: record() }),
+        order(Order::Drain { record: record(), within_ms: 1000 }),
         Request::Report,
         Request::BeginAnew { incarnation: Incarnation(2), reason: "its ledger went back from 9 to 7".to_owned() },
     ]

@@ -193,6 +193,11 @@ impl Puppet {
             answers.outcomes.insert(order.name(), failed);
             return;
         }
+        if matches!(order, Order::Drain { .. }) && !server.is_running() {
+            let reason = "the server's process is gone".to_owned();
+            answers.outcomes.insert(order.name(), Reported { number, outcome: Outcome::Failed { reason } });
+            return;
+        }
         match order {
             Order::CatchUp { goal, .. } => {
                 server.received = server.received.union(goal).unwrap();
@@ -215,6 +220,7 @@ impl Puppet {
             Order::SetWaitCount { acks, .. } => server.wait_count = *acks,
             Order::CutAcker { refused, .. } => server.refused.clone_from(refused),
             Order::LeaveGroup { .. } => server.semi_sync = false,
+            Order::Drain { .. } => server.writable = false,
         }
         answers.outcomes.insert(order.name(), done(server));
     }

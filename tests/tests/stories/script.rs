@@ -19,6 +19,7 @@ use std::time::Duration;
 use tasuki_coordinator_core::Coordinator;
 use tasuki_coordinator_core::fence::Means;
 use tasuki_coordinator_core::pause::Wish;
+use tasuki_coordinator_core::switchover::Switchover;
 use tasuki_coordinator_core::settings::{
     Degraded, MaxLoss, PlannedStop, Policy, Promotion, Server as Configured, Settings,
 };
@@ -270,6 +271,12 @@ impl Story {
             ["is", "asked", "by", owner, "to", "pause", time, reason @ ..] => {
                 let (owner, length) = ((*owner).to_owned(), Duration::from_millis(millis(time)));
                 self.core.ask(Wish::Pause { owner, reason: reason.join(" "), length }, now);
+            }
+            ["is", "asked", "by", by, "to", "switch", "to", to, reason @ ..] => {
+                let to = (*to != "anybody").then(|| to.parse().unwrap());
+                let dry_run = reason.first() == Some(&"dry");
+                let (by, reason) = ((*by).to_owned(), reason.join(" "));
+                self.core.ask(Wish::Switchover(Switchover { to, dry_run, by, reason }), now);
             }
             ["is", "asked", "to", "resume"] => self.core.ask(Wish::Resume, now),
             ["is", "asked", "by", by, "to", "override", claims @ ..] => {

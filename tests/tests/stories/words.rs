@@ -34,6 +34,7 @@ fn ordered(order: &Order) -> String {
         }
         Order::CutAcker { refused, removed: None, .. } => format!("refuse {}", names(refused)),
         Order::LeaveGroup { .. } => "acknowledge no more".to_owned(),
+        Order::Drain { .. } => "let writes end, then close".to_owned(),
     }
 }
 
@@ -57,6 +58,7 @@ pub(crate) fn told(body: &EventBody) -> Option<String> {
         EventBody::Pause { sentence, .. } => Some(format!("pause      {sentence}")),
         EventBody::Fence { sentence, .. } => Some(format!("fence      {sentence}")),
         EventBody::Override { sentence, .. } => Some(format!("override   {sentence}")),
+        EventBody::Switchover { sentence, .. } => Some(format!("switchover {sentence}")),
         EventBody::Voters { node, sentence } => Some(format!("voters     {node} {sentence}")),
         EventBody::Repair { node, sentence } => Some(format!("repair     {node} {sentence}")),
         EventBody::Decided { ballot, record } => {

@@ -92,6 +92,7 @@ const fn subject(diagnosis: &Diagnosis) -> Option<&NodeId> {
         | Diagnosis::ReplicationOnlyPartition { .. }
         | Diagnosis::SidecarLost { .. }
         | Diagnosis::AttemptUnfinished { .. }
+        | Diagnosis::Switchover { .. }
         | Diagnosis::TwoPrimaries { .. }
         | Diagnosis::GroupTooSmall { .. }
         | Diagnosis::Degraded { .. } => None,

@@ -155,6 +155,18 @@ impl Dialect {
         "SELECT @@global.read_only AS read_only".to_owned()
     }
 
+    /// The client that has been writing in one transaction for longest, if that is more than a second.
+    #[must_use]
+    pub fn long_writers(self) -> String {
+        "SELECT trx.trx_mysql_thread_id AS id, own.user AS user, \
+         TIMESTAMPDIFF(SECOND, trx.trx_started, NOW()) AS seconds \
+         FROM information_schema.innodb_trx AS trx \
+         JOIN information_schema.processlist AS own ON own.id = trx.trx_mysql_thread_id \
+         WHERE trx.trx_rows_modified > 0 AND trx.trx_started < NOW() - INTERVAL 1 SECOND \
+         AND own.user <> 'system user' AND own.id <> CONNECTION_ID() ORDER BY trx.trx_started LIMIT 1"
+            .to_owned()
+    }
+
     /// Where the relay files are, without their numbers.
     #[must_use]
     pub fn relay_log_basename(self) -> String {

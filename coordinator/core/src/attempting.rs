@@ -1,0 +1,75 @@
+//! An attempt to replace the primary, as it begins, and what each of its ends leads to.
+
+use std::time::Duration;
+
+use tasuki_schemas::event::Diagnosis;
+use tasuki_schemas::moment::Moment;
+use tasuki_schemas::record::Record;
+
+use crate::coordinator::{Coordinator, Role};
+use crate::elect::Doubts;
+use crate::failover::{Attempt, Progress};
+use crate::leading::{Incident, Leading};
+use crate::sentence::sentence;
+
+/// A winner that did not open is passed over for so long.
+const EXCLUDED_FOR: Duration = Duration::from_secs(30);
+
+impl Coordinator {
+    pub(crate) fn begin_failover(&mut self, record: &Record, now: Moment) -> bool {
+        let (began, without_tail) = *self.incident.get_or_insert((now, false));
+        let ballot = self.next_ballot();
+        let mut attempt = Attempt::new(ballot, self.diagnosis.clone(), record.primary.clone(), began, now);
+        attempt.without_tail = without_tail;
+        attempt.incident = Some(self.open_case());
+        attempt.vouch(self.word().cloned());
+        attempt.admit(self.admitted());
+        self.excluded.retain(|_, at| now.since(*at) < EXCLUDED_FOR);
+        attempt.doubts = Doubts {
+            failed: self.excluded.keys().cloned().collect(),
+            broken: self.broken(),
+            chosen: self.chosen(),
+        };
+        if matches!(self.diagnosis, Diagnosis::PrimaryIsolated { .. } | Diagnosis::DiskFull { .. }) {
+            // It may hold everything, but nobody could write to it.
+            attempt.doubts.failed.insert(record.primary.clone());
+        }
+        attempt.tell_stage(None, vec![sentence(&self.diagnosis)], &mut self.outbox, now);
+        self.role = Role::Failing(Box::new(attempt));
+        true
+    }
+
+    pub(crate) fn fail_over(&mut self, mut attempt: Box<Attempt>, now: Moment) -> bool {
+        match attempt.step(&self.settings, &self.view, &mut self.outbox, now) {
+            Progress::Pending => {
+                self.holds = attempt.holds();
+                self.role = Role::Failing(attempt);
+                false
+            }
+            Progress::Decided { record, goal, followers } => {
+                (self.incident, self.case) = (None, None);
+                self.holds.clear();
+                self.tell_decided(attempt.ballot().clone(), &record);
+                let mut leading = Leading::new(attempt.ballot().clone(), *record, Some(goal), now);
+                leading.followers = followers;
+                leading.incident = Some(Incident { began: attempt.began, old: attempt.old().clone() });
+                self.role = Role::Leading(Box::new(leading));
+                true
+            }
+            Progress::Again { without_tail, failed } => {
+                self.excluded.extend(failed.map(|node| (node, now)));
+                self.incident = Some((attempt.began, without_tail));
+                let outbid = self.view.highest_ballot().is_some_and(|highest| highest > attempt.ballot());
+                if outbid {
+                    return self.back_off(now);
+                }
+                // What the attempt rested on may have passed. A primary that is back greets its voters, who would refuse
+                // its silence as evidence for ever; what remains is that they are bound by a promise.
+                if std::mem::discriminant(&self.diagnosis) != std::mem::discriminant(attempt.diagnosis()) {
+                    self.diagnosis = Diagnosis::AttemptUnfinished { ballot: attempt.ballot().clone() };
+                }
+                self.record().cloned().is_some_and(|record| self.begin_failover(&record, now))
+            }
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! Draining a primary that hands over: what is being written ends and is answered, then nobody writes any more. Unlike in a
+//! fence nothing is killed to get there: what does not end in time leaves the server open, as it was.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tasuki_node_core::Ended;
+use tasuki_schemas::answer::Holdings;
+
+use super::fence::end_clients;
+use super::steps::{Failed, holdings};
+use super::{Hands, QUICK, SLOW, end_connection};
+use crate::facts;
+use crate::server::{Session, options};
+
+/// Commits that were waited for have their results on the way to their clients: these get them before they are cut off.
+const GRACE: Duration = Duration::from_millis(3);
+
+pub(super) async fn drain(
+    hands: &Hands,
+    session: &mut Session,
+    within: Duration,
+    let_in: &BTreeSet<SocketAddr>,
+) -> Ended {
+    if let Err(error) = refuse_long(hands, session).await {
+        return Ended::Failed(error.to_string());
+    }
+    let let_in = let_in.iter().map(SocketAddr::ip).collect();
+    let closed = tokio::time::timeout(within, close(hands, session, within, &let_in)).await;
+    let failed = match closed {
+        Ok(Ok(holdings)) => return Ended::Done(holdings),
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => format!(
+            "what is being written did not end within {} ms; look for locked tables and running statements",
+            within.as_millis()
+        ),
+    };
+    // The statement that closes may still wait in the server, and with it every new write.
+    let left = session.id().load(Ordering::Acquire);
+    session.close();
+    end_connection(hands, left).await;
+    match reopen(hands).await {
+        Ok(()) => Ended::Failed(failed),
+        Err(error) => {
+            tracing::warn!(%error, failed, "a server that was not drained could not be opened again; that is left to a promotion");
+            Ended::Cancelled
+        }
+    }
+}
+
+/// A transaction that has written for long would be lost with its connection: its owner decides, not the switchover.
+async fn refuse_long(hands: &Hands, session: &mut Session) -> Result<(), Failed> {
+    let tables = session.tables(&hands.dialect.long_writers(), QUICK).await?;
+    let Some(row) = tables.first().and_then(|table| table.first()) else { return Ok(()) };
+    let field = |name: &str| row.get(name).cloned().unwrap_or_default();
+    Err(Failed::Other(format!(
+        "connection {} ({}) has written in one transaction for {} s; let it end, or end it",
+        field("id"),
+        field("user"),
+        field("seconds")
+    )))
+}
+
+/// Writes first: the server waits for commits under way, and so for their acknowledgements. Then whoever is connected.
+async fn close(
+    hands: &Hands,
+    session: &mut Session,
+    within: Duration,
+    let_in: &BTreeSet<IpAddr>,
+) -> Result<Holdings, Failed> {
+    session.run(&hands.dialect.close(), within).await?;
+    tokio::time::sleep(GRACE).await;
+    hands.cut.lock().await.close_clients(let_in).await?;
+    end_clients(hands, session).await?;
+    // Privileged accounts may write to a closed server: those that came between.
+    end_clients(hands, session).await?;
+    let tables = session.tables(&hands.dialect.probe(), QUICK).await?;
+    let first = tables.first().and_then(|table| table.first()).cloned().unwrap_or_default();
+    if facts::writable(&first)? {
+        return Err(Failed::Other("the server is still writable".to_owned()));
+    }
+    holdings(hands, session).await
+}
+
+async fn reopen(hands: &Hands) -> Result<(), Failed> {
+    let mut session = Session::new(options(&hands.config));
+    session.run(&hands.dialect.open(), SLOW).await?;
+    hands.cut.lock().await.open_clients().await?;
+    hands.keep(session).await;
+    Ok(())
+}
