@@ -25,11 +25,8 @@ impl Coordinator {
         attempt.vouch(self.word().cloned());
         attempt.admit(self.admitted());
         self.excluded.retain(|_, at| now.since(*at) < EXCLUDED_FOR);
-        attempt.doubts = Doubts {
-            failed: self.excluded.keys().cloned().collect(),
-            broken: self.broken(),
-            chosen: self.chosen(),
-        };
+        attempt.doubts =
+            Doubts { failed: self.excluded.keys().cloned().collect(), broken: self.broken(), chosen: self.chosen() };
         if matches!(self.diagnosis, Diagnosis::PrimaryIsolated { .. } | Diagnosis::DiskFull { .. }) {
             // It may hold everything, but nobody could write to it.
             attempt.doubts.failed.insert(record.primary.clone());

@@ -133,7 +133,9 @@ impl Coordinator {
             return Err("the cluster is only observed".to_owned());
         }
         if let Some((reason, _)) = self.pauses.hold(now) {
-            return Err(format!("{reason}; `tasuki-coordinator resume` first: what fails could not be undone by itself"));
+            return Err(format!(
+                "{reason}; `tasuki-coordinator resume` first: what fails could not be undone by itself"
+            ));
         }
         if !Self::is_serving(&self.diagnosis) {
             return Err(sentence(&self.diagnosis));
@@ -153,7 +155,10 @@ impl Coordinator {
     /// Why a server should not take over now.
     fn unready(&self, to: &NodeId, now: Moment) -> Option<String> {
         let Some(server) = self.settings.servers.get(to) else {
-            return Some(format!("{to} is no server of this cluster; there are {}", names(self.settings.servers.keys())));
+            return Some(format!(
+                "{to} is no server of this cluster; there are {}",
+                names(self.settings.servers.keys())
+            ));
         };
         if server.promotion == Promotion::Never {
             return Some(format!("{to} cannot take over: the cluster file says `promotion = \"never\"`"));
@@ -250,7 +255,9 @@ impl Coordinator {
                 let took = now.since(handing.began).as_millis();
                 Ok(format!("{to} took over from {from}; writes stood still for {took} ms at most"))
             }
-            Some(record) => Err(format!("undone: {} is the primary; look at the events for the reason", record.primary)),
+            Some(record) => {
+                Err(format!("undone: {} is the primary; look at the events for the reason", record.primary))
+            }
             None if left => Err(match &self.role {
                 Role::Failing(_) => format!("overtaken by a failover: {}", sentence(&self.diagnosis)),
                 Role::Following | Role::Proposing(..) | Role::Leading(_) => {

@@ -48,9 +48,6 @@ impl Node {
             Order::Drain { record, .. } if record.primary != *me || !record.opened => {
                 wrong("the record does not name this server as an opened primary")
             }
-            Order::Drain { .. } if self.memory.opened.is_none() || self.memory.opened != self.server.run() => {
-                wrong("the server was not opened by this record")
-            }
             Order::LeaveGroup { record } if record.primary == *me => wrong("the primary acknowledges nothing"),
             Order::Promote { .. }
             | Order::Follow { .. }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tasuki_schemas::answer::{Answers, Outcome, Reported};
+use tasuki_schemas::answer::{Answers, Outcome, Refusal, Reported};
 use tasuki_schemas::ballot::Ballot;
 use tasuki_schemas::command::{CatchUpHow, Delivery, Fetch, Order, OrderName};
 use tasuki_schemas::gtid::GtidSet;
@@ -125,6 +125,10 @@ impl Node {
         let busy = self.closing.is_some() || self.overtaken.is_some();
         if self.act.is_some() || self.pending.is_some() || busy {
             return;
+        }
+        if name == OrderName::Drain && (self.memory.opened.is_none() || self.memory.opened != self.server.run()) {
+            let reason = "its server was not opened by this record".to_owned();
+            return self.refuse(from, &ballot, Refusal::Unlawful { reason });
         }
         // Learnt, it is not on the disk yet.
         let kept = self.memory.accepted.as_ref().is_some_and(|accepted| accepted.ballot == ballot);

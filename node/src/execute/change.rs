@@ -10,6 +10,7 @@ use tasuki_schemas::gtid::{Flavour, GtidSet};
 use tasuki_schemas::observation::Thread;
 
 use super::archive;
+use super::fence::end_clients;
 use super::steps::{Failed, SOON, channel, holdings, position, until_applied, until_receiver};
 use super::{Hands, QUICK, SLOW};
 use crate::server::Session;
@@ -60,6 +61,7 @@ async fn connect(hands: &Hands, session: &mut Session, source: SocketAddr) -> Re
 async fn point(hands: &Hands, session: &mut Session, source: SocketAddr, semi_sync: bool) -> Result<(), Failed> {
     let dialect = hands.dialect;
     session.run(&dialect.close(), QUICK).await?;
+    disarm(hands, session).await?;
     hands.cut.lock().await.allow_source(source).await?;
     let login = hands.source(source);
     let Some(before) = channel(hands, session).await? else {
@@ -102,6 +104,17 @@ async fn point(hands: &Hands, session: &mut Session, source: SocketAddr, semi_sy
             );
             session.run(&sql, SLOW).await?;
         }
+    }
+    Ok(())
+}
+
+/// A former primary would wait for acknowledgements of what it applies, and nobody gives them. Whoever may still wait there
+/// for one is disconnected first: a blocked commit is never told to be successful.
+async fn disarm(hands: &Hands, session: &mut Session) -> Result<(), Failed> {
+    let row = session.row(&hands.dialect.armed(), QUICK).await?;
+    if row.get("armed").is_some_and(|armed| armed == "1") {
+        end_clients(hands, session).await?;
+        session.run(&hands.dialect.disarm(), QUICK).await?;
     }
     Ok(())
 }

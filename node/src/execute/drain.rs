@@ -29,7 +29,7 @@ pub(super) async fn drain(
         return Ended::Failed(error.to_string());
     }
     let let_in = let_in.iter().map(SocketAddr::ip).collect();
-    let closed = tokio::time::timeout(within, close(hands, session, within, &let_in)).await;
+    let closed = tokio::time::timeout(within, close(hands, session, &let_in)).await;
     let failed = match closed {
         Ok(Ok(holdings)) => return Ended::Done(holdings),
         Ok(Err(error)) => error.to_string(),
@@ -65,13 +65,8 @@ async fn refuse_long(hands: &Hands, session: &mut Session) -> Result<(), Failed>
 }
 
 /// Writes first: the server waits for commits under way, and so for their acknowledgements. Then whoever is connected.
-async fn close(
-    hands: &Hands,
-    session: &mut Session,
-    within: Duration,
-    let_in: &BTreeSet<IpAddr>,
-) -> Result<Holdings, Failed> {
-    session.run(&hands.dialect.close(), within).await?;
+async fn close(hands: &Hands, session: &mut Session, let_in: &BTreeSet<IpAddr>) -> Result<Holdings, Failed> {
+    session.run(&hands.dialect.close(), SLOW).await?;
     tokio::time::sleep(GRACE).await;
     hands.cut.lock().await.close_clients(let_in).await?;
     end_clients(hands, session).await?;

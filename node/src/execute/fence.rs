@@ -9,8 +9,8 @@ use tasuki_schemas::answer::Holdings;
 use tasuki_schemas::gtid::{Flavour, GtidSet};
 use tasuki_schemas::observation::Received;
 
-use super::{Hands, receive};
 use super::steps::{Failed, holdings};
+use super::{Hands, receive};
 use crate::binlog;
 use crate::facts;
 use crate::probe::lock;

@@ -19,10 +19,10 @@ use std::time::Duration;
 use tasuki_coordinator_core::Coordinator;
 use tasuki_coordinator_core::fence::Means;
 use tasuki_coordinator_core::pause::Wish;
-use tasuki_coordinator_core::switchover::Switchover;
 use tasuki_coordinator_core::settings::{
     Degraded, MaxLoss, PlannedStop, Policy, Promotion, Server as Configured, Settings,
 };
+use tasuki_coordinator_core::switchover::Switchover;
 use tasuki_schemas::ballot::{Ballot, Epoch};
 use tasuki_schemas::command::Request;
 use tasuki_schemas::gtid::{Flavour, GtidSet, Origin};

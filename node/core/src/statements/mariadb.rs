@@ -92,6 +92,14 @@ pub(super) fn arm(acks: u32) -> String {
         .to_owned()
 }
 
+pub(super) fn armed() -> String {
+    "SELECT @@global.rpl_semi_sync_master_enabled AS armed".to_owned()
+}
+
+pub(super) fn disarm() -> String {
+    "SET GLOBAL rpl_semi_sync_master_enabled = 0".to_owned()
+}
+
 pub(super) fn open() -> String {
     "SET GLOBAL read_only = 0".to_owned()
 }

@@ -78,6 +78,10 @@ each! {
     acknowledge(on: bool);
     /// Arms the semi-sync source side: endless patience, so many acknowledgements; 0 releases waiting commits.
     arm(acks: u32);
+    /// Whether commits wait for acknowledgements here.
+    armed();
+    /// Switches the semi-sync source side off.
+    disarm();
     /// Opens the server to clients.
     open();
     /// Closes it.

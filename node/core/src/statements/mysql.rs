@@ -106,6 +106,14 @@ pub(super) fn arm(acks: u32) -> String {
     )
 }
 
+pub(super) fn armed() -> String {
+    "SELECT @@global.rpl_semi_sync_source_enabled AS armed".to_owned()
+}
+
+pub(super) fn disarm() -> String {
+    "SET GLOBAL rpl_semi_sync_source_enabled = 0".to_owned()
+}
+
 pub(super) fn open() -> String {
     "SET GLOBAL super_read_only = 0; SET GLOBAL read_only = 0".to_owned()
 }

@@ -1,0 +1,134 @@
+//! A primary hands over under load: nothing is lost, nothing is doubled, the old primary follows. What cannot be drained is
+//! refused or undone, and the primary goes on as before.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stderr, reason = "helpers of tests are tests")]
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use tasuki_schemas::gtid::Flavour;
+use tasuki_tests::lab::net::Kind;
+use tasuki_tests::lab::sql::Sql;
+use tasuki_tests::lab::{Lab, Options, drill};
+
+/// Switchovers of one test, alternately to a named server and to the best.
+const TIMES: usize = 20;
+const WHOLE: Duration = Duration::from_secs(30);
+/// A switchover that is undone may make writes wait for the second of the drain, and for opening again.
+const UNDONE: Duration = Duration::from_millis(2500);
+
+/// Asks the coordinator that leads.
+async fn switch(lab: &Lab, arguments: &[&str]) -> Result<String> {
+    let name = lab.clusters[0].name.clone();
+    let mut all = vec!["switchover", &name, "--by", "ann", "--reason", "new kernel"];
+    all.extend(arguments);
+    let first = lab.coordinators[0].run(&all).await;
+    match first {
+        Err(error) if format!("{error:#}").contains("ask there") => lab.coordinators[1].run(&all).await,
+        other => other,
+    }
+}
+
+fn ms(gap: Duration) -> f64 {
+    gap.as_secs_f64() * 1e3
+}
+
+async fn handed_over(flavour: Flavour) {
+    let lab = Lab::start(Kind::Loopback, &[flavour], &Options::default()).await.unwrap();
+    let cluster = &lab.clusters[0];
+    let writers = cluster.write(4, 200).unwrap();
+    drill::acknowledged(&writers, 200).await.unwrap();
+    let dry = switch(&lab, &["--dry-run"]).await.unwrap();
+    assert!(dry.contains("would take over from"), "{dry}");
+    let (mut gaps, mut unanswered) = (Vec::new(), 0);
+    for round in 0..TIMES {
+        let old = cluster.wait_whole(WHOLE).await.unwrap();
+        drill::acknowledged(&writers, 50).await.unwrap();
+        let others: Vec<&str> = ["db1", "db2", "db3"].into_iter().filter(|name| **name != *old).collect();
+        let to = others[round % 2];
+        let arguments: &[&str] = if round % 4 < 3 { &["--to", to] } else { &[] };
+        let asked = Instant::now();
+        let said = switch(&lab, arguments).await.unwrap();
+        assert!(said.contains("took over from"), "{said}");
+        let new = drill::taken_over(cluster, &writers, &old, asked).await.unwrap();
+        assert!(arguments.is_empty() || new == to, "{new} instead of {to}");
+        let follower = cluster.server(&old).unwrap().sql();
+        assert_eq!(follower.value("SELECT @@read_only = 1").await.unwrap(), "1");
+        drill::acknowledged(&writers, 50).await.unwrap();
+        gaps.push(drill::gap(&writers, asked).unwrap());
+        unanswered += writers.since(asked).iter().filter(|attempt| !attempt.acknowledged).count();
+    }
+    gaps.sort();
+    eprintln!(
+        "{flavour}: {TIMES} switchovers, {:.0} / {:.0} / {:.0} ms without an acknowledged write (least, median, most); {} acknowledged, {unanswered} attempts of 4 writers ended without an OK",
+        ms(gaps[0]),
+        ms(gaps[TIMES / 2]),
+        ms(gaps[TIMES - 1]),
+        writers.acknowledged(),
+    );
+    assert!(gaps[TIMES - 1] < drill::crash_limit(flavour), "{gaps:?}");
+    cluster.wait_whole(WHOLE).await.unwrap();
+    drill::all_there(cluster, &[&writers]).await.unwrap();
+}
+
+/// Holds something in the server for a while.
+fn hold(server: Sql, statements: &'static str) -> tokio::task::JoinHandle<Result<()>> {
+    tokio::spawn(async move { server.run(statements).await })
+}
+
+async fn not_drained(flavour: Flavour) {
+    let lab = Lab::start(Kind::Loopback, &[flavour], &Options::default()).await.unwrap();
+    let cluster = &lab.clusters[0];
+    let old = cluster.primary().await.unwrap();
+    let sql = cluster.server(&old).unwrap().sql();
+    sql.run("CREATE TABLE lab.parked (id INT PRIMARY KEY) ENGINE=InnoDB").await.unwrap();
+    let writers = cluster.write(4, 200).unwrap();
+    cluster.wait_whole(WHOLE).await.unwrap();
+    drill::acknowledged(&writers, 100).await.unwrap();
+
+    let long = hold(sql.clone(), "BEGIN; INSERT INTO lab.parked VALUES (1); DO SLEEP(4); ROLLBACK");
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    let asked = Instant::now();
+    let refused = format!("{:#}", switch(&lab, &[]).await.unwrap_err());
+    assert!(refused.contains("has written in one transaction for"), "{refused}");
+    long.await.unwrap().unwrap();
+    drill::acknowledged(&writers, 50).await.unwrap();
+    let gap = drill::gap(&writers, asked).unwrap();
+    assert!(gap < Duration::from_millis(500), "{gap:?} though nothing was closed");
+
+    let locked = hold(sql.clone(), "LOCK TABLES lab.parked WRITE; DO SLEEP(4); UNLOCK TABLES");
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let asked = Instant::now();
+    let undone = format!("{:#}", switch(&lab, &[]).await.unwrap_err());
+    assert!(undone.contains("did not end within 1000 ms"), "{undone}");
+    drill::acknowledged(&writers, 50).await.unwrap();
+    let gap = drill::gap(&writers, asked).unwrap();
+    eprintln!("{flavour}: with a locked table undone, {:.0} ms without an acknowledged write", ms(gap));
+    assert!(gap < UNDONE, "{gap:?}");
+    locked.await.unwrap().unwrap();
+    assert_eq!(cluster.wait_whole(WHOLE).await.unwrap(), old);
+
+    let said = switch(&lab, &[]).await.unwrap();
+    assert!(said.contains("took over from"), "{said}");
+    drill::acknowledged(&writers, 50).await.unwrap();
+    drill::all_there(cluster, &[&writers]).await.unwrap();
+}
+
+#[tokio::test]
+async fn lab_a_mariadb_primary_hands_over_under_load() {
+    handed_over(Flavour::Mariadb).await;
+}
+
+#[tokio::test]
+async fn lab_a_mysql_primary_hands_over_under_load() {
+    handed_over(Flavour::Mysql).await;
+}
+
+#[tokio::test]
+async fn lab_a_mariadb_primary_that_cannot_be_drained_goes_on() {
+    not_drained(Flavour::Mariadb).await;
+}
+
+#[tokio::test]
+async fn lab_a_mysql_primary_that_cannot_be_drained_goes_on() {
+    not_drained(Flavour::Mysql).await;
+}
