@@ -50,6 +50,8 @@ pub(crate) struct Handing {
     /// The reign that ends.
     epoch: Epoch,
     began: Moment,
+    /// When clients could write again.
+    opened: Option<Moment>,
     step: Step,
 }
 
@@ -120,7 +122,7 @@ impl Coordinator {
                     after_ms: 0.0,
                     reasons: vec![format!("{} asked for a switchover: {}", wish.by, wish.reason)],
                 });
-                self.handing = Some(Handing { to, from, epoch, began: now, step: Step::Draining });
+                self.handing = Some(Handing { to, from, epoch, began: now, opened: None, step: Step::Draining });
                 return true;
             }
         }
@@ -246,14 +248,18 @@ impl Coordinator {
 
     /// Sees whether a switchover has ended, by whatever was decided.
     pub(crate) fn look_at_switchover(&mut self, record: Option<&Record>, now: Moment) {
+        let opens = matches!(&self.role, Role::Leading(leading) if leading.stage() == Some(StageName::Opened));
+        if let Some(handing) = self.handing.as_mut().filter(|_| opens) {
+            handing.opened.get_or_insert(now);
+        }
         let Some(handing) = &self.handing else { return };
         let decided = record.filter(|record| record.opened && record.epoch != handing.epoch);
         let left = self.drains() && !self.is_draining();
         let (to, from) = (handing.to.clone(), &handing.from);
         let answer = match decided {
             Some(record) if record.primary == to => {
-                let took = now.since(handing.began).as_millis();
-                Ok(format!("{to} took over from {from}; writes stood still for {took} ms at most"))
+                let took = handing.opened.unwrap_or(now).since(handing.began).as_millis();
+                Ok(format!("{to} took over from {from}; clients could write again after {took} ms"))
             }
             Some(record) => {
                 Err(format!("undone: {} is the primary; look at the events for the reason", record.primary))

@@ -10,7 +10,7 @@ use tasuki_schemas::gtid::{Flavour, GtidSet};
 use tasuki_schemas::observation::Thread;
 
 use super::archive;
-use super::fence::end_clients;
+use super::fence::end_listed;
 use super::steps::{Failed, SOON, channel, holdings, position, until_applied, until_receiver};
 use super::{Hands, QUICK, SLOW};
 use crate::server::Session;
@@ -31,6 +31,7 @@ pub(super) async fn follow(
 ) -> Result<Holdings, Failed> {
     point(hands, session, source, semi_sync).await?;
     connect(hands, session, source).await?;
+    disarm(hands, session).await?;
     // A server that was fenced may be read again, now that it is closed to writes and follows.
     let mut cut = hands.cut.lock().await;
     cut.open_clients().await?;
@@ -61,7 +62,6 @@ async fn connect(hands: &Hands, session: &mut Session, source: SocketAddr) -> Re
 async fn point(hands: &Hands, session: &mut Session, source: SocketAddr, semi_sync: bool) -> Result<(), Failed> {
     let dialect = hands.dialect;
     session.run(&dialect.close(), QUICK).await?;
-    disarm(hands, session).await?;
     hands.cut.lock().await.allow_source(source).await?;
     let login = hands.source(source);
     let Some(before) = channel(hands, session).await? else {
@@ -113,8 +113,9 @@ async fn point(hands: &Hands, session: &mut Session, source: SocketAddr, semi_sy
 async fn disarm(hands: &Hands, session: &mut Session) -> Result<(), Failed> {
     let row = session.row(&hands.dialect.armed(), QUICK).await?;
     if row.get("armed").is_some_and(|armed| armed == "1") {
-        end_clients(hands, session).await?;
-        session.run(&hands.dialect.disarm(), QUICK).await?;
+        end_listed(hands, session, &hands.dialect.blocked()).await?;
+        // MySQL's thread for acknowledgements looks up once a second: by now the receiver acknowledges without it.
+        session.run(&hands.dialect.disarm(), SLOW).await?;
     }
     Ok(())
 }

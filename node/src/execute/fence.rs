@@ -64,8 +64,13 @@ async fn close(hands: &Hands, session: &mut Session, let_in: &BTreeSet<IpAddr>) 
 }
 
 pub(super) async fn end_clients(hands: &Hands, session: &mut Session) -> Result<(), Failed> {
+    end_listed(hands, session, &hands.dialect.connections()).await
+}
+
+/// Ends the connections that a statement lists, but for the one that is kept warm.
+pub(super) async fn end_listed(hands: &Hands, session: &mut Session, listed: &str) -> Result<(), Failed> {
     let own = hands.warm.lock().await.as_ref().map_or(0, |warm| warm.id().load(std::sync::atomic::Ordering::Acquire));
-    let tables = session.tables(&hands.dialect.connections(), STATEMENT).await?;
+    let tables = session.tables(listed, STATEMENT).await?;
     let ids = tables.iter().flatten().filter_map(|row| row.get("id")).filter_map(|id| id.parse::<u64>().ok());
     for id in ids.filter(|id| *id != own) {
         // One that left by itself meanwhile is an error of no consequence; what counts is verified afterwards.

@@ -171,6 +171,12 @@ impl Dialect {
             .to_owned()
     }
 
+    /// Clients whose commits wait for an acknowledgement.
+    #[must_use]
+    pub fn blocked(self) -> String {
+        format!("{} AND state LIKE 'Waiting for semi-sync ACK%'", self.connections())
+    }
+
     /// Where the relay files are, without their numbers.
     #[must_use]
     pub fn relay_log_basename(self) -> String {
