@@ -160,12 +160,7 @@ impl Fault {
             Self::StartNode(host) => world.start_node(host),
             Self::PauseNode(host, length) => world.hosts[host].paused_until = world.now + length,
             Self::KillHost(host) => kill_host(world, host),
-            Self::Isolate(host) => {
-                for other in (0..places).filter(|other| *other != host) {
-                    world.net.cut(host, other);
-                    world.net.cut(other, host);
-                }
-            }
+            Self::Isolate(host) => isolate(world, host, places),
             Self::HalfIsolate(host, deaf) => {
                 for other in (0..places).filter(|other| *other != host) {
                     if deaf {
@@ -209,6 +204,13 @@ impl Fault {
             Self::HandOver(to) => super::switchovers::ask(world, to),
             Self::Mend => world.net.heal(),
         }
+    }
+}
+
+fn isolate(world: &mut World, host: Host, places: usize) {
+    for other in (0..places).filter(|other| *other != host) {
+        world.net.cut(host, other);
+        world.net.cut(other, host);
     }
 }
 
