@@ -71,6 +71,8 @@ pub(crate) enum Fault {
     Lag(Host, u64),
     /// A client with semi-sync on, that no cluster file knows, reads a server's binlog.
     Stranger(Host),
+    /// Somebody writes on a replica itself: read-only stops no administrator.
+    Errant(Host),
     /// The whole network is well again.
     Mend,
 }
@@ -204,6 +206,12 @@ impl Fault {
             Self::KillRedis => world.net.redis = false,
             Self::Lag(host, length) => world.hosts[host].server.lags_until = world.now + length,
             Self::Stranger(host) => world.hosts[host].server.stranger = world.hosts[host].server.run.is_some(),
+            Self::Errant(host) => {
+                if world.hosts[host].server.answers() {
+                    world.hosts[host].server.write_aside();
+                    world.register(host);
+                }
+            }
             Self::Mend => world.net.heal(),
         }
     }

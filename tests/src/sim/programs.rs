@@ -44,6 +44,9 @@ impl World {
     pub(crate) fn feed(&mut self, host: Host, input: Input) {
         let now = self.moment(host);
         let Some(mut node) = self.hosts[host].node.take() else { return };
+        if let Input::Asked { from, request, .. } = &input {
+            self.watch.ordered(host, &self.hosts[host], from, request);
+        }
         let outputs = node.handle(input, now);
         let wake = node.next_wake(now);
         self.hosts[host].node = Some(node);
@@ -98,7 +101,7 @@ impl World {
             Output::Execute(id, effect) => {
                 self.note(|| format!("db{} begins {effect:?}", host + 1));
                 self.spring(host, &format!("{effect:?}"));
-                let seen = self.watch.begins(host, &self.hosts[host], &effect);
+                let seen = self.watch.begins(host, &self.hosts, &effect);
                 self.history.demand(seen);
                 self.hosts[host].effects.insert(id, Running::new(id, effect, self.now));
                 self.after(200, Happening::Step { host, life, id });

@@ -8,7 +8,7 @@ use super::voters;
 use super::world::MS;
 
 /// The names of all scenarios.
-pub const SCENARIOS: [&str; 19] = [
+pub const SCENARIOS: [&str; 21] = [
     "clones",
     "yesterday",
     "thaw",
@@ -22,12 +22,14 @@ pub const SCENARIOS: [&str; 19] = [
     "narrow_outsider",
     "narrow_uncovered",
     "narrow_returning",
+    "errant",
     "fenced",
     "late_fence",
     "no_loss",
     "stranger",
     "rolled_back",
     "forgetting",
+    "overtaken",
 ];
 
 const SERVERS: usize = 3;
@@ -61,9 +63,12 @@ impl Plan {
             "blackout" => Some(plan(blackout())),
             "granting" => Some(Self { traps: vec![thaw_when_another_opens()], ..alone(plan(silenced())) }),
             "forgetful" => Some(Self { traps: restarting_voters(), ..alone(plan(silenced())) }),
-            "amnesia" => Some(Self { servers: 5, traps: unheard_acceptance(), ..plan(amnesia()) }),
+            "amnesia" => Some(Self { servers: 5, traps: unheard_acceptance(), ..plan(forgotten(Fault::LoseLedger(FORGETS), 2)) }),
+            "rolled_back" => Some(Self { servers: 5, traps: unheard_acceptance(), ..plan(rolled_back()) }),
+            "overtaken" => Some(Self { servers: 5, traps: while_it_stands_still(), ..plan(overtaken()) }),
             "narrow_outsider" => Some(Self { servers: narrowing::SERVERS, ..plan(narrowing::outsider()) }),
             "narrow_uncovered" => Some(Self { servers: narrowing::SERVERS, ..plan(narrowing::uncovered()) }),
+            "errant" => Some(Self { servers: narrowing::SERVERS, ..plan(narrowing::errant()) }),
             "stranger" => Some(Self { servers: narrowing::SERVERS, ..plan(narrowing::stranger()) }),
             "narrow_returning" => Some(Self {
                 servers: narrowing::SERVERS,
@@ -172,29 +177,65 @@ fn blackout() -> Vec<(u64, Fault)> {
 }
 
 /// A record is decided that one of five voters never hears of, and that another forgets. These two and the old primary
-/// are a majority that must know that it is none: what the new primary acknowledged is not on any of the three.
-fn amnesia() -> Vec<(u64, Fault)> {
-    const FORGETS: usize = 3;
+/// are a majority that must know that it is none: what the new primary acknowledged is not on any of the three. So many
+/// coordinators start anew with them.
+fn forgotten(forgets: Fault, anew: usize) -> Vec<(u64, Fault)> {
     const MISSES: usize = 4;
     let coordinators = [5, 6];
     let mut faults = vec![
         (2000, Fault::KillHost(0)),
         (3200, Fault::Lag(FORGETS, 8000 * MS)),
-        (4000, Fault::LoseLedger(FORGETS)),
+        (4000, forgets),
         (4000, Fault::StartNode(FORGETS)),
         (4700, Fault::StartNode(0)),
         (4700, Fault::Start(0)),
         (12_000, Fault::Mend),
     ];
     for (at, place) in coordinators.into_iter().enumerate() {
-        faults.extend([(3990, Fault::Cut(place, FORGETS)), (4500, Fault::KillCoordinator(at))]);
+        faults.push((3990, Fault::Cut(place, FORGETS)));
         faults.extend([FORGETS, MISSES].map(|node| (4510, Fault::Join(place, node))));
+        faults.push((4500, Fault::KillCoordinator(at)));
         faults.push((4650, Fault::StartCoordinator(at)));
     }
+    faults.retain(|(_, fault)| !matches!(fault, Fault::KillCoordinator(at) if *at >= anew));
     for knows in [1, 2] {
         faults.extend([0, FORGETS, MISSES, 5, 6].map(|place| (4490, Fault::Part(knows, place))));
     }
     faults
+}
+
+/// The voter that forgets.
+const FORGETS: usize = 3;
+
+/// Its disk is restored from a copy. The leader ends before it can say the record again; the other coordinator remembers
+/// how far that ledger was.
+fn rolled_back() -> Vec<(u64, Fault)> {
+    let mut faults = forgotten(Fault::RestoreLedger(FORGETS), 1);
+    faults.retain(|(_, fault)| *fault != Fault::StartCoordinator(0));
+    faults.extend([(1000, Fault::CopyLedger(FORGETS)), (12_000, Fault::StartCoordinator(0))]);
+    faults
+}
+
+/// A leader stands still, and hears nothing, right after it ordered the promotion. Meanwhile the new primary dies, and
+/// another coordinator names the next one, whose replicas receive nothing for a while. Then the first goes on where it was:
+/// the barrier row of its own primary was acknowledged.
+fn overtaken() -> Vec<(u64, Fault)> {
+    let mut faults = vec![(500, Fault::KillCoordinator(0)), (1500, Fault::StartCoordinator(0)), (3000, Fault::Kill(0))];
+    faults.push((9000, Fault::Mend));
+    faults.extend((0..5).map(|host| (9000, Fault::Start(host))));
+    faults
+}
+
+fn while_it_stands_still() -> Vec<Trap> {
+    let trap = |skip, delay, snare| Trap { effect: "Promote", skip, delay: delay * MS, snare };
+    let mut traps = vec![
+        trap(0, 0, Snare::Other(Fault::PauseCoordinator(1, 620 * MS))),
+        trap(0, 100, Snare::Other(Fault::IsolateCoordinator(1))),
+        trap(0, 150, Snare::Server { whole_host: false }),
+        trap(0, 600, Snare::Other(Fault::Mend)),
+    ];
+    traps.extend((0..5).map(|host| trap(1, 0, Snare::Other(Fault::Lag(host, 2000 * MS)))));
+    traps
 }
 
 /// The coordinators' words do not reach the last voter once its duty is done: it promised, and accepts nothing.
