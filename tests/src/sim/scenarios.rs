@@ -65,7 +65,7 @@ impl Plan {
             "forgetful" => Some(Self { traps: restarting_voters(), ..alone(plan(silenced())) }),
             "amnesia" => Some(Self { servers: 5, traps: unheard_acceptance(), ..plan(forgotten(Fault::LoseLedger(FORGETS), 2)) }),
             "rolled_back" => Some(Self { servers: 5, traps: unheard_acceptance(), ..plan(rolled_back()) }),
-            "overtaken" => Some(Self { servers: 5, traps: while_it_stands_still(), ..plan(overtaken()) }),
+            "overtaken" => Some(Self { servers: 5, traps: while_unheard(), ..plan(overtaken()) }),
             "narrow_outsider" => Some(Self { servers: narrowing::SERVERS, ..plan(narrowing::outsider()) }),
             "narrow_uncovered" => Some(Self { servers: narrowing::SERVERS, ..plan(narrowing::uncovered()) }),
             "errant" => Some(Self { servers: narrowing::SERVERS, ..plan(narrowing::errant()) }),
@@ -216,9 +216,9 @@ fn rolled_back() -> Vec<(u64, Fault)> {
     faults
 }
 
-/// A leader stands still, and hears nothing, right after it ordered the promotion. Meanwhile the new primary dies, and
-/// another coordinator names the next one, whose replicas receive nothing for a while. Then the first goes on where it was:
-/// the barrier row of its own primary was acknowledged.
+/// A leader is heard no more once it ordered the promotion. It hears that the barrier row is acknowledged and is about to
+/// say so in the record, and then hears nothing either. Meanwhile the new primary dies, and the other coordinator names the
+/// next one, whose replicas receive nothing for a while. Then the first one's words arrive.
 fn overtaken() -> Vec<(u64, Fault)> {
     let mut faults = vec![(500, Fault::KillCoordinator(0)), (1500, Fault::StartCoordinator(0)), (3000, Fault::Kill(0))];
     faults.push((9000, Fault::Mend));
@@ -226,13 +226,13 @@ fn overtaken() -> Vec<(u64, Fault)> {
     faults
 }
 
-fn while_it_stands_still() -> Vec<Trap> {
+fn while_unheard() -> Vec<Trap> {
     let trap = |skip, delay, snare| Trap { effect: "Promote", skip, delay: delay * MS, snare };
     let mut traps = vec![
-        trap(0, 0, Snare::Other(Fault::PauseCoordinator(1, 620 * MS))),
-        trap(0, 100, Snare::Other(Fault::IsolateCoordinator(1))),
-        trap(0, 150, Snare::Server { whole_host: false }),
-        trap(0, 600, Snare::Other(Fault::Mend)),
+        trap(0, 0, Snare::Other(Fault::HalfIsolate(6, false))),
+        trap(0, 450, Snare::Other(Fault::IsolateCoordinator(1))),
+        trap(0, 470, Snare::Server { whole_host: false }),
+        trap(0, 950, Snare::Other(Fault::Mend)),
     ];
     traps.extend((0..5).map(|host| trap(1, 0, Snare::Other(Fault::Lag(host, 2000 * MS)))));
     traps
