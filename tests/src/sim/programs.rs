@@ -15,7 +15,6 @@ use super::lives::address;
 use super::net::Place;
 use super::server::Host;
 use super::timing;
-use super::watch;
 use super::world::{Happening, MS, World};
 
 /// After so long within reach a host has been heard and has answered.
@@ -66,7 +65,7 @@ impl World {
         let life = self.hosts[host].life;
         match output {
             Output::Publish(observation) => {
-                let seen = watch::tells(&self.hosts[host], observation.answers.values());
+                let seen = self.watch.told(host, &self.hosts[host], observation.answers.values());
                 self.history.demand(seen);
                 self.tell_coordinators(host, |stamp| CoordinatorInput::Observed(observation.clone(), stamp));
             }

@@ -8,7 +8,7 @@ use super::voters;
 use super::world::MS;
 
 /// The names of all scenarios.
-pub const SCENARIOS: [&str; 21] = [
+pub const SCENARIOS: [&str; 22] = [
     "clones",
     "yesterday",
     "thaw",
@@ -30,6 +30,7 @@ pub const SCENARIOS: [&str; 21] = [
     "rolled_back",
     "forgetting",
     "overtaken",
+    "renamed",
 ];
 
 const SERVERS: usize = 3;
@@ -58,12 +59,15 @@ impl Plan {
             "yesterday" => Some(Self { calm_from: Some(9000 * MS), ..plan(yesterday()) }),
             "thaw" => Some(Self { traps: vec![thaw_while_stopping()], ..plan(thaw()) }),
             "unfenced" => Some(Self { traps: vec![thaw_while_stopping()], ..plan(unfenced()) }),
+            "renamed" => Some(Self { servers: 5, traps: while_renaming(), ..without_rules(plan(renamed())) }),
             "tails" => Some(Self { traps: vec![kill_while_promoting()], ..plan(tails()) }),
             "returning" => Some(Self { servers: 5, ..plan(returning()) }),
             "blackout" => Some(plan(blackout())),
             "granting" => Some(Self { traps: vec![thaw_when_another_opens()], ..alone(plan(silenced())) }),
             "forgetful" => Some(Self { traps: restarting_voters(), ..alone(plan(silenced())) }),
-            "amnesia" => Some(Self { servers: 5, traps: unheard_acceptance(), ..plan(forgotten(Fault::LoseLedger(FORGETS), 2)) }),
+            "amnesia" => {
+                Some(Self { servers: 5, traps: unheard_acceptance(), ..plan(forgotten(Fault::LoseLedger(FORGETS), 2)) })
+            }
             "rolled_back" => Some(Self { servers: 5, traps: unheard_acceptance(), ..plan(rolled_back()) }),
             "overtaken" => Some(Self { servers: 5, traps: while_unheard(), ..plan(overtaken()) }),
             "narrow_outsider" => Some(Self { servers: narrowing::SERVERS, ..plan(narrowing::outsider()) }),
@@ -135,6 +139,33 @@ fn unfenced() -> Vec<(u64, Fault)> {
         (9000, Fault::Thaw(0)),
         (9000, Fault::Mend),
     ]
+}
+
+/// A hung primary without kernel rules goes on just when the failover's duties begin, and is named again. The coordinators do
+/// not reach one replica, which follows all along. As soon as the primary opens the others receive nothing, and the two hosts
+/// are lost.
+fn renamed() -> Vec<(u64, Fault)> {
+    let mut faults = vec![(1500, Fault::Hang(0)), (9000, Fault::Thaw(0)), (9000, Fault::Mend)];
+    for host in [0, UNREACHED] {
+        faults.extend([(9000, Fault::StartNode(host)), (9000, Fault::Start(host))]);
+    }
+    faults.extend([5, 6].map(|place| (1500, Fault::Cut(place, UNREACHED))));
+    faults
+}
+
+const UNREACHED: usize = 4;
+
+fn while_renaming() -> Vec<Trap> {
+    let trap = |delay, fault| Trap { effect: "Promote", skip: 0, delay: delay * MS, snare: Snare::Other(fault) };
+    let mut traps = vec![thaw_while_stopping()];
+    traps.extend((1..UNREACHED).map(|host| trap(0, Fault::Lag(host, 3000 * MS))));
+    traps.extend([0, UNREACHED].map(|host| trap(60, Fault::KillHost(host))));
+    traps
+}
+
+/// The same plan in a cluster without kernel rules and lease: its seed says so. Every second is of the other flavour.
+fn without_rules(plan: Plan) -> Plan {
+    Plan { seed: 20 * plan.seed + if plan.seed.is_multiple_of(2) { 10 } else { 15 }, ..plan }
 }
 
 fn thaw_while_stopping() -> Trap {

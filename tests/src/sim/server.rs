@@ -139,7 +139,9 @@ impl Server {
 
     /// Writes a transaction of its own that no client asked for and nobody waits for.
     pub(crate) fn write_aside(&mut self) {
-        self.append(Transaction { gtid: self.next_gtid(), id: None });
+        if self.answers() {
+            self.append(Transaction { gtid: self.next_gtid(), id: None });
+        }
     }
 
     pub(crate) fn append(&mut self, transaction: Transaction) {

@@ -8,7 +8,7 @@ use tasuki_schemas::ballot::{Ballot, Epoch};
 use tasuki_schemas::command::{Kind, Request};
 use tasuki_schemas::gtid::Gtid;
 use tasuki_schemas::id::{CoordinatorId, Incarnation, NodeId};
-use tasuki_schemas::record::Record;
+use tasuki_schemas::record::{Mode, Record};
 
 use super::acts::Acts;
 use super::check::History;
@@ -235,6 +235,16 @@ impl Watch {
         Ok(())
     }
 
+    /// A node publishes its answers.
+    pub(crate) fn told<'a>(
+        &self,
+        host: Host,
+        state: &HostState,
+        all: impl Iterator<Item = &'a Answers>,
+    ) -> Result<(), String> {
+        tells(state, self.disks.get(host).and_then(Option::as_ref), all)
+    }
+
     /// A request comes to a node.
     pub(crate) fn ordered(&mut self, host: Host, state: &HostState, from: &CoordinatorId, request: &Request) {
         self.acts.entry(host).or_default().asked(state.life, from, request);
@@ -243,7 +253,11 @@ impl Watch {
     /// A node's hands begin something: it was ordered, and what its record says is decided.
     pub(crate) fn begins(&mut self, host: Host, hosts: &[HostState], effect: &Effect) -> Result<(), String> {
         let state = &hosts[host];
-        self.acts.entry(host).or_default().begins(state.life, effect).map_err(|again| format!("{}: {again}", state.name))?;
+        self.acts
+            .entry(host)
+            .or_default()
+            .begins(state.life, effect)
+            .map_err(|again| format!("{}: {again}", state.name))?;
         if let Effect::Follow { source, .. } = effect {
             follows_with_nothing_more(hosts, host, host_of(*source))?;
         }
@@ -299,7 +313,7 @@ fn follows_with_nothing_more(hosts: &[HostState], host: Host, source: Host) -> R
 }
 
 /// What a node tells must be on its disk, and done.
-pub(crate) fn tells<'a>(state: &HostState, all: impl Iterator<Item = &'a Answers>) -> Result<(), String> {
+fn tells<'a>(state: &HostState, before: Option<&Memory>, all: impl Iterator<Item = &'a Answers>) -> Result<(), String> {
     let (name, disk, server) = (&state.name, &state.ledger, &state.server);
     for answers in all {
         let Some(ballot) = &answers.ballot else { continue };
@@ -307,6 +321,9 @@ pub(crate) fn tells<'a>(state: &HostState, all: impl Iterator<Item = &'a Answers
             let kept = disk.accepted.as_ref().is_some_and(|kept| kept.ballot >= *ballot);
             if answers.accepted && !kept {
                 return Err(format!("{name} tells that it accepted at {ballot}, and its disk does not"));
+            }
+            if answers.accepted && server.answers() && serves_another(state, before, ballot) {
+                return Err(format!("{name} tells that it accepted at {ballot}, and still serves another reign"));
             }
             continue;
         };
@@ -321,6 +338,18 @@ pub(crate) fn tells<'a>(state: &HostState, all: impl Iterator<Item = &'a Answers
         }
     }
     Ok(())
+}
+
+/// Whether a server is open, or acknowledges to somebody, though its disk holds just now, and not before, that another is
+/// named.
+fn serves_another(state: &HostState, before: Option<&Memory>, ballot: &Ballot) -> bool {
+    let reign = |memory: &Memory| memory.accepted.as_ref().map(|kept| kept.record.epoch.clone());
+    let is_news = before.is_some_and(|before| reign(before).is_some() && reign(before) != reign(&state.ledger));
+    let kept = state.ledger.accepted.as_ref().filter(|kept| is_news && kept.ballot == *ballot);
+    let Some(record) = kept.map(|kept| &kept.record).filter(|record| record.mode == Mode::Armed) else { return false };
+    let channel = state.server.channel.as_ref().filter(|channel| channel.connected && channel.acknowledges);
+    let follows_another = channel.is_some_and(|channel| super::lives::name(channel.source) != record.primary);
+    follows_another || state.server.writable && record.primary != state.name
 }
 
 /// Whether a client that writes there now can be told OK.
