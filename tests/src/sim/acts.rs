@@ -29,7 +29,13 @@ impl Acts {
         self.live(life);
         let begun = self.begun.entry(name).or_default();
         *begun += 1;
-        if *begun <= self.given.get(&name).map_or(0, BTreeSet::len) {
+        // A node remembers outcomes by the coordinator's name: two of one name take them from each other.
+        let boots: BTreeMap<_, BTreeSet<_>> = self.given.values().flatten().fold(BTreeMap::new(), |mut all, given| {
+            all.entry(&given.0).or_insert_with(BTreeSet::new).insert(given.1.boot);
+            all
+        });
+        let shared = boots.values().any(|boots| boots.len() > 1);
+        if shared || *begun <= self.given.get(&name).map_or(0, BTreeSet::len) {
             return Ok(());
         }
         Err(format!("an order is carried out again: {effect:?}"))
