@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use tasuki_node_core::Effect;
 use tasuki_schemas::ballot::Ballot;
 use tasuki_schemas::command::{OrderName, Request};
-use tasuki_schemas::id::CoordinatorId;
+use tasuki_schemas::id::{BootId, CoordinatorId};
 
 /// What one run of a node was ordered, and what it began. Another run remembers no outcome, and may begin again.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Acts {
     life: u64,
+    boots: BTreeMap<CoordinatorId, BTreeSet<BootId>>,
     given: BTreeMap<OrderName, BTreeSet<(CoordinatorId, Ballot, u64)>>,
     begun: BTreeMap<OrderName, usize>,
 }
@@ -18,8 +19,13 @@ pub(crate) struct Acts {
 impl Acts {
     /// A request arrives.
     pub(crate) fn asked(&mut self, life: u64, from: &CoordinatorId, request: &Request) {
-        let Request::Order { ballot, number, order } = request else { return };
         self.live(life);
+        if let Request::Prepare { ballot, .. } | Request::Accept { ballot, .. } | Request::Order { ballot, .. } =
+            request
+        {
+            self.boots.entry(from.clone()).or_default().insert(ballot.boot);
+        }
+        let Request::Order { ballot, number, order } = request else { return };
         self.given.entry(order.name()).or_default().insert((from.clone(), ballot.clone(), *number));
     }
 
@@ -30,11 +36,7 @@ impl Acts {
         let begun = self.begun.entry(name).or_default();
         *begun += 1;
         // A node remembers outcomes by the coordinator's name: two of one name take them from each other.
-        let boots: BTreeMap<_, BTreeSet<_>> = self.given.values().flatten().fold(BTreeMap::new(), |mut all, given| {
-            all.entry(&given.0).or_insert_with(BTreeSet::new).insert(given.1.boot);
-            all
-        });
-        let shared = boots.values().any(|boots| boots.len() > 1);
+        let shared = self.boots.values().any(|boots| boots.len() > 1);
         if shared || *begun <= self.given.get(&name).map_or(0, BTreeSet::len) {
             return Ok(());
         }
