@@ -8,6 +8,7 @@
     reason = "a fault in the simulator is to stop it"
 )]
 
+mod acts;
 mod check;
 mod clocks;
 mod effects;

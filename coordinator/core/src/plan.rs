@@ -9,6 +9,7 @@ use tasuki_schemas::grounds::Grounds;
 use tasuki_schemas::gtid::{GtidSet, MixedFlavours, Origin};
 use tasuki_schemas::id::NodeId;
 use tasuki_schemas::moment::Moment;
+use tasuki_schemas::observation::CutStrength;
 use tasuki_schemas::past::Cause;
 use tasuki_schemas::record::{Record, Reign, WriteGroup};
 
@@ -106,7 +107,11 @@ pub fn plan(
     let Some(identity) = identity else {
         return Err(Unplanned(vec![format!("the identity of {winner} is not known yet")]));
     };
-    let (group, followers) = group(settings, view, &can_acknowledge(promises, doubts), base, &winner, &goal, now)?;
+    let able = can_acknowledge(promises, doubts);
+    let (mut group, followers) = group(settings, view, &able, base, &winner, &goal, now)?;
+    if group.acks > 0 {
+        group.members.extend(unsilenced(settings, view, promises, base, &winner, now));
+    }
     let mut reasons = election.reasons;
     let grounds = loss::grounds(view, promises, proof, &goal, now)?;
     reasons.extend(grounds.iter().map(loss::sentence));
@@ -241,6 +246,28 @@ fn group(
     }
     let leased = acks == 0 && settings.policy.lease.is_some();
     Ok((WriteGroup { primary: winner.clone(), members, acks, leased }, followers))
+}
+
+/// Members that may acknowledge a primary that is named again: they did not stop, and its node has no kernel rules to keep
+/// them away. What they acknowledge counts on the server, so that it has to count in the record.
+fn unsilenced(
+    settings: &Settings,
+    view: &View,
+    promises: &Promises,
+    base: &Record,
+    winner: &NodeId,
+    now: Moment,
+) -> BTreeSet<NodeId> {
+    let server = view.server(winner, settings.policy.stage_patience, now);
+    if server.is_some_and(|server| server.cut == CutStrength::Kernel) {
+        return BTreeSet::new();
+    }
+    let stopped = |node: &NodeId| match promises.get(node).map(|promise| &promise.duty) {
+        Some(Duty::ReceiverStopped | Duty::Fenced | Duty::ProcessExited) => true,
+        Some(Duty::Nothing | Duty::Failed { .. }) | None => false,
+    };
+    let own = base.groups.iter().filter(|group| group.primary == *winner);
+    own.flat_map(|group| &group.members).filter(|node| !stopped(node)).cloned().collect()
 }
 
 /// Who can deliver what: living servers first, by replication; then dead ones, by their binlog's tail.

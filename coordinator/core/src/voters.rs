@@ -43,12 +43,10 @@ use crate::sentence::names;
 use crate::settings::Settings;
 use crate::view::View;
 
-/// Changes the voters of a record, once: while those before it still matter there is no other change.
+/// Changes the voters of a record. Its leader saw it decided, and without a second council: [`Seats::look`].
 pub(crate) fn change(record: &mut Record, by: impl FnOnce(&mut Voters)) {
-    if record.voters_before.is_none() {
-        record.voters_before = Some(record.voters.clone());
-        by(&mut record.voters);
-    }
+    record.voters_before = Some(record.voters.clone());
+    by(&mut record.voters);
 }
 
 /// The leader's care for who votes.

@@ -73,6 +73,8 @@ pub(crate) enum Fault {
     Stranger(Host),
     /// An operator asks for a switchover, to this server or to the best.
     HandOver(Option<Host>),
+    /// Somebody writes on a replica itself: read-only stops no administrator.
+    Errant(Host),
     /// The whole network is well again.
     Mend,
 }
@@ -179,13 +181,7 @@ impl Fault {
             Self::PauseHost(host, length) => pause_host(world, host, length),
             Self::LoseLedger(host) => lose_ledger(world, host),
             Self::CopyLedger(host) => world.hosts[host].copy = Some(world.hosts[host].ledger.clone()),
-            Self::RestoreLedger(host) => {
-                world.stop_node(host);
-                if let Some(copy) = world.hosts[host].copy.clone() {
-                    world.hosts[host].ledger = copy;
-                    world.watch.restored(host);
-                }
-            }
+            Self::RestoreLedger(host) => restore_ledger(world, host),
             Self::Configure(ref witnesses) => super::voters::configure(world, witnesses),
             Self::Clone(at) => clone(world, at),
             Self::Keep(on) => world.keeping = on,
@@ -202,6 +198,7 @@ impl Fault {
             Self::Lag(host, length) => world.hosts[host].server.lags_until = world.now + length,
             Self::Stranger(host) => world.hosts[host].server.stranger = world.hosts[host].server.run.is_some(),
             Self::HandOver(to) => super::switchovers::ask(world, to),
+            Self::Errant(host) => world.hosts[host].server.write_aside(),
             Self::Mend => world.net.heal(),
         }
     }
@@ -241,6 +238,14 @@ fn lose_ledger(world: &mut World, host: Host) {
     world.stop_node(host);
     world.starts += 1;
     world.hosts[host].ledger = Memory::new(Incarnation(1000 + world.starts));
+}
+
+fn restore_ledger(world: &mut World, host: Host) {
+    world.stop_node(host);
+    if let Some(copy) = world.hosts[host].copy.clone() {
+        world.hosts[host].ledger = copy;
+        world.watch.restored(host);
+    }
 }
 
 fn clone(world: &mut World, at: usize) {

@@ -15,7 +15,6 @@ use super::lives::address;
 use super::net::Place;
 use super::server::Host;
 use super::timing;
-use super::watch;
 use super::world::{Happening, MS, World};
 
 /// After so long within reach a host has been heard and has answered.
@@ -44,6 +43,9 @@ impl World {
     pub(crate) fn feed(&mut self, host: Host, input: Input) {
         let now = self.moment(host);
         let Some(mut node) = self.hosts[host].node.take() else { return };
+        if let Input::Asked { from, request, .. } = &input {
+            self.watch.ordered(host, &self.hosts[host], from, request);
+        }
         let outputs = node.handle(input, now);
         let wake = node.next_wake(now);
         self.hosts[host].node = Some(node);
@@ -63,7 +65,7 @@ impl World {
         let life = self.hosts[host].life;
         match output {
             Output::Publish(observation) => {
-                let seen = watch::tells(&self.hosts[host], observation.answers.values());
+                let seen = self.watch.told(host, &self.hosts[host], observation.answers.values());
                 self.history.demand(seen);
                 self.tell_coordinators(host, |stamp| CoordinatorInput::Observed(observation.clone(), stamp));
             }
@@ -98,7 +100,7 @@ impl World {
             Output::Execute(id, effect) => {
                 self.note(|| format!("db{} begins {effect:?}", host + 1));
                 self.spring(host, &format!("{effect:?}"));
-                let seen = self.watch.begins(host, &self.hosts[host], &effect);
+                let seen = self.watch.begins(host, &self.hosts, &effect);
                 self.history.demand(seen);
                 self.hosts[host].effects.insert(id, Running::new(id, effect, self.now));
                 self.after(200, Happening::Step { host, life, id });

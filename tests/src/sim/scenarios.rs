@@ -8,7 +8,7 @@ use super::voters;
 use super::world::MS;
 
 /// The names of all scenarios.
-pub const SCENARIOS: [&str; 19] = [
+pub const SCENARIOS: [&str; 22] = [
     "clones",
     "yesterday",
     "thaw",
@@ -22,12 +22,15 @@ pub const SCENARIOS: [&str; 19] = [
     "narrow_outsider",
     "narrow_uncovered",
     "narrow_returning",
+    "errant",
     "fenced",
     "late_fence",
     "no_loss",
     "stranger",
     "rolled_back",
     "forgetting",
+    "overtaken",
+    "renamed",
 ];
 
 const SERVERS: usize = 3;
@@ -56,14 +59,20 @@ impl Plan {
             "yesterday" => Some(Self { calm_from: Some(9000 * MS), ..plan(yesterday()) }),
             "thaw" => Some(Self { traps: vec![thaw_while_stopping()], ..plan(thaw()) }),
             "unfenced" => Some(Self { traps: vec![thaw_while_stopping()], ..plan(unfenced()) }),
+            "renamed" => Some(Self { servers: 5, traps: while_renaming(), ..without_rules(plan(renamed())) }),
             "tails" => Some(Self { traps: vec![kill_while_promoting()], ..plan(tails()) }),
             "returning" => Some(Self { servers: 5, ..plan(returning()) }),
             "blackout" => Some(plan(blackout())),
             "granting" => Some(Self { traps: vec![thaw_when_another_opens()], ..alone(plan(silenced())) }),
             "forgetful" => Some(Self { traps: restarting_voters(), ..alone(plan(silenced())) }),
-            "amnesia" => Some(Self { servers: 5, traps: unheard_acceptance(), ..plan(amnesia()) }),
+            "amnesia" => {
+                Some(Self { servers: 5, traps: unheard_acceptance(), ..plan(forgotten(Fault::LoseLedger(FORGETS), 2)) })
+            }
+            "rolled_back" => Some(Self { servers: 5, traps: unheard_acceptance(), ..plan(rolled_back()) }),
+            "overtaken" => Some(Self { servers: 5, traps: while_unheard(), ..plan(overtaken()) }),
             "narrow_outsider" => Some(Self { servers: narrowing::SERVERS, ..plan(narrowing::outsider()) }),
             "narrow_uncovered" => Some(Self { servers: narrowing::SERVERS, ..plan(narrowing::uncovered()) }),
+            "errant" => Some(Self { servers: narrowing::SERVERS, ..plan(narrowing::errant()) }),
             "stranger" => Some(Self { servers: narrowing::SERVERS, ..plan(narrowing::stranger()) }),
             "narrow_returning" => Some(Self {
                 servers: narrowing::SERVERS,
@@ -132,6 +141,33 @@ fn unfenced() -> Vec<(u64, Fault)> {
     ]
 }
 
+/// A hung primary without kernel rules goes on just when the failover's duties begin, and is named again. The coordinators do
+/// not reach one replica, which follows all along. As soon as the primary opens the others receive nothing, and the two hosts
+/// are lost.
+fn renamed() -> Vec<(u64, Fault)> {
+    let mut faults = vec![(1500, Fault::Hang(0)), (9000, Fault::Thaw(0)), (9000, Fault::Mend)];
+    for host in [0, UNREACHED] {
+        faults.extend([(9000, Fault::StartNode(host)), (9000, Fault::Start(host))]);
+    }
+    faults.extend([5, 6].map(|place| (1500, Fault::Cut(place, UNREACHED))));
+    faults
+}
+
+const UNREACHED: usize = 4;
+
+fn while_renaming() -> Vec<Trap> {
+    let trap = |delay, fault| Trap { effect: "Promote", skip: 0, delay: delay * MS, snare: Snare::Other(fault) };
+    let mut traps = vec![thaw_while_stopping()];
+    traps.extend((1..UNREACHED).map(|host| trap(0, Fault::Lag(host, 3000 * MS))));
+    traps.extend([0, UNREACHED].map(|host| trap(60, Fault::KillHost(host))));
+    traps
+}
+
+/// The same plan in a cluster without kernel rules and lease: its seed says so. Every second is of the other flavour.
+fn without_rules(plan: Plan) -> Plan {
+    Plan { seed: 20 * plan.seed + if plan.seed.is_multiple_of(2) { 10 } else { 15 }, ..plan }
+}
+
 fn thaw_while_stopping() -> Trap {
     Trap { effect: "StopReceiving", skip: 0, delay: 5 * MS, snare: Snare::Other(Fault::Thaw(0)) }
 }
@@ -172,29 +208,65 @@ fn blackout() -> Vec<(u64, Fault)> {
 }
 
 /// A record is decided that one of five voters never hears of, and that another forgets. These two and the old primary
-/// are a majority that must know that it is none: what the new primary acknowledged is not on any of the three.
-fn amnesia() -> Vec<(u64, Fault)> {
-    const FORGETS: usize = 3;
+/// are a majority that must know that it is none: what the new primary acknowledged is not on any of the three. So many
+/// coordinators start anew with them.
+fn forgotten(forgets: Fault, anew: usize) -> Vec<(u64, Fault)> {
     const MISSES: usize = 4;
     let coordinators = [5, 6];
     let mut faults = vec![
         (2000, Fault::KillHost(0)),
         (3200, Fault::Lag(FORGETS, 8000 * MS)),
-        (4000, Fault::LoseLedger(FORGETS)),
+        (4000, forgets),
         (4000, Fault::StartNode(FORGETS)),
         (4700, Fault::StartNode(0)),
         (4700, Fault::Start(0)),
         (12_000, Fault::Mend),
     ];
     for (at, place) in coordinators.into_iter().enumerate() {
-        faults.extend([(3990, Fault::Cut(place, FORGETS)), (4500, Fault::KillCoordinator(at))]);
+        faults.push((3990, Fault::Cut(place, FORGETS)));
         faults.extend([FORGETS, MISSES].map(|node| (4510, Fault::Join(place, node))));
+        faults.push((4500, Fault::KillCoordinator(at)));
         faults.push((4650, Fault::StartCoordinator(at)));
     }
+    faults.retain(|(_, fault)| !matches!(fault, Fault::KillCoordinator(at) if *at >= anew));
     for knows in [1, 2] {
         faults.extend([0, FORGETS, MISSES, 5, 6].map(|place| (4490, Fault::Part(knows, place))));
     }
     faults
+}
+
+/// The voter that forgets.
+const FORGETS: usize = 3;
+
+/// Its disk is restored from a copy. The leader ends before it can say the record again; the other coordinator remembers
+/// how far that ledger was.
+fn rolled_back() -> Vec<(u64, Fault)> {
+    let mut faults = forgotten(Fault::RestoreLedger(FORGETS), 1);
+    faults.retain(|(_, fault)| *fault != Fault::StartCoordinator(0));
+    faults.extend([(1000, Fault::CopyLedger(FORGETS)), (12_000, Fault::StartCoordinator(0))]);
+    faults
+}
+
+/// A leader is heard no more once it ordered the promotion. It hears that the barrier row is acknowledged and is about to
+/// say so in the record, and then hears nothing either. Meanwhile the new primary dies, and the other coordinator names the
+/// next one, whose replicas receive nothing for a while. Then the first one's words arrive.
+fn overtaken() -> Vec<(u64, Fault)> {
+    let mut faults = vec![(500, Fault::KillCoordinator(0)), (1500, Fault::StartCoordinator(0)), (3000, Fault::Kill(0))];
+    faults.push((9000, Fault::Mend));
+    faults.extend((0..5).map(|host| (9000, Fault::Start(host))));
+    faults
+}
+
+fn while_unheard() -> Vec<Trap> {
+    let trap = |skip, delay, snare| Trap { effect: "Promote", skip, delay: delay * MS, snare };
+    let mut traps = vec![
+        trap(0, 0, Snare::Other(Fault::HalfIsolate(6, false))),
+        trap(0, 450, Snare::Other(Fault::IsolateCoordinator(1))),
+        trap(0, 470, Snare::Server { whole_host: false }),
+        trap(0, 950, Snare::Other(Fault::Mend)),
+    ];
+    traps.extend((0..5).map(|host| trap(1, 0, Snare::Other(Fault::Lag(host, 2000 * MS)))));
+    traps
 }
 
 /// The coordinators' words do not reach the last voter once its duty is done: it promised, and accepts nothing.

@@ -137,6 +137,13 @@ impl Server {
         gtid
     }
 
+    /// Writes a transaction of its own that no client asked for and nobody waits for.
+    pub(crate) fn write_aside(&mut self) {
+        if self.answers() {
+            self.append(Transaction { gtid: self.next_gtid(), id: None });
+        }
+    }
+
     pub(crate) fn append(&mut self, transaction: Transaction) {
         if self.executed.contains_gtid(&transaction.gtid) {
             return;

@@ -56,25 +56,9 @@ pub(crate) fn scenario(name: &str, seed: u64) -> Option<Plan> {
         }
     };
     match name {
-        "rolled_back" => Some(plan(3, rolled_back())),
         "forgetting" => Some(plan(5, forgetting())),
         _ => None,
     }
-}
-
-/// A voter's disk is restored from a copy that a failover has outdated; the others fail after it votes again.
-fn rolled_back() -> Vec<(u64, Fault)> {
-    vec![
-        (1000, Fault::CopyLedger(2)),
-        (1500, Fault::Kill(0)),
-        (3000, Fault::Start(0)),
-        (5000, Fault::RestoreLedger(2)),
-        (5100, Fault::StartNode(2)),
-        (7000, Fault::KillHost(1)),
-        (10_000, Fault::StartNode(1)),
-        (10_000, Fault::Start(1)),
-        (12_000, Fault::Mend),
-    ]
 }
 
 /// One voter after the other loses its ledger, while a witness is added and coordinators come and go.

@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use tasuki_node_core::{Effect, Memory, ServerRun};
 use tasuki_schemas::answer::{Answers, Duty};
 use tasuki_schemas::ballot::{Ballot, Epoch};
-use tasuki_schemas::command::Kind;
+use tasuki_schemas::command::{Kind, Request};
 use tasuki_schemas::gtid::Gtid;
-use tasuki_schemas::id::{Incarnation, NodeId};
-use tasuki_schemas::record::Record;
+use tasuki_schemas::id::{CoordinatorId, Incarnation, NodeId};
+use tasuki_schemas::record::{Mode, Record};
 
+use super::acts::Acts;
 use super::check::History;
 use super::effects::host_of;
 use super::net::Net;
@@ -37,6 +38,8 @@ pub(crate) struct Watch {
     joined: Vec<(Epoch, NodeId)>,
     /// How many requests each coordinator sent in which second.
     asked: BTreeMap<usize, (u64, u32)>,
+    /// What each node was ordered and began.
+    acts: BTreeMap<Host, Acts>,
 }
 
 /// Requests of one coordinator in a second. Three thousand drawn runs sent at most two hundred.
@@ -232,8 +235,32 @@ impl Watch {
         Ok(())
     }
 
-    /// A node's hands begin something: what its record says must be decided.
-    pub(crate) fn begins(&self, host: Host, state: &HostState, effect: &Effect) -> Result<(), String> {
+    /// A node publishes its answers.
+    pub(crate) fn told<'a>(
+        &self,
+        host: Host,
+        state: &HostState,
+        all: impl Iterator<Item = &'a Answers>,
+    ) -> Result<(), String> {
+        tells(state, self.disks.get(host).and_then(Option::as_ref), all)
+    }
+
+    /// A request comes to a node.
+    pub(crate) fn ordered(&mut self, host: Host, state: &HostState, from: &CoordinatorId, request: &Request) {
+        self.acts.entry(host).or_default().asked(state.life, from, request);
+    }
+
+    /// A node's hands begin something: it was ordered, and what its record says is decided.
+    pub(crate) fn begins(&mut self, host: Host, hosts: &[HostState], effect: &Effect) -> Result<(), String> {
+        let state = &hosts[host];
+        self.acts
+            .entry(host)
+            .or_default()
+            .begins(state.life, effect)
+            .map_err(|again| format!("{}: {again}", state.name))?;
+        if let Effect::Follow { source, .. } = effect {
+            follows_with_nothing_more(hosts, host, host_of(*source))?;
+        }
         let kept = state.ledger.accepted.as_ref();
         let decided = |epoch: &Epoch, primary: &dyn Fn(&NodeId) -> bool| {
             self.decided.get(epoch).is_some_and(|(_, record)| primary(&record.primary))
@@ -276,8 +303,20 @@ fn holds_nothing_more(hosts: &[HostState], epoch: &Epoch, node: &NodeId) -> Resu
     more.map_or(Ok(()), |gtid| Err(format!("{node} joins the write group and holds {gtid}, which its primary lacks")))
 }
 
+/// Whoever is set to follow holds nothing that its source lacks, or a later failover could bring it back. What a server
+/// receives meanwhile, from a source that it still has, nobody can know.
+fn follows_with_nothing_more(hosts: &[HostState], host: Host, source: Host) -> Result<(), String> {
+    let (own, giver) = (&hosts[host].server, &hosts[source].server);
+    if own.channel.as_ref().is_some_and(|channel| channel.connected) {
+        return Ok(());
+    }
+    let more = own.binlog.iter().map(|own| &own.gtid).find(|gtid| !giver.has(gtid));
+    let (name, source) = (&hosts[host].name, &hosts[source].name);
+    more.map_or(Ok(()), |gtid| Err(format!("{name} is set to follow {source} and holds {gtid}, which that lacks")))
+}
+
 /// What a node tells must be on its disk, and done.
-pub(crate) fn tells<'a>(state: &HostState, all: impl Iterator<Item = &'a Answers>) -> Result<(), String> {
+fn tells<'a>(state: &HostState, before: Option<&Memory>, all: impl Iterator<Item = &'a Answers>) -> Result<(), String> {
     let (name, disk, server) = (&state.name, &state.ledger, &state.server);
     for answers in all {
         let Some(ballot) = &answers.ballot else { continue };
@@ -285,6 +324,9 @@ pub(crate) fn tells<'a>(state: &HostState, all: impl Iterator<Item = &'a Answers
             let kept = disk.accepted.as_ref().is_some_and(|kept| kept.ballot >= *ballot);
             if answers.accepted && !kept {
                 return Err(format!("{name} tells that it accepted at {ballot}, and its disk does not"));
+            }
+            if answers.accepted && server.answers() && serves_another(state, before, ballot) {
+                return Err(format!("{name} tells that it accepted at {ballot}, and still serves another reign"));
             }
             continue;
         };
@@ -299,6 +341,18 @@ pub(crate) fn tells<'a>(state: &HostState, all: impl Iterator<Item = &'a Answers
         }
     }
     Ok(())
+}
+
+/// Whether a server is open, or acknowledges to somebody, though its disk holds just now, and not before, that another is
+/// named.
+fn serves_another(state: &HostState, before: Option<&Memory>, ballot: &Ballot) -> bool {
+    let reign = |memory: &Memory| memory.accepted.as_ref().map(|kept| kept.record.epoch.clone());
+    let is_news = before.is_some_and(|before| reign(before).is_some() && reign(before) != reign(&state.ledger));
+    let kept = state.ledger.accepted.as_ref().filter(|kept| is_news && kept.ballot == *ballot);
+    let Some(record) = kept.map(|kept| &kept.record).filter(|record| record.mode == Mode::Armed) else { return false };
+    let channel = state.server.channel.as_ref().filter(|channel| channel.connected && channel.acknowledges);
+    let follows_another = channel.is_some_and(|channel| super::lives::name(channel.source) != record.primary);
+    follows_another || state.server.writable && record.primary != state.name
 }
 
 /// Whether a client that writes there now can be told OK.

@@ -50,6 +50,14 @@ pub(super) fn stranger() -> Vec<(u64, Fault)> {
     faults
 }
 
+/// It has left, and somebody writes on it. When it returns it follows, and has caught up, and still holds what its primary
+/// lacks.
+pub(super) fn errant() -> Vec<(u64, Fault)> {
+    let mut faults = unheard();
+    faults.extend([(LEFT, Fault::Errant(LOST)), (LEFT + 100, Fault::Mend)]);
+    faults
+}
+
 /// It returns. Its node stands still while it is to stop acknowledging.
 pub(super) fn returning() -> Vec<(u64, Fault)> {
     let mut faults = unheard();
