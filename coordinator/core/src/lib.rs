@@ -34,6 +34,8 @@ mod admission;
 mod calling;
 mod cover;
 mod doubts;
+#[cfg(test)]
+mod fixtures;
 mod foresight;
 mod input;
 mod lag;
