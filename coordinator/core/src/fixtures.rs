@@ -10,7 +10,8 @@ use tasuki_schemas::gtid::{Flavour, GtidSet, Origin};
 use tasuki_schemas::id::{Boot, BootId, CoordinatorId, Incarnation, NodeId, Nonce};
 use tasuki_schemas::moment::Moment;
 use tasuki_schemas::observation::{
-    Connection, CutStrength, Facts, Identity, LedgerView, Observation, Position, Process, Received, SemiSync, ServerView,
+    Connection, CutStrength, Facts, Identity, LedgerView, Observation, Position, Process, Received, SemiSync,
+    ServerView,
 };
 use tasuki_schemas::record::{Accepted, Mode, Record, Reign, WriteGroup};
 

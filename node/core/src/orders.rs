@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tasuki_schemas::answer::{Answers, Outcome, Reported};
+use tasuki_schemas::answer::{Outcome, Reported};
 use tasuki_schemas::ballot::Ballot;
 use tasuki_schemas::command::{CatchUpHow, Delivery, Fetch, Order, OrderName};
 use tasuki_schemas::gtid::GtidSet;
@@ -310,12 +310,7 @@ impl Node {
 
     fn report(&mut self, act: &Act, outcome: Outcome) {
         let (ballot, number, name) = (act.ballot.clone(), act.number, act.name);
-        let answers = self.answers_of(&act.from);
-        if answers.ballot.as_ref() != Some(&ballot) {
-            let probe = answers.probe.take();
-            *answers = Answers { ballot: Some(ballot), probe, ..Answers::none() };
-        }
-        answers.outcomes.insert(name, Reported { number, outcome });
+        self.answers_at(&act.from, &ballot).outcomes.insert(name, Reported { number, outcome });
         self.dirty = true;
     }
 }

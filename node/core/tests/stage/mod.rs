@@ -133,6 +133,14 @@ impl Stage {
         self
     }
 
+    /// Lets time pass until it next wants to be woken, and wakes it.
+    pub(crate) fn sleep(&mut self) -> Duration {
+        let slept = self.node.next_wake(self.moment()).since(self.moment());
+        self.now += u64::try_from(slept.as_millis()).unwrap() - 1;
+        self.hand(Input::Woke);
+        slept
+    }
+
     pub(crate) fn ask(&mut self, request: Request) -> &mut Self {
         self.hand(Input::Asked { from: co("co1"), same_configuration: true, request })
     }
