@@ -1,6 +1,6 @@
 //! What moves an attempt, and when it is given up.
 
-use tasuki_schemas::answer::{Answers, Holdings};
+use tasuki_schemas::answer::{Answers, Holdings, Reported};
 use tasuki_schemas::gtid::Flavour;
 use tasuki_schemas::id::{Boot, BootId, Nonce};
 use tasuki_schemas::observation::{Observation, Received};
@@ -35,18 +35,22 @@ impl Trial {
     /// All have promised; the dead server's binlog has a tail.
     fn recruited() -> Self {
         let mut trial = Self::new();
-        let record = record(&trial.settings, 1);
-        let promises = promises(&trial.settings, &record, &trial.settings.nodes().cloned().collect());
-        for (name, promise) in promises.iter() {
-            let mut promise = promise.clone();
-            if *name == node(0) {
-                promise.holdings = Some(holdings("0-1-110"));
-            }
-            trial.answers(name).promise = Some(promise);
-        }
+        trial.promise(&[("db0", "0-1-110"), ("db1", "0-1-100"), ("db2", "0-1-100"), ("w1", "")]);
         assert_eq!(trial.step(500), Progress::Pending);
         assert_eq!(trial.attempt.stage(), StageName::CatchingUp);
         trial
+    }
+
+    /// These have promised, and hold so much.
+    fn promise(&mut self, by: &[(&str, &str)]) {
+        let record = record(&self.settings, 1);
+        let promises = promises(&self.settings, &record, &self.settings.nodes().cloned().collect());
+        for (name, held) in by {
+            let name: NodeId = name.parse().unwrap();
+            let mut promise = promises.get(&name).unwrap().clone();
+            promise.holdings = promise.holdings.map(|_| holdings(held));
+            self.answers(&name).promise = Some(promise);
+        }
     }
 
     fn answers(&mut self, name: &NodeId) -> &mut Answers {
@@ -77,12 +81,9 @@ fn an_attempt_shows_what_its_winner_must_hold_and_when_each_stage_began() {
     let trial = Trial::recruited();
     assert!(trial.attempt.goal().is_some_and(|goal| *goal != set()), "the tail belongs to it");
     let mut outbox = trial.outbox;
-    let stage = |output| match output {
-        Output::Tell(body) => match *body {
-            EventBody::Stage { stage, after_ms, .. } => Some((stage, after_ms)),
-            _ => None,
-        },
-        Output::Send { .. } | Output::Beat(_) | Output::Fence { .. } => None,
+    let stage = |output| {
+        let Output::Tell(body) = output else { return None };
+        if let EventBody::Stage { stage, after_ms, .. } = *body { Some((stage, after_ms)) } else { None }
     };
     let stages: Vec<_> = outbox.take().into_iter().filter_map(stage).collect();
     assert_eq!(stages, [(StageName::CatchingUp, 500.0)]);
@@ -121,4 +122,39 @@ fn the_reasons_for_holding_are_told_once_and_shown_for_as_long_as_it_lasts() {
     assert_eq!((trial.step(510), holds(&mut trial)), (Progress::Pending, 0));
     let shown = trial.attempt.holds();
     assert!(shown.len() == 1 && shown.iter().all(|reason| reason.contains("majority")), "{shown:?}");
+}
+
+/// A late answer may change who wins: one that is heard is waited for, for a short while. One that is half silent is not.
+#[test]
+fn a_proof_waits_only_for_those_who_were_heard_lately() {
+    for (short_by, stage) in [(1, StageName::Recruiting), (0, StageName::Promoting)] {
+        let mut trial = Trial::new();
+        trial.promise(&[("db0", "0-1-100"), ("db1", "0-1-100"), ("w1", "")]);
+        let late = trial.seen.remove(&node(2)).unwrap();
+        assert!(trial.view.observed(late, (Boot { start: 1, random: BootId(1) }, 1), NOW));
+        let half = trial.settings.policy.silence / 2;
+        assert_eq!(trial.step_at(NOW + (half - Duration::from_nanos(short_by))), Progress::Pending);
+        assert_eq!(trial.attempt.stage(), stage);
+    }
+}
+
+/// A node obeys no number twice and none that is lower than the last.
+#[test]
+fn whoever_fetches_from_a_second_donor_is_asked_by_a_higher_number() {
+    let mut trial = Trial::new();
+    trial.settings.servers.get_mut(&node(1)).unwrap().promotion = crate::settings::Promotion::Prefer;
+    trial.promise(&[("db0", "0-1-110"), ("db1", "0-1-90"), ("db2", "0-1-100"), ("w1", "")]);
+    let asked = |trial: &mut Trial| {
+        let order = |output| {
+            let Output::Send { to, request: Request::Order { number, order, .. } } = output else { return None };
+            if let Order::CatchUp { from, .. } = *order { Some((to, number, from)) } else { None }
+        };
+        trial.outbox.take().into_iter().filter_map(order).collect::<Vec<_>>()
+    };
+    trial.step(500);
+    assert_eq!(asked(&mut trial), [(node(1), 1, node(2))]);
+    let outcome = Outcome::Done { holdings: Some(holdings("0-1-100")), took_ms: 1 };
+    trial.answers(&node(1)).outcomes.insert(OrderName::CatchUp, Reported { number: 1, outcome });
+    trial.step(510);
+    assert_eq!(asked(&mut trial), [(node(1), 2, node(0))]);
 }

@@ -26,12 +26,9 @@ fn view(settings: &Settings, incarnation: u64, sequences: &[u64]) -> View {
 }
 
 fn told(outbox: &mut Outbox) -> Vec<String> {
-    let sentence = |output| match output {
-        Output::Tell(body) => match *body {
-            EventBody::Voters { node, sentence } => Some(format!("{node} {sentence}")),
-            other => Some(format!("{other:?}")),
-        },
-        Output::Send { .. } | Output::Beat(_) | Output::Fence { .. } => None,
+    let sentence = |output| {
+        let Output::Tell(body) = output else { return None };
+        if let EventBody::Voters { node, sentence } = *body { Some(format!("{node} {sentence}")) } else { None }
     };
     outbox.take().into_iter().filter_map(sentence).collect()
 }

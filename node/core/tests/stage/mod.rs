@@ -1,6 +1,8 @@
 //! A node with everything it put out, for tests that hand it one thing after another.
 #![allow(dead_code, reason = "every test program uses its own part")]
 
+pub(crate) mod lease;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
