@@ -145,3 +145,65 @@ pub struct Accepted {
     /// Its value.
     pub record: Record,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::{BootId, CoordinatorId};
+
+    fn node(number: u64) -> NodeId {
+        format!("db{number}").parse().unwrap()
+    }
+
+    fn voters(of: impl IntoIterator<Item = u64>) -> Voters {
+        of.into_iter().map(|number| (node(number), Incarnation(number))).collect()
+    }
+
+    fn record(voters: Voters, voters_before: Option<Voters>) -> Record {
+        let coordinator: CoordinatorId = "co1".parse().unwrap();
+        Record {
+            epoch: Epoch(Ballot { counter: 1, coordinator, boot: BootId(1) }),
+            primary: node(0),
+            opened: true,
+            groups: Vec::new(),
+            reigns: Vec::new(),
+            voters,
+            voters_before,
+            mode: Mode::Armed,
+            wanted: 1,
+            recent: Vec::new(),
+            pause: None,
+        }
+    }
+
+    #[test]
+    fn as_many_decide_as_no_two_disjoint_sets_of_voters_can_have() {
+        for (all, needed) in [(1, 1), (2, 2), (3, 2), (4, 3), (5, 3)] {
+            let record = record(voters(0..all), None);
+            assert_eq!(record.majority(), needed);
+            for agreeing in 0..=all {
+                let decides = record.has_quorum(|_, incarnation| incarnation.0 < agreeing);
+                assert_eq!(decides, usize::try_from(agreeing).unwrap() >= needed, "{agreeing} of {all}");
+            }
+        }
+    }
+
+    #[test]
+    fn while_voters_change_both_councils_must_agree_each_with_its_own_ledgers() {
+        let changed = record(voters([0, 1, 3]), Some(voters([0, 1, 2])));
+        let agree = |by: &[u64]| changed.has_quorum(|_, incarnation| by.contains(&incarnation.0));
+        assert!(agree(&[0, 1]));
+        assert!(!agree(&[0, 3]) && !agree(&[1, 2]), "a majority of one council alone");
+    }
+
+    /// Readers of an earlier version do not know the lease, and must still read every group without one.
+    #[test]
+    fn a_lease_is_written_only_where_there_is_one_and_is_read_back() {
+        for leased in [false, true] {
+            let group = WriteGroup { primary: node(0), members: [node(0)].into(), acks: 0, leased };
+            let text = serde_json::to_string(&group).unwrap();
+            assert_eq!(text.contains("leased"), leased);
+            assert_eq!(serde_json::from_str::<WriteGroup>(&text).unwrap(), group);
+        }
+    }
+}

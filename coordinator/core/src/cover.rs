@@ -173,3 +173,7 @@ pub(crate) fn accepted(policy: &Policy, by_operator: bool, group: &WriteGroup) -
     }
     (group.acks == 0 && policy.accepts_tail(group.leased)).then_some(Acceptance::Policy)
 }
+
+#[cfg(test)]
+#[path = "cover_tests.rs"]
+mod tests;

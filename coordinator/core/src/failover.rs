@@ -360,3 +360,7 @@ enum Step {
 fn tail_limit(settings: &Settings) -> Duration {
     settings.policy.tail_patience + settings.policy.tail_patience / 2
 }
+
+#[cfg(test)]
+#[path = "failover_tests.rs"]
+mod tests;

@@ -131,3 +131,7 @@ fn acker(settings: &Settings, view: &View, record: &Record, node: &NodeId, now: 
     });
     if acknowledges { Acker::Acknowledges } else { Acker::Away }
 }
+
+#[cfg(test)]
+#[path = "group_tests.rs"]
+mod tests;

@@ -36,6 +36,8 @@ mod attempting;
 mod calling;
 mod cover;
 mod doubts;
+#[cfg(test)]
+mod fixtures;
 mod foresight;
 mod input;
 mod lag;

@@ -93,3 +93,64 @@ impl Outbox {
         self.outputs.push(Output::Send { to: to.clone(), request });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tasuki_schemas::id::Incarnation;
+
+    use super::*;
+
+    const REPEAT: Duration = Duration::from_millis(50);
+
+    fn at(ms: u64) -> Moment {
+        Moment::from_nanos(ms * 1_000_000)
+    }
+
+    fn node(name: &str) -> NodeId {
+        name.parse().unwrap()
+    }
+
+    /// How many requests went out since the last look.
+    fn sent(outbox: &mut Outbox) -> usize {
+        outbox.take().len()
+    }
+
+    #[test]
+    fn a_request_is_repeated_only_after_its_pause_which_begins_anew_with_each() {
+        let mut outbox = Outbox::default();
+        let mut ask = |ms| {
+            outbox.ask(&node("db1"), Topic::Report, Request::Report, REPEAT, at(ms));
+            sent(&mut outbox)
+        };
+        let went: Vec<usize> = [0, 49, 50, 99, 100].into_iter().map(&mut ask).collect();
+        assert_eq!(went, [1, 0, 1, 0, 1]);
+    }
+
+    #[test]
+    fn news_waits_for_nothing_and_replaces_what_was_asked_before() {
+        let mut outbox = Outbox::default();
+        let mut ask = |number: u64| {
+            let request = Request::BeginAnew { incarnation: Incarnation(number), reason: String::new() };
+            outbox.ask(&node("db1"), Topic::BeginAnew, request, REPEAT, at(0));
+            sent(&mut outbox)
+        };
+        assert_eq!((ask(1), ask(2), ask(2), ask(1)), (1, 1, 0, 1));
+    }
+
+    #[test]
+    fn each_node_and_each_topic_has_a_pause_of_its_own() {
+        let mut outbox = Outbox::default();
+        for name in ["db1", "db2"] {
+            outbox.ask(&node(name), Topic::Report, Request::Report, REPEAT, at(0));
+            outbox.ask(&node(name), Topic::Probe, Request::Report, REPEAT, at(0));
+        }
+        assert_eq!(sent(&mut outbox), 4);
+    }
+
+    #[test]
+    fn a_report_is_asked_for_ten_times_a_second_at_most() {
+        let mut outbox = Outbox::default();
+        (0..1000).for_each(|ms| outbox.ask_report(&node("db1"), at(ms)));
+        assert_eq!(sent(&mut outbox), 10);
+    }
+}

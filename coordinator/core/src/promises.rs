@@ -152,3 +152,7 @@ fn shown(promise: &Promise) -> Option<&GtidSet> {
         Duty::Nothing | Duty::Failed { .. } => None,
     }
 }
+
+#[cfg(test)]
+#[path = "promises_tests.rs"]
+mod tests;

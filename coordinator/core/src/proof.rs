@@ -21,6 +21,7 @@ use crate::settings::Policy;
 #[derive(Clone, Debug)]
 pub struct Proof {
     base: Accepted,
+    /// The servers whose sets it rests on.
     witnesses: BTreeSet<NodeId>,
     fenced: Vec<(FenceProof, DurabilityProof)>,
     word: Option<Override>,
@@ -64,12 +65,6 @@ impl Proof {
     #[must_use]
     pub const fn base(&self) -> &Record {
         &self.base.record
-    }
-
-    /// The servers whose sets it rests on.
-    #[must_use]
-    pub const fn witnesses(&self) -> &BTreeSet<NodeId> {
-        &self.witnesses
     }
 
     /// Whether it would still hold without any of these nodes' answers: each of two may be spared, and both not. What a
@@ -261,7 +256,7 @@ mod tests {
         let unread = Received::Unknown { reason: "relay files that nobody read".to_owned() };
         let by = [(0, Duty::Fenced, known("0-1-9")), (1, Duty::ReceiverStopped, unread)];
         let proof = prove(&promises(&record, &by)).unwrap();
-        assert!(!proof.holds_without(&only(0)));
+        assert!(!proof.holds_without(&only(0)) && proof.holds_without(&only(1)));
     }
 
     #[test]

@@ -212,3 +212,7 @@ impl Look<'_> {
         heard && named.is_some_and(|incarnation: Incarnation| self.view.votes_with(node, incarnation))
     }
 }
+
+#[cfg(test)]
+#[path = "voters_tests.rs"]
+mod tests;

@@ -130,11 +130,7 @@ impl Node {
     }
 
     fn answer_accepted(&mut self, from: &CoordinatorId, ballot: &Ballot) {
-        let answers = self.answers_of(from);
-        if answers.ballot.as_ref() != Some(ballot) {
-            let probe = answers.probe.take();
-            *answers = Answers { ballot: Some(ballot.clone()), probe, ..Answers::none() };
-        }
+        let answers = self.answers_at(from, ballot);
         answers.accepted = true;
         answers.refusal = None;
         self.dirty = true;

@@ -13,6 +13,7 @@ use tasuki_schemas::moment::Moment;
 use tasuki_schemas::record::{Mode, Voters, WriteGroup};
 
 use crate::io::{Guarding, Output};
+use crate::memory::ServerRun;
 use crate::node::Node;
 use crate::orders::Act;
 
@@ -25,6 +26,7 @@ pub(crate) struct Lease {
     terms: Option<LeaseTerms>,
     /// As a voter: when the last grant ends.
     granted_until: Moment,
+    /// The newest first.
     asked: VecDeque<Asked>,
     last_number: u64,
     /// The newest question that a majority answered.
@@ -55,7 +57,8 @@ impl Lease {
             terms,
             granted_until: terms.map_or(now, |terms| now + terms.length()),
             asked: VecDeque::new(),
-            last_number: 0,
+            // A grant that is late must not answer a question of this run that an earlier run had numbered alike.
+            last_number: now.nanos(),
             held: None,
             guard: Guard::Unknown,
             guard_asked: None,
@@ -82,7 +85,12 @@ impl Lease {
 impl Node {
     fn own_group(&self) -> Option<&WriteGroup> {
         let record = self.record().filter(|record| record.mode == Mode::Armed)?;
-        record.group().filter(|group| record.primary == self.settings.me && group.primary == self.settings.me)
+        record.group().filter(|_| record.primary == self.settings.me)
+    }
+
+    /// The run of the server, if it is the one that was opened as primary.
+    pub(crate) fn opened_run(&self) -> Option<ServerRun> {
+        self.server.run().filter(|run| self.memory.opened == Some(*run))
     }
 
     /// Whether this server may acknowledge only under a lease.
@@ -91,11 +99,9 @@ impl Node {
     }
 
     fn wants_lease(&self) -> bool {
-        let run = self.server.run();
-        let opened = self.memory.opened.is_some() && self.memory.opened == run;
-        let opening = self.record().is_some_and(|record| !record.opened);
-        let draining = self.act.as_ref().is_some_and(Act::is_drain);
-        self.needs_lease() && run.is_some() && self.memory.failover.is_none() && (opened || opening || draining)
+        let begun = self.record().is_some_and(|record| !record.opened) || self.act.as_ref().is_some_and(Act::is_drain);
+        let opening = self.server.run().is_some() && begun;
+        self.needs_lease() && self.memory.failover.is_none() && (opening || self.opened_run().is_some())
     }
 
     /// A voter is asked for a lease. It grants to the primary of the record that it accepted, while it promised no
@@ -118,17 +124,17 @@ impl Node {
 
     /// A voter granted. The lease counts from the question, once a majority of the record's voters answered it.
     pub(crate) fn granted(&mut self, from: &NodeId, grant: &Grant) {
-        let Some(record) = self.memory.accepted.as_ref().map(|accepted| &accepted.record) else { return };
-        let names = |voters: &Voters| voters.get(from) == Some(&grant.incarnation);
-        let lawful = record.epoch == grant.epoch && record.councils().any(names);
-        let Some(asked) = self.lease.asked.iter_mut().find(|asked| asked.number == grant.number) else { return };
-        if !lawful || asked.epoch != grant.epoch {
+        let accepted = self.memory.accepted.as_ref().map(|accepted| &accepted.record);
+        let Some(record) = accepted.filter(|record| record.epoch == grant.epoch) else { return };
+        let mut asked = self.lease.asked.iter_mut();
+        let Some(asked) = asked.find(|asked| (asked.number, &asked.epoch) == (grant.number, &grant.epoch)) else {
             return;
-        }
+        };
         asked.by.insert((from.clone(), grant.incarnation));
-        let newer = self.lease.held.as_ref().is_none_or(|(epoch, at)| *epoch != asked.epoch || *at < asked.at);
-        if record.has_quorum(|node, incarnation| asked.by.contains(&(node.clone(), incarnation))) && newer {
-            self.lease.held = Some((asked.epoch.clone(), asked.at));
+        if record.has_quorum(|node, incarnation| asked.by.contains(&(node.clone(), incarnation))) {
+            // Answers may come in another order than the questions.
+            let before = self.lease.held.as_ref().filter(|(epoch, _)| *epoch == grant.epoch).map(|(_, at)| *at);
+            self.lease.held = Some((grant.epoch.clone(), asked.at.max(before.unwrap_or(asked.at))));
         }
     }
 
@@ -143,8 +149,8 @@ impl Node {
         let terms = self.lease.terms?;
         let epoch = &self.record()?.epoch;
         let held = self.lease.held.as_ref().filter(|(held, _)| held == epoch).map(|(_, at)| *at + terms.usable());
-        let run = self.server.run()?;
-        let told = self.lease.holding().filter(|guarding| guarding.run == run && self.memory.opened == Some(run));
+        self.server.run()?;
+        let told = self.lease.holding().filter(|guarding| self.opened_run() == Some(guarding.run));
         held.max(told.and_then(|guarding| guarding.until))
     }
 
@@ -161,7 +167,7 @@ impl Node {
     /// Whether an open server has to be closed, since its lease ends and was not renewed.
     pub(crate) fn has_lapsed(&self, now: Moment) -> bool {
         let Some(terms) = self.lease.terms.filter(|_| self.needs_lease()) else { return false };
-        if self.memory.opened.is_none() || self.memory.opened != self.server.run() {
+        if self.opened_run().is_none() {
             return false;
         }
         match self.lease_end() {
@@ -177,7 +183,7 @@ impl Node {
 
     /// Renews what is needed, keeps the guard informed, and lets it go when nothing is to be guarded any more.
     pub(crate) fn tend_lease(&mut self, now: Moment) {
-        if self.lease.terms.is_none() || self.lease.guard == Guard::Unknown {
+        if self.lease.guard == Guard::Unknown {
             return;
         }
         let holding = self.lease.holding();
@@ -219,7 +225,7 @@ impl Node {
     }
 
     fn renew(&mut self, now: Moment) {
-        let due = self.lease.asked.back().is_none_or(|asked| {
+        let due = self.lease.asked.front().is_none_or(|asked| {
             now.since(asked.at) >= self.settings.heartbeat
                 || self.record().is_some_and(|record| record.epoch != asked.epoch)
         });
@@ -228,10 +234,8 @@ impl Node {
         let voters: BTreeSet<NodeId> = record.councils().flat_map(Voters::keys).cloned().collect();
         self.lease.last_number += 1;
         let renew = Renew { epoch: epoch.clone(), number: self.lease.last_number, guarded: true };
-        self.lease.asked.push_back(Asked { number: renew.number, epoch, at: now, by: BTreeSet::new() });
-        if self.lease.asked.len() > KEPT {
-            self.lease.asked.pop_front();
-        }
+        self.lease.asked.push_front(Asked { number: renew.number, epoch, at: now, by: BTreeSet::new() });
+        self.lease.asked.truncate(KEPT);
         let me = self.settings.me.clone();
         for voter in voters {
             if voter == me {
@@ -242,13 +246,10 @@ impl Node {
         }
     }
 
-    /// When this part wants to be woken.
+    /// When the next renewal is due, if that is still to come. One that is overdue is not wanted.
     pub(crate) fn lease_wake(&self, now: Moment) -> Option<Moment> {
-        if !self.needs_lease() {
-            return None;
-        }
-        let renewal = self.lease.asked.back().map(|asked| asked.at + self.settings.heartbeat);
-        Some(renewal.filter(|at| *at > now).unwrap_or(now + self.settings.heartbeat))
+        let renewal = self.lease.asked.front().map(|asked| asked.at + self.settings.heartbeat);
+        renewal.filter(|at| *at > now)
     }
 
     /// For others to see.

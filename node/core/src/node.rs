@@ -336,18 +336,22 @@ impl Node {
         self.answers.entry(coordinator.clone()).or_insert_with(Answers::none)
     }
 
-    pub(crate) fn refuse(&mut self, from: &CoordinatorId, ballot: &Ballot, refusal: Refusal) {
-        self.dirty = true;
-        let answers = self.answers_of(from);
-        if answers.ballot.as_ref() > Some(ballot) {
-            // A late request: its sender went on to a higher ballot, whose answers must not be lost over it.
-            return;
-        }
+    /// The answers at a ballot: those at another one are over. A look belongs to none.
+    pub(crate) fn answers_at(&mut self, coordinator: &CoordinatorId, ballot: &Ballot) -> &mut Answers {
+        let answers = self.answers_of(coordinator);
         if answers.ballot.as_ref() != Some(ballot) {
             let probe = answers.probe.take();
             *answers = Answers { ballot: Some(ballot.clone()), probe, ..Answers::none() };
         }
-        answers.refusal = Some(refusal);
+        answers
+    }
+
+    pub(crate) fn refuse(&mut self, from: &CoordinatorId, ballot: &Ballot, refusal: Refusal) {
+        self.dirty = true;
+        // To a late request nothing: its sender went on to a higher ballot, whose answers must not be lost over it.
+        if self.answers_of(from).ballot.as_ref() <= Some(ballot) {
+            self.answers_at(from, ballot).refusal = Some(refusal);
+        }
     }
 
     pub(crate) fn read_position(&mut self) {

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tasuki_schemas::answer::{Answers, Outcome, Refusal, Reported};
+use tasuki_schemas::answer::{Outcome, Refusal, Reported};
 use tasuki_schemas::ballot::Ballot;
 use tasuki_schemas::command::{CatchUpHow, Delivery, Fetch, Order, OrderName};
 use tasuki_schemas::gtid::GtidSet;
@@ -126,7 +126,7 @@ impl Node {
         if self.act.is_some() || self.pending.is_some() || busy {
             return;
         }
-        if name == OrderName::Drain && (self.memory.opened.is_none() || self.memory.opened != self.server.run()) {
+        if name == OrderName::Drain && self.opened_run().is_none() {
             let reason = "its server was not opened by this record".to_owned();
             return self.refuse(from, &ballot, Refusal::Unlawful { reason });
         }
@@ -343,12 +343,7 @@ impl Node {
 
     fn report(&mut self, act: &Act, outcome: Outcome) {
         let (ballot, number, name) = (act.ballot.clone(), act.number, act.name);
-        let answers = self.answers_of(&act.from);
-        if answers.ballot.as_ref() != Some(&ballot) {
-            let probe = answers.probe.take();
-            *answers = Answers { ballot: Some(ballot), probe, ..Answers::none() };
-        }
-        answers.outcomes.insert(name, Reported { number, outcome });
+        self.answers_at(&act.from, &ballot).outcomes.insert(name, Reported { number, outcome });
         self.dirty = true;
     }
 }

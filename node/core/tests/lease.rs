@@ -1,84 +1,20 @@
 //! A primary without acknowledgements serves under a lease: granted by voters, ended by its guard.
-#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests are tests")]
 
 mod stage;
 
 use std::time::Duration;
 
-use stage::{RUN, Stage, ballot, db, holdings, record, remembered, set};
-use tasuki_node_core::{Effect, Ended, Guarding, Input, Memory, Output};
+use stage::lease::{alone, asked, fences, grant, leased, memory, obey, rest_ms, terms, told_guard};
+use stage::{RUN, Stage, ballot, db, holdings, set};
+use tasuki_node_core::{Effect, Ended, Guarding, Input, Memory, Output, ServerRun};
 use tasuki_schemas::answer::Outcome;
 use tasuki_schemas::ballot::Epoch;
 use tasuki_schemas::command::{Kind, Order, OrderName};
 use tasuki_schemas::id::Incarnation;
-use tasuki_schemas::lease::{Grant, LeaseTerms, Renew};
+use tasuki_schemas::lease::{Grant, Renew};
 use tasuki_schemas::message::Message;
 use tasuki_schemas::moment::Moment;
-use tasuki_schemas::record::{Mode, Record};
-
-fn terms() -> LeaseTerms {
-    LeaseTerms::new(Duration::from_millis(2000), Duration::from_millis(200)).unwrap()
-}
-
-/// The first record, with its primary alone.
-fn alone() -> Record {
-    let mut record = record(1, "db1", Mode::Armed);
-    record.wanted = 0;
-    for group in &mut record.groups {
-        (group.acks, group.leased) = (0, true);
-        group.members = [db("db1")].into();
-    }
-    record
-}
-
-fn memory(opened: bool) -> Memory {
-    let mut memory = remembered(Mode::Armed);
-    memory.accepted.as_mut().unwrap().record = alone();
-    memory.incarnation = Incarnation(1);
-    (memory.opened, memory.whole) = (opened.then_some(RUN), opened);
-    memory
-}
-
-fn asked(stage: &Stage) -> Option<Renew> {
-    stage.outputs.iter().rev().find_map(|output| {
-        let Output::Send(to, message) = output else { return None };
-        let Message::Renew(renew) = &**message else { return None };
-        (to.as_str() == "db2").then(|| renew.clone())
-    })
-}
-
-fn told_guard(stage: &Stage) -> Option<Option<Guarding>> {
-    stage
-        .outputs
-        .iter()
-        .rev()
-        .find_map(|output| if let Output::Guard(guarding) = output { Some(*guarding) } else { None })
-}
-
-fn grant(stage: &mut Stage, by: &str, incarnation: u64) {
-    let Renew { epoch, number, .. } = asked(stage).unwrap();
-    let grant = Grant { epoch, number, incarnation: Incarnation(incarnation) };
-    stage.hand(Input::Granted { from: db(by), grant });
-}
-
-fn obey(stage: &mut Stage) {
-    let told = told_guard(stage).unwrap();
-    stage.hand(Input::Guarded(told));
-}
-
-/// The primary, leased and open.
-fn leased() -> Stage {
-    let mut stage = Stage::leased("db1", memory(true), terms());
-    let until = Some(Moment::from_nanos(0) + terms().usable());
-    stage.hand(Input::Guarded(Some(Guarding { run: RUN, until }))).probe(true);
-    grant(&mut stage, "db2", 2);
-    obey(&mut stage);
-    stage
-}
-
-fn fences(stage: &Stage) -> bool {
-    matches!(stage.effect(), Some((_, Effect::Fence { .. })))
-}
 
 #[test]
 fn a_majority_prolongs_the_lease_from_the_question_on_and_the_guard_is_told() {
@@ -209,4 +145,36 @@ fn a_promotion_that_gets_no_lease_fails_and_says_why() {
     let outcome = stage.answers().outcomes[&OrderName::Promote].outcome.clone();
     assert!(matches!(outcome, Outcome::Failed { reason } if reason.contains("no lease")));
     assert_eq!(stage.effects(), 0);
+}
+
+#[test]
+fn where_there_are_no_terms_a_promotion_that_needs_a_lease_fails_at_once() {
+    let mut named = alone();
+    named.epoch = Epoch(ballot(3));
+    let mut stage = Stage::of("db1", memory(false));
+    stage.probe(false).order(3, 1, Order::Promote { record: Box::new(named), goal: set("0-1-9") }).persisted();
+    let outcome = stage.answers().outcomes.get(&OrderName::Promote).unwrap().outcome.clone();
+    assert!(matches!(outcome, Outcome::Failed { reason } if reason.contains("lease")));
+}
+
+#[test]
+fn what_the_guard_holds_of_another_run_is_no_lease_of_this_one() {
+    let mut stage = Stage::leased("db1", memory(true), terms());
+    let (run, until) = (ServerRun { pid: 6, ..RUN }, Some(Moment::from_nanos(0) + Duration::from_millis(900)));
+    stage.hand(Input::Guarded(Some(Guarding { run, until }))).probe(true);
+    assert_eq!(rest_ms(&stage), 0);
+}
+
+#[test]
+fn a_lease_that_the_guard_was_not_told_of_ends_when_the_guard_acts() {
+    let mut stage = Stage::leased("db1", memory(true), terms());
+    let until = Moment::from_nanos(0) + Duration::from_millis(50);
+    stage.hand(Input::Guarded(Some(Guarding { run: RUN, until: Some(until) }))).probe(true);
+    grant(&mut stage, "db2", 2);
+    assert!(fences(&stage), "fifty milliseconds are too few to go on with");
+    let guarded = |stage: &Stage| stage.observation().server.unwrap().lease.unwrap().guarded;
+    while stage.moment() < until {
+        stage.hand(Input::Woke);
+    }
+    assert!(!guarded(&stage));
 }

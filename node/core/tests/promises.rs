@@ -31,7 +31,8 @@ fn a_failover_promise_waits_for_its_duty_and_for_the_disk() {
     for duty_first in [true, false] {
         let mut stage = Stage::replica(Mode::Armed);
         stage.prepare(2, Kind::Failover);
-        assert!(matches!(stage.effect(), Some((_, Effect::StopReceiving { drain: true, .. }))));
+        let source = Some("10.0.0.1:3306".parse().unwrap());
+        assert_eq!(stage.effect().map(|(_, effect)| effect), Some(Effect::StopReceiving { source, drain: true }));
         if duty_first {
             stage.end(Ended::Done(holdings("0-1-9")));
             assert!(!stage.promised());
@@ -214,11 +215,22 @@ fn at_birth_the_writable_primary_is_adopted_as_it_is() {
 }
 
 #[test]
+fn at_birth_nothing_is_adopted_but_the_named_primary_that_is_writable() {
+    for (name, writable) in [("db1", false), ("db2", true)] {
+        let mut stage = Stage::of(name, Memory::new(Incarnation(1)));
+        stage.probe(writable).prepare(1, Kind::Vote).persisted();
+        stage.ask(Request::Accept { ballot: ballot(1), record: Box::new(record(1, "db1", Mode::Armed)) }).persisted();
+        assert!(stage.answers().accepted);
+        assert_eq!((stage.memory.opened, stage.memory.whole), (None, false), "{name}");
+    }
+}
+
+#[test]
 fn accepting_a_new_epoch_first_does_what_a_failover_promise_would_have_demanded() {
     let mut stage = Stage::primary();
     stage.ask(Request::Accept { ballot: ballot(2), record: Box::new(record(2, "db2", Mode::Armed)) });
     assert!(matches!(stage.effect(), Some((_, Effect::Fence { .. }))));
-    assert!(!stage.answers().accepted);
+    assert_eq!(stage.memory.accepted.as_ref().unwrap().ballot, ballot(1), "nothing is kept before the duty is done");
     stage.end(Ended::Done(holdings("0-1-9"))).persisted();
     assert!(stage.answers().accepted);
     assert!(!stage.node.serving());

@@ -1,6 +1,8 @@
 //! A node with everything it put out, for tests that hand it one thing after another.
 #![allow(dead_code, reason = "every test program uses its own part")]
 
+pub(crate) mod lease;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -131,6 +133,14 @@ impl Stage {
             self.hand(Input::Woke);
         }
         self
+    }
+
+    /// Lets time pass until it next wants to be woken, and wakes it.
+    pub(crate) fn sleep(&mut self) -> Duration {
+        let slept = self.node.next_wake(self.moment()).since(self.moment());
+        self.now += u64::try_from(slept.as_millis()).unwrap() - 1;
+        self.hand(Input::Woke);
+        slept
     }
 
     pub(crate) fn ask(&mut self, request: Request) -> &mut Self {
