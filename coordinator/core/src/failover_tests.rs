@@ -1,5 +1,7 @@
 //! What moves an attempt, and when it is given up.
 
+use std::collections::BTreeMap;
+
 use tasuki_schemas::answer::{Answers, Holdings, Reported};
 use tasuki_schemas::gtid::Flavour;
 use tasuki_schemas::id::{Boot, BootId, Nonce};
