@@ -1,4 +1,4 @@
-//! How `init`, `pause`, `resume`, `override`, `admit` and `switchover` reach the running coordinator: a socket in its state directory. A
+//! How `init` and what operators wish of a born cluster reach the running coordinator: a socket in its state directory. A
 //! second program under the same key would look to the nodes like a later run of the first, and silence it.
 
 use std::collections::BTreeMap;
@@ -9,6 +9,7 @@ use std::time::Duration;
 use tasuki_coordinator_core::pause::Wish;
 use tasuki_coordinator_core::switchover::Switchover;
 use tasuki_schemas::grounds::Override;
+use tasuki_schemas::id::NodeId;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
@@ -84,6 +85,16 @@ fn plain(text: &str) -> String {
     text.replace(char::is_control, " ")
 }
 
+/// A server, or `-` for none.
+fn server(field: &str) -> Option<Option<NodeId>> {
+    if field == "-" { Some(None) } else { field.parse().ok().map(Some) }
+}
+
+/// Whether a word was said, or `-` instead.
+fn said(field: &str, word: &str) -> Option<bool> {
+    (field == word || field == "-").then_some(field == word)
+}
+
 /// The fields of an override: incident, server (or `-`), `loss` (or `-`), who, why.
 fn overriding(word: &Override) -> String {
     let fenced = word.fenced.as_ref().map_or("-", |node| node.as_str());
@@ -93,15 +104,7 @@ fn overriding(word: &Override) -> String {
 
 fn overridden<'a>(fields: &mut impl Iterator<Item = &'a str>) -> Option<Override> {
     let incident = fields.next()?.parse().ok()?;
-    let fenced = match fields.next()? {
-        "-" => None,
-        name => Some(name.parse().ok()?),
-    };
-    let accept_loss = match fields.next()? {
-        "loss" => true,
-        "-" => false,
-        _ => return None,
-    };
+    let (fenced, accept_loss) = (server(fields.next()?)?, said(fields.next()?, "loss")?);
     let (by, reason) = (fields.next()?.to_owned(), fields.next()?.to_owned());
     Some(Override { incident, fenced, accept_loss, by, reason })
 }
@@ -114,15 +117,7 @@ fn switching(wish: &Switchover) -> String {
 }
 
 fn switched<'a>(fields: &mut impl Iterator<Item = &'a str>) -> Option<Switchover> {
-    let to = match fields.next()? {
-        "-" => None,
-        name => Some(name.parse().ok()?),
-    };
-    let dry_run = match fields.next()? {
-        "dry" => true,
-        "-" => false,
-        _ => return None,
-    };
+    let (to, dry_run) = (server(fields.next()?)?, said(fields.next()?, "dry")?);
     let (by, reason) = (fields.next()?.to_owned(), fields.next()?.to_owned());
     Some(Switchover { to, dry_run, by, reason })
 }

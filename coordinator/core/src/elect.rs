@@ -59,8 +59,8 @@ pub struct Election {
     pub reasons: Vec<String>,
 }
 
-/// Preference, best first: nothing that only serves for want of others, the operator's wish, the place, the version; then
-/// what is held; then the file's order. Compared field by field, in this order.
+/// Preference, best first: nothing that only serves for want of others, whom a switchover is to, the operator's wish, the
+/// place, the version; then what is held; then the file's order. Compared field by field, in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Rank {
     standing: Standing,

@@ -2,18 +2,16 @@
 //! fence nothing is killed to get there: what does not end in time leaves the server open, as it was.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tasuki_node_core::Ended;
 use tasuki_schemas::answer::Holdings;
 
-use super::fence::end_clients;
-use super::steps::{Failed, holdings};
+use super::fence::{end_clients, verified};
+use super::steps::Failed;
 use super::{Hands, QUICK, SLOW, end_connection};
-use crate::facts;
 use crate::server::{Session, options};
 
 /// Commits that were waited for have their results on the way to their clients: these get them before they are cut off.
@@ -72,12 +70,7 @@ async fn close(hands: &Hands, session: &mut Session, let_in: &BTreeSet<IpAddr>) 
     end_clients(hands, session).await?;
     // Privileged accounts may write to a closed server: those that came between.
     end_clients(hands, session).await?;
-    let tables = session.tables(&hands.dialect.probe(), QUICK).await?;
-    let first = tables.first().and_then(|table| table.first()).cloned().unwrap_or_default();
-    if facts::writable(&first)? {
-        return Err(Failed::Other("the server is still writable".to_owned()));
-    }
-    holdings(hands, session).await
+    verified(hands, session).await
 }
 
 async fn reopen(hands: &Hands) -> Result<(), Failed> {

@@ -55,6 +55,11 @@ async fn close(hands: &Hands, session: &mut Session, let_in: &BTreeSet<IpAddr>) 
     session.run(&hands.dialect.close(), STATEMENT).await?;
     // Those that came between the first list and the closing.
     end_clients(hands, session).await?;
+    verified(hands, session).await
+}
+
+/// What a server that was just closed holds, if it is seen to be closed.
+pub(super) async fn verified(hands: &Hands, session: &mut Session) -> Result<Holdings, Failed> {
     let tables = session.tables(&hands.dialect.probe(), STATEMENT).await?;
     let first = tables.first().and_then(|table| table.first()).cloned().unwrap_or_default();
     if facts::writable(&first)? {
