@@ -130,6 +130,9 @@ impl Node {
             let reason = "its server was not opened by this record".to_owned();
             return self.refuse(from, &ballot, Refusal::Unlawful { reason });
         }
+        if self.owes_for(&ballot, &order) {
+            return;
+        }
         // Learnt, it is not on the disk yet.
         let kept = self.memory.accepted.as_ref().is_some_and(|accepted| accepted.ballot == ballot);
         if let Some(record) = carried(&order) {
@@ -153,6 +156,13 @@ impl Node {
         let sequence = if durable { self.memory.sequence } else { self.persist() };
         let state = State::Durable { sequence, order: Box::new(order) };
         self.act = Some(Act { from: from.clone(), ballot, number, name, begun: now, found_open, state });
+    }
+
+    /// A record of another reign is accepted with the duty of a failover. An order does none, so that it only brings such a
+    /// record to a node that has done it at this ballot; to others the record is offered by itself, and the order again.
+    fn owes_for(&self, ballot: &Ballot, order: &Order) -> bool {
+        let other = |record: &Record| self.record().is_some_and(|accepted| accepted.epoch != record.epoch);
+        carried(order).is_some_and(other) && self.on_duty_done.as_ref() != Some(ballot)
     }
 
     /// A decided record that this node has not accepted yet is accepted by the order that carries it.
