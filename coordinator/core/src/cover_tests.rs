@@ -5,7 +5,8 @@ use tasuki_schemas::grounds::Override;
 use tasuki_schemas::id::IncidentId;
 
 use super::*;
-use crate::fixtures::{NOW, node, promises, record, settings};
+use crate::fixtures::{NOW, ballot, node, promises, record, settings};
+use crate::propose::{Purpose, changed};
 use crate::settings::{MaxLoss, Settings};
 
 /// A primary without acknowledgements, of which the cluster file says that its last moments may be lost.
@@ -72,4 +73,27 @@ fn where_the_node_answers_only_an_operator_accepts_the_loss() {
     }));
     let worth = worth_fencing_with(&settings, &record, &promises, false, &fences);
     assert_eq!(worth, BTreeSet::from([node(0)]));
+}
+
+/// What was acknowledged with replicas before the last of them were lost is not among what a lease lets be lost: one of them
+/// may have it in files that nobody reads yet.
+#[test]
+fn what_replicas_acknowledged_must_be_shown_although_writing_went_on_without_them() {
+    let mut settings = settings(3);
+    settings.policy.max_loss = Some(MaxLoss::UnreceivedTail);
+    let alone = changed(true, &record(&settings, 1), &Purpose::Acks(0), &ballot(2));
+    let kept: Vec<u32> = alone.groups.iter().map(|group| group.acks).collect();
+    assert_eq!(kept, [1, 0]);
+    let narrow = changed(true, &alone, &Purpose::Narrow(node(1)), &ballot(3));
+    let proven = |record: &Record, nodes: &[usize]| {
+        let showing = nodes.iter().map(|number| node(*number)).collect();
+        let promises = promises(&settings, record, &showing);
+        Evidence { promises: &promises, fences: &Fences::new(ballot(9)), policy: &settings.policy, now: NOW }
+            .cover(record, &record.groups[0])
+            .is_ok()
+    };
+    for record in [&alone, &narrow] {
+        assert!(!proven(record, &[2]) && proven(record, &[1, 2]) && proven(record, &[0]));
+    }
+    assert_eq!(changed(true, &narrow, &Purpose::Acks(1), &ballot(4)).groups.len(), 1, "a raise is covered");
 }

@@ -180,8 +180,10 @@ pub(crate) fn changed(leases: bool, base: &Record, purpose: &Purpose, ballot: &B
         }
         Purpose::Acks(acks) => {
             if let Some(group) = record.group().cloned() {
-                // While the record is not opened, every group of its list still counts.
-                record.groups.drain(..if record.opened { record.groups.len() } else { 0 });
+                // While the record is not opened, every group of its list still counts. And what was acknowledged with
+                // replicas must be shown for as long as writes go on without: nobody accepted that its last copies be lost.
+                let settled = record.opened && !(*acks == 0 && group.acks > 0);
+                record.groups.drain(..if settled { record.groups.len() } else { 0 });
                 let leased = *acks == 0 && leases;
                 record.groups.push(WriteGroup { acks: *acks, leased, ..group });
             }
@@ -192,23 +194,19 @@ pub(crate) fn changed(leases: bool, base: &Record, purpose: &Purpose, ballot: &B
             }
         }
         Purpose::Narrow(node) => {
-            if let Some(group) = record.group().cloned()
-                && record.opened
+            if record.opened
                 && *node != record.primary
+                && let Some(group) = record.groups.last_mut()
             {
-                let mut members = group.members;
-                members.remove(node);
-                record.groups = vec![WriteGroup { members, ..group }];
+                group.members.remove(node);
             }
         }
         Purpose::Widen(node) => {
             // n − k of the wider group contain n − k of the narrower one, so it replaces it at once.
-            if let Some(group) = record.group().cloned()
-                && record.opened
+            if record.opened
+                && let Some(group) = record.groups.last_mut()
             {
-                let mut members = group.members;
-                members.insert(node.clone());
-                record.groups = vec![WriteGroup { members, ..group }];
+                group.members.insert(node.clone());
             }
         }
     }

@@ -5,9 +5,9 @@ mod stage;
 
 use std::time::Duration;
 
-use stage::lease::{alone, asked, fences, grant, leased, memory, obey, rest_ms, terms, told_guard};
+use stage::lease::{alone, asked, fences, grant, leased, memory, obey, promise, promotes, rest_ms, terms, told_guard};
 use stage::{RUN, Stage, ballot, db, holdings, set};
-use tasuki_node_core::{Effect, Ended, Guarding, Input, Memory, Output, ServerRun};
+use tasuki_node_core::{Ended, Guarding, Input, Memory, Output, ServerRun};
 use tasuki_schemas::answer::Outcome;
 use tasuki_schemas::ballot::Epoch;
 use tasuki_schemas::command::{Kind, Order, OrderName};
@@ -122,16 +122,17 @@ fn nothing_opens_without_acknowledgements_before_a_lease_is_held_and_guarded() {
     (named.epoch, named.primary, named.opened) = (Epoch(ballot(3)), db("db1"), false);
     let mut stage = Stage::leased("db1", memory(false), terms());
     stage.hand(Input::Guarded(None)).probe(false);
+    promise(&mut stage, 3);
     let promote = Order::Promote { record: Box::new(named), goal: set("0-1-9") };
     stage.order(3, 1, promote).persisted();
-    assert_eq!(stage.effects(), 0);
+    assert!(!promotes(&stage));
     obey(&mut stage);
     assert_eq!(asked(&stage).unwrap().epoch, Epoch(ballot(3)));
-    assert_eq!(stage.effects(), 0);
+    assert!(!promotes(&stage));
     grant(&mut stage, "db2", 2);
-    assert_eq!(stage.effects(), 0, "the guard does not know its moment yet");
+    assert!(!promotes(&stage), "the guard does not know its moment yet");
     obey(&mut stage);
-    assert!(matches!(stage.effect(), Some((_, Effect::Promote { acks: 0, .. }))));
+    assert!(promotes(&stage));
 }
 
 #[test]
@@ -140,11 +141,12 @@ fn a_promotion_that_gets_no_lease_fails_and_says_why() {
     (named.epoch, named.opened) = (Epoch(ballot(3)), false);
     let mut stage = Stage::leased("db1", memory(false), terms());
     stage.hand(Input::Guarded(None)).probe(false);
+    promise(&mut stage, 3);
     stage.order(3, 1, Order::Promote { record: Box::new(named), goal: set("0-1-9") }).persisted();
     stage.wait(3500);
     let outcome = stage.answers().outcomes[&OrderName::Promote].outcome.clone();
     assert!(matches!(outcome, Outcome::Failed { reason } if reason.contains("no lease")));
-    assert_eq!(stage.effects(), 0);
+    assert!(!promotes(&stage));
 }
 
 #[test]
@@ -152,7 +154,8 @@ fn where_there_are_no_terms_a_promotion_that_needs_a_lease_fails_at_once() {
     let mut named = alone();
     named.epoch = Epoch(ballot(3));
     let mut stage = Stage::of("db1", memory(false));
-    stage.probe(false).order(3, 1, Order::Promote { record: Box::new(named), goal: set("0-1-9") }).persisted();
+    promise(stage.probe(false), 3);
+    stage.order(3, 1, Order::Promote { record: Box::new(named), goal: set("0-1-9") }).persisted();
     let outcome = stage.answers().outcomes.get(&OrderName::Promote).unwrap().outcome.clone();
     assert!(matches!(outcome, Outcome::Failed { reason } if reason.contains("lease")));
 }

@@ -51,6 +51,21 @@ fn a_duty_that_was_done_is_not_done_again_for_the_record() {
     assert_eq!(stage.effects(), 1);
 }
 
+/// An Accept at a higher ballot would take the duty for done.
+#[test]
+fn an_order_brings_no_record_of_another_reign_to_a_node_that_did_not_do_the_duty() {
+    let leave = || Order::LeaveGroup { record: Box::new(record(2, "db3", Mode::Armed)) };
+    let mut stage = Stage::replica(Mode::Armed);
+    stage.order(2, 1, leave()).persisted();
+    assert_eq!((stage.effects(), stage.memory.accepted.as_ref().unwrap().ballot.counter), (0, 1));
+    stage.ask(accept(2, "db3"));
+    assert!(matches!(stage.effect(), Some((_, Effect::StopReceiving { .. }))));
+    stage.end(Ended::Done(holdings("0-1-9"))).persisted();
+    assert!(stage.answers().accepted);
+    stage.order(2, 1, leave()).persisted();
+    assert!(matches!(stage.effect(), Some((_, Effect::LeaveGroup))));
+}
+
 #[test]
 fn nothing_is_answered_before_the_server_was_looked_at_once() {
     let mut stage = Stage::of("db1", Memory { opened: Some(RUN), whole: true, ..remembered(Mode::Armed) });
@@ -93,11 +108,13 @@ fn a_fence_that_was_verified_is_not_made_again_for_facts_that_are_older() {
 #[test]
 fn an_old_primary_that_missed_its_failover_is_closed_before_it_follows() {
     let mut stage = Stage::primary();
-    stage.order(2, 1, Order::Follow { record: Box::new(record(2, "db2", Mode::Armed)) }).persisted();
+    let follow = || Order::Follow { record: Box::new(record(2, "db2", Mode::Armed)) };
+    stage.order(2, 1, follow()).ask(accept(2, "db2"));
     assert_eq!(stage.effects(), 1);
     assert!(matches!(stage.effect(), Some((_, Effect::Fence { .. }))), "{:?}", stage.effect());
+    stage.end(Ended::Done(holdings("0-1-9"))).persisted().probe(false);
     assert!(!stage.node.serving());
-    stage.end(Ended::Done(holdings("0-1-9"))).probe(false);
+    stage.order(2, 1, follow()).persisted();
     assert!(matches!(stage.effect(), Some((_, Effect::Follow { .. }))));
 }
 

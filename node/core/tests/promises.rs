@@ -97,7 +97,7 @@ fn an_acceptance_is_told_once_it_is_on_the_disk_however_often_it_is_asked_for() 
 fn an_order_waits_until_the_record_that_it_carries_is_on_the_disk() {
     let mut stage = Stage::replica(Mode::Armed);
     stage.prepare(2, Kind::Vote).persisted();
-    let follow = Order::Follow { record: Box::new(record(2, "db3", Mode::Armed)) };
+    let follow = Order::Follow { record: Box::new(record(1, "db1", Mode::Armed)) };
     stage.order(2, 1, follow);
     assert_eq!((stage.effects(), stage.memory.accepted.as_ref().map(|kept| &kept.ballot)), (0, Some(&ballot(2))));
     assert_eq!(stage.persisted().effects(), 1);

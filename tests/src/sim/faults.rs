@@ -4,6 +4,7 @@ use tasuki_node_core::Memory;
 use tasuki_schemas::id::Incarnation;
 
 use super::fences;
+use super::lives::LATER_LEDGERS;
 use super::net::{Dice, Place};
 use super::server::Host;
 use super::world::{Happening, MS, World};
@@ -237,7 +238,7 @@ fn pause_host(world: &mut World, host: Host, length: u64) {
 fn lose_ledger(world: &mut World, host: Host) {
     world.stop_node(host);
     world.starts += 1;
-    world.hosts[host].ledger = Memory::new(Incarnation(1000 + world.starts));
+    world.hosts[host].ledger = Memory::new(Incarnation(LATER_LEDGERS + world.starts));
 }
 
 fn restore_ledger(world: &mut World, host: Host) {

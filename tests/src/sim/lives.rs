@@ -18,6 +18,9 @@ use super::server::{Host, Server};
 use super::traffic;
 use super::world::{CoordinatorState, Happening, HostState, MS, World};
 
+/// Ledgers that the cluster did not begin with have incarnations from here on.
+pub(crate) const LATER_LEDGERS: u64 = 1000;
+
 /// The name of a server.
 pub(crate) fn name(number: usize) -> NodeId {
     format!("db{}", number + 1).parse().expect("a name")

@@ -11,10 +11,11 @@ use tasuki_schemas::observation::Position;
 use super::effects::Running;
 use super::fences::{self, Manual};
 use super::foretold;
-use super::lives::address;
+use super::lives::{LATER_LEDGERS, address};
 use super::net::Place;
 use super::server::Host;
 use super::timing;
+use super::watch::tells;
 use super::world::{Happening, MS, World};
 
 /// After so long within reach a host has been heard and has answered.
@@ -65,7 +66,7 @@ impl World {
         let life = self.hosts[host].life;
         match output {
             Output::Publish(observation) => {
-                let seen = self.watch.told(host, &self.hosts[host], observation.answers.values());
+                let seen = tells(&self.hosts[host], observation.answers.values());
                 self.history.demand(seen);
                 self.tell_coordinators(host, |stamp| CoordinatorInput::Observed(observation.clone(), stamp));
             }
@@ -95,7 +96,7 @@ impl World {
             }
             Output::Draw => {
                 self.starts += 1;
-                self.node_input(host, Input::Drawn(Incarnation(1000 + self.starts)));
+                self.node_input(host, Input::Drawn(Incarnation(LATER_LEDGERS + self.starts)));
             }
             Output::Execute(id, effect) => {
                 self.note(|| format!("db{} begins {effect:?}", host + 1));

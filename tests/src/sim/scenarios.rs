@@ -8,7 +8,7 @@ use super::voters;
 use super::world::MS;
 
 /// The names of all scenarios.
-pub const SCENARIOS: [&str; 22] = [
+pub const SCENARIOS: [&str; 23] = [
     "clones",
     "yesterday",
     "thaw",
@@ -31,6 +31,7 @@ pub const SCENARIOS: [&str; 22] = [
     "forgetting",
     "overtaken",
     "renamed",
+    "unread",
 ];
 
 const SERVERS: usize = 3;
@@ -60,6 +61,7 @@ impl Plan {
             "thaw" => Some(Self { traps: vec![thaw_while_stopping()], ..plan(thaw()) }),
             "unfenced" => Some(Self { traps: vec![thaw_while_stopping()], ..plan(unfenced()) }),
             "renamed" => Some(Self { servers: 5, traps: while_renaming(), ..without_rules(plan(renamed())) }),
+            "unread" => Some(leased(plan(unread()))),
             "tails" => Some(Self { traps: vec![kill_while_promoting()], ..plan(tails()) }),
             "returning" => Some(Self { servers: 5, ..plan(returning()) }),
             "blackout" => Some(plan(blackout())),
@@ -139,6 +141,24 @@ fn unfenced() -> Vec<(u64, Fault)> {
         (9000, Fault::Thaw(0)),
         (9000, Fault::Mend),
     ]
+}
+
+/// One replica is lost, then the other, which alone acknowledged meanwhile and had not applied all of it; writing goes on
+/// without them. The first comes back, does not reach the primary and is still behind when the primary's host is lost.
+fn unread() -> Vec<(u64, Fault)> {
+    let mut faults = vec![
+        (1500, Fault::Kill(2)),
+        (2500, Fault::Kill(1)),
+        (3900, Fault::Cut(0, 2)),
+        (3900, Fault::Cut(2, 0)),
+        (4000, Fault::Start(2)),
+        (4500, Fault::KillHost(0)),
+        (9000, Fault::Mend),
+    ];
+    for host in 0..SERVERS {
+        faults.extend([(9000, Fault::StartNode(host)), (9000, Fault::Start(host))]);
+    }
+    faults
 }
 
 /// A hung primary without kernel rules goes on just when the failover's duties begin, and is named again. The coordinators do
@@ -273,6 +293,11 @@ fn while_unheard() -> Vec<Trap> {
 fn unheard_acceptance() -> Vec<Trap> {
     let cut = |place| Snare::Other(Fault::Cut(place, 4));
     [5, 6].map(|place| Trap { effect: "StopReceiving", skip: 3, delay: 1500, snare: cut(place) }).to_vec()
+}
+
+/// A plan for a cluster that wants acknowledgements, and has a lease for when it gets none.
+fn leased(plan: Plan) -> Plan {
+    Plan { seed: 16 * plan.seed + 4 + plan.seed % 2, ..plan }
 }
 
 /// The same plan in a cluster that asks for no acknowledgements and has a lease: its seed says so. Every second is of the

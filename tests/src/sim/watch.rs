@@ -13,6 +13,7 @@ use tasuki_schemas::record::{Mode, Record};
 use super::acts::Acts;
 use super::check::History;
 use super::effects::host_of;
+use super::lives::LATER_LEDGERS;
 use super::net::Net;
 use super::server::{Host, Server};
 use super::traffic::Released;
@@ -235,16 +236,6 @@ impl Watch {
         Ok(())
     }
 
-    /// A node publishes its answers.
-    pub(crate) fn told<'a>(
-        &self,
-        host: Host,
-        state: &HostState,
-        all: impl Iterator<Item = &'a Answers>,
-    ) -> Result<(), String> {
-        tells(state, self.disks.get(host).and_then(Option::as_ref), all)
-    }
-
     /// A request comes to a node.
     pub(crate) fn ordered(&mut self, host: Host, state: &HostState, from: &CoordinatorId, request: &Request) {
         self.acts.entry(host).or_default().asked(state.life, from, request);
@@ -316,7 +307,7 @@ fn follows_with_nothing_more(hosts: &[HostState], host: Host, source: Host) -> R
 }
 
 /// What a node tells must be on its disk, and done.
-fn tells<'a>(state: &HostState, before: Option<&Memory>, all: impl Iterator<Item = &'a Answers>) -> Result<(), String> {
+pub(crate) fn tells<'a>(state: &HostState, all: impl Iterator<Item = &'a Answers>) -> Result<(), String> {
     let (name, disk, server) = (&state.name, &state.ledger, &state.server);
     for answers in all {
         let Some(ballot) = &answers.ballot else { continue };
@@ -325,7 +316,7 @@ fn tells<'a>(state: &HostState, before: Option<&Memory>, all: impl Iterator<Item
             if answers.accepted && !kept {
                 return Err(format!("{name} tells that it accepted at {ballot}, and its disk does not"));
             }
-            if answers.accepted && server.answers() && serves_another(state, before, ballot) {
+            if answers.accepted && server.answers() && serves_another(state, ballot) {
                 return Err(format!("{name} tells that it accepted at {ballot}, and still serves another reign"));
             }
             continue;
@@ -343,12 +334,11 @@ fn tells<'a>(state: &HostState, before: Option<&Memory>, all: impl Iterator<Item
     Ok(())
 }
 
-/// Whether a server is open, or acknowledges to somebody, though its disk holds just now, and not before, that another is
-/// named.
-fn serves_another(state: &HostState, before: Option<&Memory>, ballot: &Ballot) -> bool {
-    let reign = |memory: &Memory| memory.accepted.as_ref().map(|kept| kept.record.epoch.clone());
-    let is_news = before.is_some_and(|before| reign(before).is_some() && reign(before) != reign(&state.ledger));
-    let kept = state.ledger.accepted.as_ref().filter(|kept| is_news && kept.ballot == *ballot);
+/// Whether a server is open, or acknowledges to somebody, though its disk holds that another is named. A ledger that was
+/// begun later accepted before it had a vote: that counted for nobody.
+fn serves_another(state: &HostState, ballot: &Ballot) -> bool {
+    let first = state.ledger.incarnation.0 < LATER_LEDGERS;
+    let kept = state.ledger.accepted.as_ref().filter(|kept| first && kept.ballot == *ballot);
     let Some(record) = kept.map(|kept| &kept.record).filter(|record| record.mode == Mode::Armed) else { return false };
     let channel = state.server.channel.as_ref().filter(|channel| channel.connected && channel.acknowledges);
     let follows_another = channel.is_some_and(|channel| super::lives::name(channel.source) != record.primary);

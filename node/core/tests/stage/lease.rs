@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use tasuki_node_core::{Effect, Guarding, Input, Memory, Output};
+use tasuki_node_core::{Effect, Ended, Guarding, Input, Memory, Output};
+use tasuki_schemas::command::Kind;
 use tasuki_schemas::id::Incarnation;
 use tasuki_schemas::lease::{Grant, LeaseTerms, Renew};
 use tasuki_schemas::message::Message;
 use tasuki_schemas::moment::Moment;
 use tasuki_schemas::record::{Mode, Record};
 
-use super::{RUN, Stage, db, record, remembered};
+use super::{RUN, Stage, db, holdings, record, remembered};
 
 pub(crate) fn terms() -> LeaseTerms {
     LeaseTerms::new(Duration::from_millis(2000), Duration::from_millis(200)).unwrap()
@@ -73,6 +74,16 @@ pub(crate) fn leased() -> Stage {
 
 pub(crate) fn fences(stage: &Stage) -> bool {
     matches!(stage.effect(), Some((_, Effect::Fence { .. })))
+}
+
+/// Promises a failover at this ballot, its duty done: only then may a record of its reign come.
+pub(crate) fn promise(stage: &mut Stage, counter: u64) {
+    stage.prepare(counter, Kind::Failover).persisted().end(Ended::Done(holdings("0-1-9"))).persisted();
+    assert!(stage.promised());
+}
+
+pub(crate) fn promotes(stage: &Stage) -> bool {
+    matches!(stage.effect(), Some((_, Effect::Promote { acks: 0, .. })))
 }
 
 pub(crate) fn rest_ms(stage: &Stage) -> u64 {
