@@ -13,6 +13,8 @@ use tasuki_tests::lab::{Lab, Options, drill};
 /// Switchovers of one test, alternately to a named server and to the best.
 const TIMES: usize = 20;
 const WHOLE: Duration = Duration::from_secs(30);
+/// A client that retries once does so after this.
+const PAUSE: Duration = Duration::from_secs(1);
 /// A switchover that is undone may make writes wait for the second of the drain, and for opening again.
 const UNDONE: Duration = Duration::from_millis(2500);
 
@@ -36,6 +38,7 @@ async fn handed_over(flavour: Flavour) {
     let lab = Lab::start(Kind::Loopback, &[flavour], &Options::default()).await.unwrap();
     let cluster = &lab.clusters[0];
     let writers = cluster.write(4, 200).unwrap();
+    let patient = cluster.write_again(2, 100, PAUSE).unwrap();
     drill::acknowledged(&writers, 200).await.unwrap();
     let dry = switch(&lab, &["--dry-run"]).await.unwrap();
     assert!(dry.contains("would take over from"), "{dry}");
@@ -58,16 +61,18 @@ async fn handed_over(flavour: Flavour) {
         unanswered += writers.since(asked).iter().filter(|attempt| !attempt.acknowledged).count();
     }
     gaps.sort();
+    assert_eq!(patient.failed(), 0, "writes failed although they were sent twice");
     eprintln!(
-        "{flavour}: {TIMES} switchovers, {:.0} / {:.0} / {:.0} ms without an acknowledged write (least, median, most); {} acknowledged, {unanswered} attempts of 4 writers ended without an OK",
+        "{flavour}: {TIMES} switchovers, {:.0} / {:.0} / {:.0} ms without an acknowledged write (least, median, most); {} acknowledged, {unanswered} attempts of 4 writers ended without an OK; of {} by clients that retry once, none",
         ms(gaps[0]),
         ms(gaps[TIMES / 2]),
         ms(gaps[TIMES - 1]),
         writers.acknowledged(),
+        patient.acknowledged(),
     );
     assert!(gaps[TIMES - 1] < drill::crash_limit(flavour), "{gaps:?}");
     cluster.wait_whole(WHOLE).await.unwrap();
-    drill::all_there(cluster, &[&writers]).await.unwrap();
+    drill::all_there(cluster, &[&writers, &patient]).await.unwrap();
 }
 
 /// Holds something in the server for a while.
@@ -94,6 +99,13 @@ async fn not_drained(flavour: Flavour) {
     drill::acknowledged(&writers, 50).await.unwrap();
     let gap = drill::gap(&writers, asked).unwrap();
     assert!(gap < Duration::from_millis(500), "{gap:?} though nothing was closed");
+
+    sql.run("XA START 'parked'; INSERT INTO lab.parked VALUES (2); XA END 'parked'; XA PREPARE 'parked'")
+        .await
+        .unwrap();
+    let refused = format!("{:#}", switch(&lab, &[]).await.unwrap_err());
+    assert!(refused.contains("the XA transaction \"parked\" is prepared"), "{refused}");
+    sql.run("XA ROLLBACK 'parked'").await.unwrap();
 
     let locked = hold(sql.clone(), "LOCK TABLES lab.parked WRITE; DO SLEEP(4); UNLOCK TABLES");
     tokio::time::sleep(Duration::from_millis(300)).await;

@@ -1,7 +1,7 @@
 //! Draining a primary that hands over: what is being written ends and is answered, then nobody writes any more. Unlike in a
 //! fence nothing is killed to get there: what does not end in time leaves the server open, as it was.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -23,7 +23,7 @@ pub(super) async fn drain(
     within: Duration,
     let_in: &BTreeSet<SocketAddr>,
 ) -> Ended {
-    if let Err(error) = refuse_long(hands, session).await {
+    if let Err(error) = refuse_unfinished(hands, session).await {
         return Ended::Failed(error.to_string());
     }
     let let_in = let_in.iter().map(SocketAddr::ip).collect();
@@ -49,16 +49,25 @@ pub(super) async fn drain(
     }
 }
 
-/// A transaction that has written for long would be lost with its connection: its owner decides, not the switchover.
-async fn refuse_long(hands: &Hands, session: &mut Session) -> Result<(), Failed> {
-    let tables = session.tables(&hands.dialect.long_writers(), QUICK).await?;
-    let Some(row) = tables.first().and_then(|table| table.first()) else { return Ok(()) };
-    let field = |name: &str| row.get(name).cloned().unwrap_or_default();
+/// A transaction that has written for long would be lost with its connection, and one that is prepared would keep its locks on
+/// whoever takes over: their owners decide, not the switchover.
+async fn refuse_unfinished(hands: &Hands, session: &mut Session) -> Result<(), Failed> {
+    let statements = format!("{}; {}", hands.dialect.long_writers(), hands.dialect.prepared());
+    let tables = session.tables(&statements, QUICK).await?;
+    let found = |number: usize| tables.get(number).and_then(|table| table.first());
+    let field = |row: &BTreeMap<String, String>, name: &str| row.get(name).cloned().unwrap_or_default();
+    if let Some(row) = found(0) {
+        return Err(Failed::Other(format!(
+            "connection {} ({}) has written in one transaction for {} s; let it end, or end it",
+            field(row, "id"),
+            field(row, "user"),
+            field(row, "seconds")
+        )));
+    }
+    let Some(row) = found(1) else { return Ok(()) };
     Err(Failed::Other(format!(
-        "connection {} ({}) has written in one transaction for {} s; let it end, or end it",
-        field("id"),
-        field("user"),
-        field("seconds")
+        "the XA transaction {:?} is prepared and would keep its locks after the switchover; end it with XA COMMIT or XA ROLLBACK",
+        field(row, "data")
     )))
 }
 

@@ -58,6 +58,15 @@ impl Cluster {
         Ok(Writers::begin(&self.net.on(&self.client)?, &target, &self.ids, writers, rate))
     }
 
+    /// The same by clients that send what failed once more, after a pause.
+    ///
+    /// # Errors
+    /// As of [`Cluster::write`].
+    pub fn write_again(&self, writers: u32, rate: u32, pause: Duration) -> Result<Writers> {
+        let target = Target::Tcp(self.haproxy.address());
+        Ok(Writers::retrying(&self.net.on(&self.client)?, &target, &self.ids, (writers, rate), Some(pause)))
+    }
+
     /// Begins to write on a server's own host, through its Unix socket.
     ///
     /// # Errors

@@ -84,6 +84,19 @@ impl Writers {
     /// Lets `count` writers aim at `rate` acknowledged inserts a second together.
     #[must_use]
     pub fn begin(on: &Handle, target: &Target, ids: &Ids, count: u32, rate: u32) -> Self {
+        Self::retrying(on, target, ids, (count, rate), None)
+    }
+
+    /// The same writers; what fails is sent once more after `again`, if that is given, on a new connection, and only failed
+    /// if that fails as well.
+    #[must_use]
+    pub fn retrying(
+        on: &Handle,
+        target: &Target,
+        ids: &Ids,
+        (count, rate): (u32, u32),
+        again: Option<Duration>,
+    ) -> Self {
         let shared = Arc::new(Shared::default());
         let pace = Duration::from_secs(1) * count / rate.max(1);
         let options = connection(target);
@@ -91,8 +104,8 @@ impl Writers {
             .map(|number| {
                 // The phases differ, so that a fault finds the writers at different points of their commits.
                 let delay = pace * number / count;
-                let writer =
-                    Writer { number, pace, options: options.clone(), ids: ids.clone(), shared: Arc::clone(&shared) };
+                let (options, ids, shared) = (options.clone(), ids.clone(), Arc::clone(&shared));
+                let writer = Writer { number, pace, again, options, ids, shared };
                 on.spawn(writer.write(delay)).abort_handle()
             })
             .collect();
@@ -160,6 +173,7 @@ fn connection(target: &Target) -> Opts {
 struct Writer {
     number: u32,
     pace: Duration,
+    again: Option<Duration>,
     options: Opts,
     ids: Ids,
     shared: Arc<Shared>,
@@ -200,11 +214,27 @@ impl Writer {
     async fn insert(&self, connection: &mut Conn) -> Attempt {
         let (id, start) = (self.ids.take(), Instant::now());
         let statement = format!("INSERT INTO lab.writes (id, writer) VALUES ({id}, {})", self.number);
-        let acknowledged = matches!(timeout(STATEMENT, connection.query_drop(statement)).await, Ok(Ok(())));
+        let mut acknowledged = matches!(timeout(STATEMENT, connection.query_drop(&statement)).await, Ok(Ok(())));
+        if let Some(again) = self.again.filter(|_| !acknowledged) {
+            sleep(again).await;
+            acknowledged = self.insert_again(connection, id, &statement).await;
+        }
         let attempt = Attempt { id, start, end: Instant::now(), acknowledged };
         let count = if acknowledged { &self.shared.acknowledged } else { &self.shared.failed };
         count.fetch_add(1, Ordering::SeqCst);
         self.shared.log.lock().unwrap_or_else(PoisonError::into_inner).push(attempt);
         attempt
+    }
+
+    /// Sends an insert once more on a new connection, unless its id shows that the first one arrived after all.
+    async fn insert_again(&self, connection: &mut Conn, id: u64, statement: &str) -> bool {
+        let Ok(Ok(fresh)) = timeout(CONNECT, Conn::new(self.options.clone())).await else { return false };
+        *connection = fresh;
+        let look = connection.query_first(format!("SELECT id FROM lab.writes WHERE id = {id}"));
+        match timeout(STATEMENT, look).await {
+            Ok(Ok(Some::<u64>(_))) => true,
+            Ok(Ok(None)) => matches!(timeout(STATEMENT, connection.query_drop(statement)).await, Ok(Ok(()))),
+            Ok(Err(_)) | Err(_) => false,
+        }
     }
 }

@@ -171,6 +171,12 @@ impl Dialect {
             .to_owned()
     }
 
+    /// Transactions that are prepared and wait for their coordinator's word (`xid` in `data`).
+    #[must_use]
+    pub fn prepared(self) -> String {
+        "XA RECOVER".to_owned()
+    }
+
     /// Clients whose commits wait for an acknowledgement.
     #[must_use]
     pub fn blocked(self) -> String {
