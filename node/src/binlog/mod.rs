@@ -8,20 +8,29 @@
 mod apply;
 mod closed;
 mod event;
+mod extract;
 mod frame;
 mod gtid;
 mod history;
+mod moment;
 mod packets;
 mod payload;
 mod query;
+mod readable;
 mod reader;
+mod rows;
+mod table;
+mod value;
 
 use std::io;
 use std::path::PathBuf;
 
 pub use apply::{ApplyError, apply};
 pub use closed::was_closed;
+pub use extract::{Bounds, Extra, Extracted, extract, tables};
 pub use history::{Missing, executed, missing};
+pub use readable::{Shapes, describe, utc};
+pub use rows::Column;
 
 /// Why binlog files cannot be read.
 #[derive(Debug, thiserror::Error)]

@@ -288,7 +288,7 @@ fn backtick_doubled(byte: u8) -> impl Iterator<Item = u8> {
 }
 
 /// `X'…',X'…',1` as the XA statements take it.
-fn xid(body: &[u8]) -> Option<String> {
+pub(super) fn xid(body: &[u8]) -> Option<String> {
     let (format, global, branch) = (le32(body.get(1..)?)?, le32(body.get(5..)?)?, le32(body.get(9..)?)?);
     let bytes = body.get(13..)?;
     let (global, rest) = bytes.split_at_checked(usize::try_from(global).ok()?)?;

@@ -26,6 +26,7 @@ pub(super) struct Whole {
 pub(super) struct Reader {
     frames: Frames,
     format: Vec<u8>,
+    list: Vec<u8>,
     before: Option<GtidSet>,
 }
 
@@ -43,7 +44,7 @@ enum Shape {
 impl Reader {
     /// Opens a file and reads its head.
     pub(super) fn open(path: &Path, flavour: Flavour) -> Result<Self, BinlogError> {
-        let mut reader = Self { frames: Frames::open(path)?, format: Vec::new(), before: None };
+        let mut reader = Self { frames: Frames::open(path)?, format: Vec::new(), list: Vec::new(), before: None };
         if !reader.frames.advance()? {
             return Ok(reader);
         }
@@ -61,13 +62,20 @@ impl Reader {
         }
         let before = before_file(&second, flavour);
         let missing = || reader.frames.unsupported(format!("the list of earlier GTIDs of {flavour} is missing"));
+        let list = second.bytes.to_vec();
         reader.before = Some(before.ok_or_else(missing)?);
+        reader.list = list;
         Ok(reader)
     }
 
     /// All transactions before the file; `None` if the file is torn before it tells them, and so has none itself.
     pub(super) const fn before(&self) -> Option<&GtidSet> {
         self.before.as_ref()
+    }
+
+    /// The event that tells what came before the file, as it stands there.
+    pub(super) fn list(&self) -> &[u8] {
+        &self.list
     }
 
     /// The file's format description event, with its checksum.
@@ -78,9 +86,27 @@ impl Reader {
     /// The next whole transaction, with its events if `wanted` says so; `None` at the end of the file, where a
     /// transaction without an end does not count.
     pub(super) fn next(&mut self, wanted: impl FnOnce(&Gtid) -> bool) -> Result<Option<Whole>, BinlogError> {
+        let mut events = Vec::new();
+        let read = self.copy_next(wanted, &mut |event| {
+            events.push(STANDARD.encode(event.bytes));
+            Ok(())
+        })?;
+        Ok(read.map(|(gtid, wanted)| Whole { gtid, events: wanted.then_some(events) }))
+    }
+
+    /// The same, but hands over each event as it is read: a transaction need not fit into memory. Tells whether it was
+    /// wanted. What was handed over before `None` belongs to a transaction without an end.
+    pub(super) fn copy_next(
+        &mut self,
+        wanted: impl FnOnce(&Gtid) -> bool,
+        keep: &mut dyn FnMut(&Event<'_>) -> Result<(), BinlogError>,
+    ) -> Result<Option<(Gtid, bool)>, BinlogError> {
         let Some(name) = self.seek()? else { return Ok(None) };
         let gtid_event = self.frames.event()?;
-        let mut events = wanted(&name.gtid).then(|| vec![STANDARD.encode(gtid_event.bytes)]);
+        let wanted = wanted(&name.gtid);
+        if wanted {
+            keep(&gtid_event)?;
+        }
         let mariadb = gtid_event.kind == kind::MARIADB_GTID;
         let mut shape = if mariadb && !name.standalone { Shape::Open } else { Shape::Undecided };
         while shape != Shape::Ended {
@@ -89,11 +115,11 @@ impl Reader {
             }
             let event = self.frames.event()?;
             shape = self.after(shape, &event, mariadb)?;
-            if let Some(events) = &mut events {
-                events.push(STANDARD.encode(event.bytes));
+            if wanted {
+                keep(&event)?;
             }
         }
-        Ok(Some(Whole { gtid: name.gtid, events }))
+        Ok(Some((name.gtid, wanted)))
     }
 
     /// Goes on to the next GTID event.
