@@ -135,6 +135,9 @@ pub enum Outcome {
         holdings: Option<Holdings>,
         /// Milliseconds from admission to the end.
         took_ms: u64,
+        /// Where something was kept, as a folder on the node's host.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        place: Option<String>,
     },
     /// Not done.
     Failed {

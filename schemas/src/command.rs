@@ -141,6 +141,16 @@ pub enum Order {
         /// Milliseconds for which new writes may have to wait.
         within_ms: u64,
     },
+    /// Keep, beside the server, the transactions that it holds and the primary does not: the binlog's events as they are,
+    /// and as statements for people. Changes nothing on the server.
+    Archive {
+        /// The decided record.
+        record: Box<Record>,
+        /// What the server was seen to hold.
+        holds: GtidSet,
+        /// What the primary was seen to hold after that: what it lacks of `holds` is meant.
+        beyond: GtidSet,
+    },
 }
 
 /// Where a candidate gets what it lacks.
@@ -175,6 +185,8 @@ pub enum OrderName {
     LeaveGroup,
     /// [`Order::Drain`]: its outcome carries what the server holds, read after the last write.
     Drain,
+    /// [`Order::Archive`]: its outcome names the folder.
+    Archive,
 }
 
 impl Order {
@@ -190,6 +202,7 @@ impl Order {
             Self::CutAcker { .. } => OrderName::CutAcker,
             Self::LeaveGroup { .. } => OrderName::LeaveGroup,
             Self::Drain { .. } => OrderName::Drain,
+            Self::Archive { .. } => OrderName::Archive,
         }
     }
 }

@@ -155,7 +155,7 @@ fn whoever_fetches_from_a_second_donor_is_asked_by_a_higher_number() {
     };
     trial.step(500);
     assert_eq!(asked(&mut trial), [(node(1), 1, node(2))]);
-    let outcome = Outcome::Done { holdings: Some(holdings("0-1-100")), took_ms: 1 };
+    let outcome = Outcome::Done { holdings: Some(holdings("0-1-100")), took_ms: 1, place: None };
     trial.answers(&node(1)).outcomes.insert(OrderName::CatchUp, Reported { number: 1, outcome });
     trial.step(510);
     assert_eq!(asked(&mut trial), [(node(1), 2, node(0))]);

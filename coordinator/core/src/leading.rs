@@ -42,7 +42,7 @@ pub struct Leading {
     pub(crate) removal: Removal,
     seats: Seats,
     /// Whether the last look found something to do.
-    tends: bool,
+    pub(crate) tends: bool,
 }
 
 /// A failover, for people.
@@ -273,6 +273,7 @@ impl Leading {
         for node in others {
             let mut care = self.care.remove(node).unwrap_or_default();
             let finding = care.look(settings, view, &self.record, node, now);
+            self.archive(settings, view, node, &mut care, outbox, now);
             self.care.insert(node.clone(), care);
             self.tends |= !matches!(finding, Finding::Well | Finding::Wait);
             match finding {
@@ -295,10 +296,14 @@ impl Leading {
         next
     }
 
-    /// What quarantined servers hold in excess.
+    /// What quarantined servers hold in excess, and the folder on their hosts where that is archived.
     #[must_use]
-    pub fn quarantine(&self) -> BTreeMap<NodeId, String> {
-        self.care.iter().filter_map(|(node, care)| Some((node.clone(), care.extras()?.to_owned()))).collect()
+    pub fn quarantine(&self) -> BTreeMap<NodeId, (String, Option<String>)> {
+        let one = |(node, care): (&NodeId, &Care)| {
+            let archive = care.archived().map(str::to_owned);
+            Some((node.clone(), (care.extras()?.text.clone(), archive)))
+        };
+        self.care.iter().filter_map(one).collect()
     }
 
     /// Gives an order until it is done; one that ended, but whose effect is not seen, is given anew.

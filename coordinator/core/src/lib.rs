@@ -32,6 +32,7 @@ pub mod view;
 pub mod voters;
 
 mod admission;
+mod archive;
 mod attempting;
 mod calling;
 mod cover;

@@ -1,5 +1,6 @@
 //! Makes every managed server match the record: follow, join the write group, or stay out in quarantine.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tasuki_schemas::gtid::GtidSet;
@@ -8,6 +9,7 @@ use tasuki_schemas::moment::Moment;
 use tasuki_schemas::observation::{Connection, Facts, Thread};
 use tasuki_schemas::record::{Mode, Record};
 
+use crate::archive::{Archive, Extras};
 use crate::diagnose::{broken, stray};
 use crate::settings::{Promotion, Settings};
 use crate::view::View;
@@ -32,7 +34,8 @@ pub struct Care {
     /// What the primary had a moment ago: a replica that is always a little behind still holds this soon.
     mark: Option<(GtidSet, Moment)>,
     within_at: Option<Moment>,
-    extras: Option<String>,
+    extras: Option<Extras>,
+    archive: Archive,
     /// Extras seen once. Only when the next comparison shows the same are they believed.
     suspected: Option<(String, Moment)>,
     told: Option<String>,
@@ -70,14 +73,16 @@ impl Care {
             .server(node, settings.policy.silence, now)
             .is_some_and(|server| server.connection == Connection::Answering);
         let Some(facts) = view.facts(node, settings.policy.silence, now).filter(|_| answering) else {
-            *self = Self { told: self.told.take(), ..Self::default() };
+            let archive = std::mem::take(&mut self.archive);
+            *self = Self { told: self.told.take(), archive, ..Self::default() };
             return Finding::Wait;
         };
         if facts.writable {
             return Finding::Wait;
         }
-        self.compare(view, record, node, now);
-        match stray(settings, view, record, node, now) {
+        let astray = stray(settings, view, record, node, now);
+        self.compare(view, record, node, astray.is_none(), now);
+        match astray {
             Some(reason) => match self.in_vain(settings, view, record, node, now) {
                 Some(error) => {
                     self.tell(format!("left as it is, since it stops again: {error}; repair or re-clone it"))
@@ -90,12 +95,23 @@ impl Care {
 
     /// What the server holds that the primary does not.
     #[must_use]
-    pub fn extras(&self) -> Option<&str> {
-        self.extras.as_deref()
+    pub const fn extras(&self) -> Option<&Extras> {
+        self.extras.as_ref()
+    }
+
+    /// How far they are archived.
+    pub const fn archive(&mut self) -> &mut Archive {
+        &mut self.archive
+    }
+
+    /// The folder where all of them are archived.
+    #[must_use]
+    pub fn archived(&self) -> Option<&str> {
+        self.archive.folder(self.extras.as_ref()?)
     }
 
     /// Compares positions. The set that was read first must be within the other, never the other way round.
-    fn compare(&mut self, view: &View, record: &Record, node: &NodeId, now: Moment) {
+    fn compare(&mut self, view: &View, record: &Record, node: &NodeId, follows: bool, now: Moment) {
         let Some(((own, own_at), (primary, primary_at))) = view.position(node).zip(view.position(&record.primary))
         else {
             return;
@@ -119,13 +135,22 @@ impl Care {
                     self.within_at = Some(now);
                     (self.extras, self.suspected) = (None, None);
                 }
+                // A replica that follows has what the primary wrote and does not show yet: on MySQL a commit that still
+                // waits for its acknowledgement.
+                Ok(false) if follows && is_of_primary(record, set, &primary.executed) => {
+                    self.within_at = None;
+                    (self.extras, self.suspected) = (None, None);
+                }
                 Ok(false) => {
                     self.within_at = None;
-                    let extras = set.subtract(&primary.executed).map(|extras| extras.to_string()).unwrap_or_default();
+                    let text = set.subtract(&primary.executed).map(|extras| extras.to_string()).unwrap_or_default();
                     match &self.suspected {
-                        Some((suspected, at)) if *suspected == extras && *at < own_at => self.extras = Some(extras),
-                        Some((suspected, _)) if *suspected == extras => {}
-                        Some(_) | None => self.suspected = Some((extras, primary_at)),
+                        Some((suspected, at)) if *suspected == text && *at < own_at => {
+                            let (holds, beyond) = (set.clone(), primary.executed.clone());
+                            self.extras = Some(Extras { text, holds, beyond });
+                        }
+                        Some((suspected, _)) if *suspected == text => {}
+                        Some(_) | None => self.suspected = Some((text, primary_at)),
                     }
                 }
                 Err(_) => self.within_at = None,
@@ -163,11 +188,8 @@ impl Care {
         if now.since(since) < DEBOUNCE {
             return Finding::Wait;
         }
-        if let Some(extras) = &self.extras {
-            return self.tell(format!(
-                "quarantined: it holds transactions that {} does not: {extras}; archive them, then re-clone the server",
-                record.primary
-            ));
+        if let Some(sentence) = self.quarantine(record) {
+            return self.tell(sentence);
         }
         if self.within_at.is_some_and(|at| now.since(at) < GOOD_FOR) {
             return self.tell_or(format!("set to follow {}, since {reason}", record.primary), Finding::Follow);
@@ -188,7 +210,15 @@ impl Care {
         let Some(group) = record.group() else { return Finding::Well };
         if group.members.contains(node) {
             let joined = facts.semi_sync.replica_enabled || record.wanted == 0;
-            return if joined { Finding::Well } else { Finding::Join };
+            let quarantine = self.quarantine(record).filter(|_| joined);
+            return match quarantine {
+                Some(sentence) => self.tell(sentence),
+                None if joined => Finding::Well,
+                None => Finding::Join,
+            };
+        }
+        if let Some(sentence) = self.quarantine(record) {
+            return self.tell(sentence);
         }
         let never = settings.servers.get(node).is_none_or(|server| server.promotion == Promotion::Never);
         if never || record.wanted == 0 {
@@ -214,6 +244,13 @@ impl Care {
         ask_older(view, record, node)
     }
 
+    /// What people must know of a server that holds more than the primary.
+    fn quarantine(&self, record: &Record) -> Option<String> {
+        let extras = self.extras.as_ref()?;
+        let kept = self.archive.sentence(extras);
+        Some(format!("quarantined: it holds transactions that {} does not: {}; {kept}", record.primary, extras.text))
+    }
+
     fn tell(&mut self, sentence: String) -> Finding {
         self.tell_or(sentence, Finding::Wait)
     }
@@ -226,6 +263,13 @@ impl Care {
         self.told = Some(sentence.clone());
         Finding::Tell(sentence)
     }
+}
+
+/// Whether all that `set` has beyond `shown` was written by the primary itself.
+fn is_of_primary(record: &Record, set: &GtidSet, shown: &GtidSet) -> bool {
+    let Some(reign) = record.reigns.iter().find(|reign| reign.epoch == record.epoch) else { return false };
+    let own = set.only(&BTreeSet::from([reign.origin.clone()]));
+    shown.union(&own).and_then(|known| known.contains(set)) == Ok(true)
 }
 
 /// Whose position is older: it is asked for next.

@@ -65,10 +65,13 @@ pub fn sentence(diagnosis: &Diagnosis) -> String {
         }
         Diagnosis::ReplicaLagging { node, behind } => lagging(node, *behind),
         Diagnosis::ReplicaStray { node, reason } => format!("{node} does not follow the primary: {reason}."),
-        Diagnosis::ErrantTransactions { node, extras } => {
-            format!("{node} holds what the primary does not ({extras}); it is quarantined.")
-        }
+        Diagnosis::ErrantTransactions { node, extras, archive } => errant(node, extras, archive.as_deref()),
     }
+}
+
+fn errant(node: &NodeId, extras: &str, archive: Option<&str>) -> String {
+    let kept = archive.map_or_else(|| "not archived yet".to_owned(), |folder| format!("archived there in {folder}"));
+    format!("{node} holds what the primary does not ({extras}; {kept}); it is quarantined.")
 }
 
 fn host_lost(primary: &NodeId, lost_by: &BTreeSet<NodeId>) -> String {

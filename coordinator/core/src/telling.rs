@@ -26,9 +26,9 @@ impl Coordinator {
                 | Diagnosis::ReplicaLagging { .. }
                 | Diagnosis::Degraded { .. }
                 | Diagnosis::GroupTooSmall { .. }
-        ) && let Some((node, extras)) = self.quarantine().into_iter().next()
+        ) && let Some((node, (extras, archive))) = self.quarantine().into_iter().next()
         {
-            diagnosis = Diagnosis::ErrantTransactions { node, extras };
+            diagnosis = Diagnosis::ErrantTransactions { node, extras, archive };
         }
         diagnosis = self.expected(diagnosis);
         // What an attempt does to the servers is no news of their health, and one that a living leader makes is not left
@@ -113,7 +113,7 @@ impl Coordinator {
         }
     }
 
-    fn quarantine(&self) -> BTreeMap<NodeId, String> {
+    fn quarantine(&self) -> BTreeMap<NodeId, (String, Option<String>)> {
         match &self.role {
             Role::Leading(leading) => leading.quarantine(),
             Role::Following | Role::Proposing(..) | Role::Failing(_) => BTreeMap::new(),
@@ -142,7 +142,7 @@ impl Coordinator {
             incident: self.incident_id(),
             nodes: self.view.nodes(),
             positions: self.view.positions(),
-            quarantine: self.quarantine(),
+            quarantine: self.quarantine().into_iter().map(|(node, (extras, _))| (node, extras)).collect(),
             stage,
             goal,
             forecast: self.forecast().cloned(),

@@ -277,7 +277,7 @@ impl Node {
                     Ended::Gone(held) => (Duty::ProcessExited, Some(held)),
                     Ended::Failed(reason) => (Duty::Failed { reason }, None),
                     Ended::Cancelled => (Duty::Failed { reason: "cancelled".to_owned() }, None),
-                    Ended::Looked(_) => (Duty::Failed { reason: "a look is no duty".to_owned() }, None),
+                    Ended::Looked(_) | Ended::Kept(_) => (Duty::Failed { reason: "this is no duty".to_owned() }, None),
                 };
                 if matches!(done, Duty::Failed { .. }) {
                     if matches!(pending.what, What::Accept { .. }) {

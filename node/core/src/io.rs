@@ -163,6 +163,8 @@ pub enum Ended {
     Looked(Look),
     /// Done, with what the server holds now.
     Done(Holdings),
+    /// Something was kept in this folder; the server was left as it was.
+    Kept(String),
     /// The server had to be killed, or was found gone: its files were read.
     Gone(Holdings),
     /// Not done.
@@ -249,6 +251,13 @@ pub enum Effect {
         within: Duration,
         /// The other servers: they have to receive the rest.
         let_in: BTreeSet<SocketAddr>,
+    },
+    /// Keep the transactions of `holds` that `beyond` lacks. Changes nothing on the server.
+    Archive {
+        /// What the server was seen to hold.
+        holds: GtidSet,
+        /// What is held elsewhere.
+        beyond: GtidSet,
     },
     /// Replicate from a living server until the goal is received, then stop receiving.
     Replicate {

@@ -49,12 +49,14 @@ impl Node {
                 wrong("the record does not name this server as an opened primary")
             }
             Order::LeaveGroup { record } if record.primary == *me => wrong("the primary acknowledges nothing"),
+            Order::Archive { record, .. } if record.primary == *me => wrong("the primary holds nothing in excess"),
             Order::Promote { .. }
             | Order::Follow { .. }
             | Order::JoinGroup { .. }
             | Order::SetWaitCount { .. }
             | Order::LeaveGroup { .. }
             | Order::Drain { .. }
+            | Order::Archive { .. }
             | Order::CatchUp { .. } => None,
         }
     }
@@ -69,6 +71,7 @@ pub(crate) fn carried(order: &Order) -> Option<&Record> {
         | Order::JoinGroup { record }
         | Order::LeaveGroup { record }
         | Order::Drain { record, .. }
+        | Order::Archive { record, .. }
         | Order::CutAcker { record, .. }
         | Order::SetWaitCount { record, .. } => Some(record),
     }

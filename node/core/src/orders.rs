@@ -149,6 +149,7 @@ impl Node {
             | Order::SetWaitCount { .. }
             | Order::CutAcker { .. }
             | Order::Drain { .. }
+            | Order::Archive { .. }
             | Order::LeaveGroup { .. } => false,
         };
         let found_open = if name == OrderName::Drain { self.memory.opened.take() } else { None };
@@ -242,6 +243,7 @@ impl Node {
             Order::Drain { within_ms, .. } => {
                 Effect::Drain { within: Duration::from_millis(within_ms), let_in: self.others() }
             }
+            Order::Archive { holds, beyond, .. } => Effect::Archive { holds, beyond },
         };
         State::Running { id: self.execute(effect), opened: false }
     }
@@ -298,7 +300,7 @@ impl Node {
             self.memory.whole = true;
             self.persist();
             let took_ms = millis(act.begun, now);
-            self.report(&act, Outcome::Done { holdings: Some(holdings), took_ms });
+            self.report(&act, Outcome::Done { holdings: Some(holdings), took_ms, place: None });
             let barrier = Reported { number: act.number, outcome: Outcome::Running { step: "barrier row".to_owned() } };
             self.answers_of(&act.from).outcomes.insert(OrderName::Barrier, barrier);
         }
@@ -324,9 +326,10 @@ impl Node {
             self.drain_ended(&act, &ended);
         }
         let outcome = match ended {
-            Ended::Done(holdings) => Outcome::Done { holdings: Some(holdings), took_ms },
+            Ended::Done(holdings) => Outcome::Done { holdings: Some(holdings), took_ms, place: None },
+            Ended::Kept(place) => Outcome::Done { holdings: None, took_ms, place: Some(place) },
             // A server starts with its semi-sync side off.
-            Ended::Gone(_) if act.name == OrderName::LeaveGroup => Outcome::Done { holdings: None, took_ms },
+            Ended::Gone(_) if act.name == OrderName::LeaveGroup => Outcome::Done { holdings: None, took_ms, place: None },
             Ended::Gone(_) => Outcome::Failed { reason: "the server's process is gone".to_owned() },
             Ended::Failed(reason) => Outcome::Failed { reason },
             Ended::Cancelled => Outcome::Failed { reason: "cancelled".to_owned() },
@@ -368,6 +371,7 @@ fn is_alone(order: &Order) -> bool {
         | Order::JoinGroup { .. }
         | Order::LeaveGroup { .. }
         | Order::Drain { .. }
+        | Order::Archive { .. }
         | Order::CutAcker { .. } => None,
     };
     acks == Some(0) && carried(order).and_then(Record::group).is_some_and(|group| group.leased)

@@ -1,7 +1,9 @@
 //! Row events as statements that people can read, and mostly run.
 
+use std::collections::BTreeMap;
+
 use super::event::{Event, le16};
-use super::table::{Stored, Table, length_encoded, table_id, take};
+use super::table::{Stored, Table, length_encoded, stored, table_id, take};
 use super::value::{Show, literal};
 
 /// A column as the server has it now.
@@ -19,11 +21,31 @@ pub struct Column {
     pub generated: bool,
 }
 
+impl Column {
+    /// Reads a row of `Dialect::columns`.
+    #[must_use]
+    pub fn read(row: &BTreeMap<String, String>) -> Self {
+        let get = |name: &str| row.get(name).cloned().unwrap_or_default();
+        let extra = get("extra").to_ascii_uppercase();
+        Self {
+            name: get("name"),
+            data_type: get("data_type").to_ascii_lowercase(),
+            unsigned: get("column_type").contains("unsigned"),
+            utf8: get("character_set").starts_with("utf8"),
+            generated: extra.contains("VIRTUAL GENERATED") || extra.contains("STORED GENERATED"),
+        }
+    }
+}
+
 /// What is known of one column, for showing it.
 struct Known {
     name: String,
     show: Show,
     generated: bool,
+    /// Its literal is equal to its value: not so where a number was rounded, or bytes at the end are left out.
+    compares: bool,
+    /// MariaDB keeps the parts of a UUID in another order than it is written in.
+    is_uuid: bool,
 }
 
 /// Where the names come from, for people.
@@ -102,6 +124,9 @@ fn known(table: &Table, columns: &[Column]) -> Vec<Known> {
                 utf8: column.is_some_and(|column| column.utf8),
             },
             generated: column.is_some_and(|column| column.generated),
+            compares: !matches!(stored.kind, stored::FLOAT | stored::JSON | stored::GEOMETRY | stored::VECTOR)
+                && column.is_none_or(|column| column.data_type != "binary"),
+            is_uuid: column.is_some_and(|column| column.data_type == "uuid"),
         }
     };
     table.columns.iter().enumerate().map(one).collect()
@@ -152,6 +177,9 @@ fn image(rest: &mut &[u8], table: &Table, known: &[Known], present: &[u8]) -> Re
         let value = if is_set(nulls, nth) {
             None
         } else {
+            if known.is_uuid {
+                return Err(format!("column {}: a UUID is not read here", known.name));
+            }
             let mut text = String::new();
             literal(rest, stored, known.show, &mut text).map_err(|error| format!("column {}: {error}", known.name))?;
             Some(text)
@@ -189,11 +217,13 @@ fn statement(act: Act, table: &Table, known: &[Known], before: &Image, after: &I
 }
 
 fn condition(known: &[Known], image: &Image) -> String {
+    let compares = |(at, _): &&(usize, Option<String>)| known.get(*at).is_some_and(|known| known.compares);
+    let any = image.iter().any(|pair| compares(&pair));
     let one = |(at, value): &(usize, Option<String>)| {
         let name = &known.get(*at)?.name;
         Some(value.as_ref().map_or_else(|| format!("{name} IS NULL"), |value| format!("{name} = {value}")))
     };
-    let all: Vec<String> = image.iter().filter_map(one).collect();
+    let all: Vec<String> = image.iter().filter(|pair| !any || compares(pair)).filter_map(one).collect();
     if all.is_empty() { "TRUE".to_owned() } else { all.join(" AND ") }
 }
 

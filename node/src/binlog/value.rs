@@ -42,7 +42,7 @@ pub(super) fn literal(bytes: &mut &[u8], column: &Stored, show: Show, out: &mut 
         }),
         stored::BIT => {
             let [bits, whole] = column.detail.map(usize::from);
-            take(bytes, whole + usize::from(bits > 0)).and_then(|raw| hex(raw, out))
+            big_number(bytes, whole + usize::from(bits > 0)).and_then(|number| push(out, format_args!("{number}")))
         }
         stored::ENUM | stored::SET => enumerated(bytes, column.detail, out),
         stored::STRING => string(bytes, column.detail, show, out),
@@ -253,7 +253,7 @@ mod tests {
         // CHAR(255) in utf8mb4: 1020 bytes.
         assert_eq!(shown(stored::STRING, [0xce, 0xfc], b"\x01\x00x"), "'x'");
         assert_eq!(shown(stored::STRING, [stored::ENUM, 1], &[3]), "3");
-        assert_eq!(shown(stored::BIT, [1, 1], &[1, 0x0f]), "X'010f'");
+        assert_eq!(shown(stored::BIT, [1, 1], &[1, 0x0f]), "271");
         let latin = Stored { kind: stored::VARCHAR, detail: [20, 0], unsigned: None, name: None };
         let mut out = String::new();
         literal(&mut "\u{2}é".as_bytes(), &latin, Show { unsigned: None, utf8: false }, &mut out).unwrap();

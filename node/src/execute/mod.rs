@@ -3,6 +3,7 @@
 mod archive;
 mod change;
 mod drain;
+mod extras;
 mod fence;
 mod promote;
 mod receive;
@@ -21,6 +22,7 @@ use tokio::sync::Mutex;
 use tokio::sync::mpsc::Sender;
 use tokio_util::sync::CancellationToken;
 
+use crate::binlog::Extra;
 use crate::cut::Cut;
 use crate::dial;
 use crate::probe::Shared;
@@ -131,7 +133,7 @@ pub async fn execute(hands: Arc<Hands>, id: EffectId, effect: Effect, cancel: Ca
         Ended::Failed(reason) => {
             tracing::warn!(effect = name, reason, took_ms = began.elapsed().as_secs_f64() * 1e3, "an effect failed")
         }
-        Ended::Looked(_) | Ended::Done(_) | Ended::Gone(_) | Ended::Cancelled => {
+        Ended::Looked(_) | Ended::Done(_) | Ended::Kept(_) | Ended::Gone(_) | Ended::Cancelled => {
             tracing::info!(effect = name, took_ms = began.elapsed().as_secs_f64() * 1e3, "an effect ended");
         }
     }
@@ -159,6 +161,7 @@ async fn carry_out(hands: &Hands, id: EffectId, effect: Effect, session: &mut Se
         Effect::LeaveGroup if fence::is_gone(hands) => return fence::gone(hands, false).await,
         Effect::LeaveGroup => change::leave(hands, session).await,
         Effect::Drain { within, let_in } => return drain::drain(hands, session, within, &let_in).await,
+        Effect::Archive { holds, beyond } => return extras::archive(hands, session, Extra { holds, beyond }).await,
         Effect::Replicate { source, goal } => change::replicate(hands, session, source, &goal).await,
         Effect::Apply { transactions } => tail::apply(hands, session, &transactions).await,
         Effect::Promote { epoch, goal, acks, outside } => {
@@ -216,6 +219,7 @@ const fn name(effect: &Effect) -> &'static str {
         Effect::CutStrangers { .. } => "cut_strangers",
         Effect::LeaveGroup => "leave_group",
         Effect::Drain { .. } => "drain",
+        Effect::Archive { .. } => "archive",
         Effect::Replicate { .. } => "replicate",
         Effect::Apply { .. } => "apply",
         Effect::Promote { .. } => "promote",

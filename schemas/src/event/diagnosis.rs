@@ -171,6 +171,9 @@ pub enum Diagnosis {
         node: NodeId,
         /// What it holds in excess.
         extras: String,
+        /// The folder on its host where that is archived; `None` as long as it is not.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        archive: Option<String>,
     },
 }
 

@@ -98,6 +98,7 @@ impl Server {
             | Effect::JoinGroup { .. }
             | Effect::CutAcker { .. }
             | Effect::LeaveGroup
+            | Effect::Archive { .. }
             | Effect::CutStrangers { .. }
             | Effect::Apply { .. } => {}
             Effect::Fence { .. } | Effect::Drain { .. } => self.writable = false,

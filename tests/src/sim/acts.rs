@@ -61,6 +61,7 @@ const fn ordered_by(effect: &Effect) -> Option<OrderName> {
         Effect::CutAcker { .. } => Some(OrderName::CutAcker),
         Effect::LeaveGroup => Some(OrderName::LeaveGroup),
         Effect::Drain { .. } => Some(OrderName::Drain),
+        Effect::Archive { .. } => Some(OrderName::Archive),
         Effect::Look { .. }
         | Effect::ReadFiles { .. }
         | Effect::Fence { .. }

@@ -141,6 +141,8 @@ fn go_on(world: &mut World, host: Host, running: &mut Running) -> Step {
             Step::End(Ended::Done(server.holdings()))
         }
         Effect::LeaveGroup => leave(server, running.step),
+        Effect::Archive { .. } if running.step == 0 => Step::After(20 * MS),
+        Effect::Archive { .. } => Step::End(Ended::Kept("/archive/extra-1".to_owned())),
         Effect::Drain { within, .. } => {
             let within = u64::try_from(within.as_nanos()).unwrap_or(u64::MAX);
             switchovers::drain(server, running.step, waited, within)

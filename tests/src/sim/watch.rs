@@ -277,6 +277,7 @@ impl Watch {
             | Effect::CutAcker { .. }
             | Effect::CutStrangers { .. }
             | Effect::LeaveGroup
+            | Effect::Archive { .. }
             | Effect::Replicate { .. }
             | Effect::Apply { .. } => true,
         };

@@ -35,9 +35,9 @@ fn answers() -> Answers {
         accepted: true,
         outcomes: BTreeMap::from([
             (OrderName::CatchUp, reported(Outcome::Failed { reason: "no answer".to_owned() })),
-            (OrderName::Promote, reported(Outcome::Done { holdings: Some(holdings()), took_ms: 9 })),
+            (OrderName::Promote, reported(Outcome::Done { holdings: Some(holdings()), took_ms: 9, place: None })),
             (OrderName::Barrier, reported(Outcome::Running { step: "barrier row".to_owned() })),
-            (OrderName::Follow, reported(Outcome::Done { holdings: None, took_ms: 1 })),
+            (OrderName::Follow, reported(Outcome::Done { holdings: None, took_ms: 1, place: None })),
             (OrderName::JoinGroup, reported(Outcome::Running { step: "begun".to_owned() })),
         ]),
         refusal: Some(Refusal::Promised { promised: ballot(4) }),

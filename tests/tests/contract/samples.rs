@@ -94,7 +94,11 @@ pub(crate) fn diagnoses() -> Vec<Diagnosis> {
         Diagnosis::GroupTooSmall { members: heard, acks: 1 },
         Diagnosis::Unsupported { node: other.clone(), reason: "it is a Galera node".to_owned() },
         Diagnosis::ReplicaStray { node: other.clone(), reason: "it follows nobody".to_owned() },
-        Diagnosis::ErrantTransactions { node: other, extras: "0-2-7".to_owned() },
+        Diagnosis::ErrantTransactions {
+            node: other,
+            extras: "0-2-7".to_owned(),
+            archive: Some("/var/lib/tasuki/archive/extra-1".to_owned()),
+        },
     ]
 }
 
@@ -164,6 +168,7 @@ fn requests() -> Vec<Request> {
         order(Order::CutAcker { record: record(), refused: BTreeSet::from([node("db3")]), removed: Some(node("db3")) }),
         order(Order::LeaveGroup { record: record() }),
         order(Order::Drain { record: record(), within_ms: 1000 }),
+        order(Order::Archive { record: record(), holds: mariadb("0-1-102,0-2-7"), beyond: mariadb("0-1-102") }),
         Request::Report,
         Request::BeginAnew { incarnation: Incarnation(2), reason: "its ledger went back from 9 to 7".to_owned() },
     ]

@@ -35,6 +35,7 @@ fn ordered(order: &Order) -> String {
         Order::CutAcker { refused, removed: None, .. } => format!("refuse {}", names(refused)),
         Order::LeaveGroup { .. } => "acknowledge no more".to_owned(),
         Order::Drain { .. } => "let writes end, then close".to_owned(),
+        Order::Archive { holds, beyond, .. } => format!("archive what it has of {holds} beyond {beyond}"),
     }
 }
 

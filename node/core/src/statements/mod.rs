@@ -189,6 +189,21 @@ impl Dialect {
         "SELECT @@global.relay_log_basename AS basename".to_owned()
     }
 
+    /// The columns of a table, in order. Names are given as bytes: they may hold anything.
+    #[must_use]
+    pub fn columns(self, database: &str, table: &str) -> String {
+        let literal = |name: &str| {
+            let bytes: String = name.bytes().map(|byte| format!("{byte:02x}")).collect();
+            format!("CONVERT(X'{bytes}' USING utf8mb4)")
+        };
+        let (database, table) = (literal(database), literal(table));
+        format!(
+            "SELECT column_name AS name, data_type AS data_type, column_type AS column_type, \
+             character_set_name AS character_set, extra AS extra FROM information_schema.columns \
+             WHERE table_schema = {database} AND table_name = {table} ORDER BY ordinal_position"
+        )
+    }
+
     /// A commit that stays out of the binlog.
     #[must_use]
     pub fn write_probe(self) -> String {
