@@ -329,7 +329,9 @@ impl Node {
             Ended::Done(holdings) => Outcome::Done { holdings: Some(holdings), took_ms, place: None },
             Ended::Kept(place) => Outcome::Done { holdings: None, took_ms, place: Some(place) },
             // A server starts with its semi-sync side off.
-            Ended::Gone(_) if act.name == OrderName::LeaveGroup => Outcome::Done { holdings: None, took_ms, place: None },
+            Ended::Gone(_) if act.name == OrderName::LeaveGroup => {
+                Outcome::Done { holdings: None, took_ms, place: None }
+            }
             Ended::Gone(_) => Outcome::Failed { reason: "the server's process is gone".to_owned() },
             Ended::Failed(reason) => Outcome::Failed { reason },
             Ended::Cancelled => Outcome::Failed { reason: "cancelled".to_owned() },

@@ -125,9 +125,8 @@ fn copy_file(
     let mut output: Option<BufWriter<File>> = None;
     let (mut written, mut whole) = (0_u64, 0_u64);
     let head = [b"\xfebin".as_slice(), reader.format(), reader.list()].concat();
-    let wanted = |gtid: &tasuki_schemas::gtid::Gtid| {
-        extra.holds.contains_gtid(gtid) && !extra.beyond.contains_gtid(gtid)
-    };
+    let wanted =
+        |gtid: &tasuki_schemas::gtid::Gtid| extra.holds.contains_gtid(gtid) && !extra.beyond.contains_gtid(gtid);
     loop {
         let next = reader.copy_next(wanted, &mut |event| {
             let output = match &mut output {

@@ -181,12 +181,8 @@ impl Text<'_> {
             return self.unshown("the shape of a table, which has columns of a kind that is not read here");
         };
         let columns = self.shapes.get(&(table.database.clone(), table.name.clone())).map_or(&[][..], Vec::as_slice);
-        let line = format!(
-            "-- {}.{}, {}",
-            quoted(&table.database),
-            quoted(&table.name),
-            source_of_names(&table, columns)
-        );
+        let line =
+            format!("-- {}.{}, {}", quoted(&table.database), quoted(&table.name), source_of_names(&table, columns));
         self.tables.insert(table.id, table);
         self.line(&line)
     }
@@ -196,8 +192,7 @@ impl Text<'_> {
             return self.unshown("rows of a table that is not shown either");
         };
         let shapes = self.shapes;
-        let columns: &[Column] =
-            shapes.get(&(table.database.clone(), table.name.clone())).map_or(&[], Vec::as_slice);
+        let columns: &[Column] = shapes.get(&(table.database.clone(), table.name.clone())).map_or(&[], Vec::as_slice);
         let mut broken = None;
         let shown = statements(event, &table, columns, |statement| {
             self.line(statement).map_err(|error| {

@@ -322,10 +322,7 @@ mod tests {
         let mut columns = columns();
         columns[1].generated = true;
         let row = [3, 0, 1, 0, 0, 0, 1, b'a'];
-        assert_eq!(
-            shown(23, &row, &table(&[]), &columns).unwrap(),
-            ["INSERT INTO `lab`.`t` (`id`) VALUES (1);"]
-        );
+        assert_eq!(shown(23, &row, &table(&[]), &columns).unwrap(), ["INSERT INTO `lab`.`t` (`id`) VALUES (1);"]);
     }
 
     #[test]

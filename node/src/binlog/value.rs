@@ -53,9 +53,7 @@ pub(super) fn literal(bytes: &mut &[u8], column: &Stored, show: Show, out: &mut 
         stored::TINY_BLOB..=stored::BLOB => {
             sized(bytes, usize::from(column.detail[0])).and_then(|raw| text(raw, show, out))
         }
-        stored::GEOMETRY | stored::VECTOR => {
-            sized(bytes, usize::from(column.detail[0])).and_then(|raw| hex(raw, out))
-        }
+        stored::GEOMETRY | stored::VECTOR => sized(bytes, usize::from(column.detail[0])).and_then(|raw| hex(raw, out)),
         stored::JSON => {
             let raw = sized(bytes, usize::from(column.detail[0])).ok_or("a value is cut short")?;
             return json(raw, out);
@@ -232,14 +230,8 @@ mod tests {
     /// The bytes are those of the servers' manual: DECIMAL(14, 4).
     #[test]
     fn decimals_are_shown_with_all_their_digits() {
-        assert_eq!(
-            shown(stored::NEWDECIMAL, [14, 4], &[0x81, 0x0d, 0xfb, 0x38, 0xd2, 0x04, 0xd2]),
-            "1234567890.1234"
-        );
-        assert_eq!(
-            shown(stored::NEWDECIMAL, [14, 4], &[0x7e, 0xf2, 0x04, 0xc7, 0x2d, 0xfb, 0x2d]),
-            "-1234567890.1234"
-        );
+        assert_eq!(shown(stored::NEWDECIMAL, [14, 4], &[0x81, 0x0d, 0xfb, 0x38, 0xd2, 0x04, 0xd2]), "1234567890.1234");
+        assert_eq!(shown(stored::NEWDECIMAL, [14, 4], &[0x7e, 0xf2, 0x04, 0xc7, 0x2d, 0xfb, 0x2d]), "-1234567890.1234");
         assert_eq!(shown(stored::NEWDECIMAL, [4, 2], &[0x80, 0x05]), "0.05");
         assert_eq!(shown(stored::NEWDECIMAL, [3, 0], &[0x80, 0x07]), "7");
     }

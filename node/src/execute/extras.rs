@@ -75,9 +75,7 @@ async fn keep(hands: &Hands, session: &mut Session, extra: Extra) -> Result<Path
 }
 
 /// Files are not read and written where the node's other tasks run.
-async fn aside<T: Send + 'static>(
-    what: impl FnOnce() -> Result<T, String> + Send + 'static,
-) -> Result<T, Failed> {
+async fn aside<T: Send + 'static>(what: impl FnOnce() -> Result<T, String> + Send + 'static) -> Result<T, Failed> {
     let done = tokio::task::spawn_blocking(what).await.map_err(|error| Failed::Other(error.to_string()))?;
     done.map_err(Failed::Other)
 }
@@ -212,7 +210,9 @@ impl Work {
         }
         let mut end = format!("\n-- {} transactions; {unshown} events are not shown.\n", raw.extracted.gtids.len());
         if self.is_unapplied() {
-            end.push_str("-- More was received and never applied: it is in the relay files in the folder beside this file.\n");
+            end.push_str(
+                "-- More was received and never applied: it is in the relay files in the folder beside this file.\n",
+            );
         }
         out.write_all(end.as_bytes()).map_err(failed)?;
         let file = out.into_inner().map_err(|error| failed(error.into_error()))?;

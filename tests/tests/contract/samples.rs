@@ -94,11 +94,7 @@ pub(crate) fn diagnoses() -> Vec<Diagnosis> {
         Diagnosis::GroupTooSmall { members: heard, acks: 1 },
         Diagnosis::Unsupported { node: other.clone(), reason: "it is a Galera node".to_owned() },
         Diagnosis::ReplicaStray { node: other.clone(), reason: "it follows nobody".to_owned() },
-        Diagnosis::ErrantTransactions {
-            node: other,
-            extras: "0-2-7".to_owned(),
-            archive: Some("/var/lib/tasuki/archive/extra-1".to_owned()),
-        },
+        Diagnosis::ErrantTransactions { node: other, extras: "0-2-7".to_owned(), archive: None },
     ]
 }
 
