@@ -4,11 +4,13 @@
 //! test itself is killed. Every wait has a deadline and says what it waited for.
 
 pub mod config;
+pub mod disk;
 pub mod drill;
 pub mod events;
 pub mod haproxy;
 pub mod health;
 pub mod history;
+pub mod namespaces;
 pub mod net;
 pub mod process;
 pub mod programs;
@@ -23,7 +25,6 @@ pub mod wire;
 pub mod writer;
 
 mod cluster;
-mod namespaces;
 mod outside;
 mod sshd;
 mod start;

@@ -3,6 +3,7 @@
 
 pub mod bench;
 pub mod demo;
+pub mod faults;
 pub mod lab;
 pub mod rows;
 pub mod sim;

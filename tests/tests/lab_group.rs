@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::ensure;
 use tasuki_schemas::gtid::Flavour;
 use tasuki_tests::lab::net::Kind;
-use tasuki_tests::lab::server::Server;
+use tasuki_tests::lab::server::{Extra, Server};
 use tasuki_tests::lab::tools::Daemon;
 use tasuki_tests::lab::waiting::until;
 use tasuki_tests::lab::wire;
@@ -122,7 +122,8 @@ async fn a_stranger_is_cut_off(flavour: Flavour) {
     let primary = cluster.server(&cluster.primary().await.unwrap()).unwrap();
     let writers = cluster.write(4, 60).unwrap();
     drill::acknowledged(&writers, 100).await.unwrap();
-    let mut stranger = Server::create(lab.run(), lab.net(), "co2", 99, &Daemon::find(flavour).unwrap(), &[]).unwrap();
+    let mut stranger =
+        Server::create(lab.run(), lab.net(), "co2", 99, &Daemon::find(flavour).unwrap(), &Extra::default()).unwrap();
     stranger.start().unwrap();
     stranger.ready().await.unwrap();
     let begun = Instant::now();

@@ -7,7 +7,7 @@ use tasuki_schemas::gtid::mysql::GtidSet;
 use tasuki_schemas::gtid::{Comparison, Flavour};
 use tasuki_tests::lab::net::{Kind, Net};
 use tasuki_tests::lab::run::Run;
-use tasuki_tests::lab::server::Server;
+use tasuki_tests::lab::server::{Extra, Server};
 use tasuki_tests::lab::sql::Sql;
 use tasuki_tests::lab::tools::Daemon;
 
@@ -57,7 +57,7 @@ async fn lab_gtid_sets_agree_with_a_live_mysql() {
     let run = Run::begin(true).unwrap();
     let net = Arc::new(Net::build(&run, Kind::Loopback, &["db1".to_owned()]).unwrap());
     let daemon = Daemon::find(Flavour::Mysql).unwrap();
-    let mut server = Server::create(&run, &net, "db1", 1, &daemon, &[]).unwrap();
+    let mut server = Server::create(&run, &net, "db1", 1, &daemon, &Extra::default()).unwrap();
     server.start().unwrap();
     server.ready().await.unwrap();
     let (sql, mut numbers) = (server.sql(), Numbers(0x7A5_0C1));

@@ -9,7 +9,7 @@ use tasuki_schemas::gtid::Flavour;
 use tasuki_tests::lab::history::{self, History};
 use tasuki_tests::lab::net::{Kind, Net};
 use tasuki_tests::lab::run::Run;
-use tasuki_tests::lab::server::Server;
+use tasuki_tests::lab::server::{Extra, Server};
 use tasuki_tests::lab::waiting::until;
 use tasuki_tests::lab::writer::{Ids, Target, Writers};
 use tasuki_tests::lab::{tools, trio, wire};
@@ -27,7 +27,7 @@ impl Trio {
         let run = Run::begin(true).unwrap();
         let hosts = ["db1", "db2", "db3", "cl1"].map(str::to_owned);
         let net = Arc::new(Net::build(&run, kind, &hosts).unwrap());
-        let servers = trio(&run, &net, flavour, &hosts[..3], &[]).await.unwrap();
+        let servers = trio(&run, &net, flavour, &hosts[..3], &Extra::default()).await.unwrap();
         Self { servers, net, _run: run }
     }
 

@@ -39,7 +39,7 @@ pub(super) async fn drain(
     // The statement that closes may still wait in the server, and with it every new write.
     let left = session.id().load(Ordering::Acquire);
     session.close();
-    end_connection(hands, left).await;
+    end_connection(hands, left, false).await;
     match reopen(hands).await {
         Ok(()) => Ended::Failed(failed),
         Err(error) => {

@@ -103,7 +103,7 @@ pub(super) async fn cut_strangers(
 }
 
 /// SIGKILL, never another signal: MySQL answers OK to blocked commits on SIGTERM.
-async fn kill(hands: &Hands) -> Result<(), Failed> {
+pub(super) async fn kill(hands: &Hands) -> Result<(), Failed> {
     let (pid, start) = {
         let known = lock(&hands.shared);
         let watch =

@@ -35,6 +35,9 @@ pub(crate) const QUICK: Duration = Duration::from_millis(500);
 /// Statements that stop or start threads: MariaDB's STOP takes two seconds when its source is silent.
 pub(crate) const SLOW: Duration = Duration::from_secs(4);
 
+/// A server that serves writes lets go of a killed connection within this.
+const LET_GO: Duration = Duration::from_secs(2);
+
 /// What every effect needs.
 pub struct Hands {
     /// This node.
@@ -115,19 +118,19 @@ pub async fn execute(hands: Arc<Hands>, id: EffectId, effect: Effect, cancel: Ca
     let mut session = hands.session().await;
     let connection = session.id();
     let began = std::time::Instant::now();
-    let name = name(&effect);
+    let (name, serves) = (name(&effect), serves(&effect));
     let ended = tokio::select! {
         ended = carry_out(&hands, id, effect, &mut session) => ended,
         () = cancel.cancelled() => {
             let left = connection.load(Ordering::Acquire);
             session.close();
-            end_connection(&hands, left).await;
+            end_connection(&hands, left, serves).await;
             Ended::Cancelled
         }
     };
     if matches!(ended, Ended::Failed(_)) && !session.is_open() {
         // A statement without an answer may go on in the server.
-        end_connection(&hands, connection.load(Ordering::Acquire)).await;
+        end_connection(&hands, connection.load(Ordering::Acquire), serves).await;
     }
     match &ended {
         Ended::Failed(reason) => {
@@ -175,12 +178,13 @@ async fn carry_out(hands: &Hands, id: EffectId, effect: Effect, session: &mut Se
 }
 
 /// Kills a connection and waits until the server no longer shows it, however long that takes: until then nothing newer
-/// may be promised. A server that is gone shows nothing.
-async fn end_connection(hands: &Hands, connection: u64) {
+/// may be promised. A server that is gone shows nothing; one that was to serve writes and does not let go is ended: while
+/// commits wait for lost replicas, MariaDB keeps whoever asks for its position, and nobody else could take over.
+async fn end_connection(hands: &Hands, connection: u64, serves: bool) {
     if connection == 0 {
         return;
     }
-    let began = std::time::Instant::now();
+    let (began, mut ended) = (std::time::Instant::now(), false);
     let mut control = Session::new(options(&hands.config));
     loop {
         let killed = control.run(&hands.dialect.kill(connection), QUICK).await;
@@ -195,6 +199,13 @@ async fn end_connection(hands: &Hands, connection: u64) {
             Err(ServerError::Closed(_)) => return,
             Ok(_) | Err(ServerError::Refused { .. } | ServerError::Silent(_) | ServerError::Broken(_)) => {}
         }
+        if serves && !ended && began.elapsed() > LET_GO {
+            ended = true;
+            tracing::warn!(connection, "a killed connection does not go away; the server is killed");
+            if let Err(error) = fence::kill(hands).await {
+                tracing::warn!(%error, "the server could not be killed");
+            }
+        }
         let pause = if began.elapsed() < Duration::from_secs(1) { 1 } else { 200 };
         tokio::time::sleep(Duration::from_millis(pause)).await;
         if pause > 1 {
@@ -203,6 +214,24 @@ async fn end_connection(hands: &Hands, connection: u64) {
                 "a killed connection does not go away; nothing newer is promised before it does"
             );
         }
+    }
+}
+
+/// Whether an effect is one of a server that serves writes, or is about to.
+const fn serves(effect: &Effect) -> bool {
+    match effect {
+        Effect::Promote { .. } | Effect::SetWaitCount { .. } | Effect::CutAcker { .. } => true,
+        Effect::Look { .. }
+        | Effect::StopReceiving { .. }
+        | Effect::Fence { .. }
+        | Effect::ReadFiles { .. }
+        | Effect::Follow { .. }
+        | Effect::JoinGroup { .. }
+        | Effect::CutStrangers { .. }
+        | Effect::LeaveGroup
+        | Effect::Drain { .. }
+        | Effect::Replicate { .. }
+        | Effect::Apply { .. } => false,
     }
 }
 

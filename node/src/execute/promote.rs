@@ -42,6 +42,11 @@ pub(super) async fn promote(
     // Without acknowledgements nobody's can count. Otherwise those outside are let in one by one, by order.
     let outside = if reign.acks == 0 { BTreeSet::new() } else { reign.outside };
     hands.cut.lock().await.refuse_servers(&addresses(&outside)).await?;
+    if reign.acks == 0 {
+        // It may have been opened before, and its commits wait for somebody who is lost: while they do, MariaDB does not
+        // tell its position.
+        session.run(&dialect.arm(0), SLOW).await?;
+    }
     let before = channel(hands, session).await?;
     start_applier(hands, session, before.as_ref(), &reign.goal).await?;
     until_applied(hands, session, Some(&reign.goal), APPLY).await?;
@@ -51,9 +56,10 @@ pub(super) async fn promote(
         Flavour::Mariadb if before.is_some() => format!("{}; ", dialect.stop_replication()),
         Flavour::Mariadb | Flavour::Mysql => String::new(),
     };
-    session.run(&format!("{stop}{}; {}", dialect.arm(reign.acks), dialect.open()), SLOW).await?;
-    hands.cut.lock().await.open_clients().await?;
+    session.run(&format!("{stop}{}", dialect.arm(reign.acks)), SLOW).await?;
     let held = holdings(hands, session).await?;
+    session.run(&dialect.open(), SLOW).await?;
+    hands.cut.lock().await.open_clients().await?;
     let run = run(hands)?;
     let opened = Progress::Opened { run, holdings: held };
     let _ = hands.inputs.send(Input::Progressed(id, opened)).await;

@@ -37,6 +37,10 @@ pub struct ClusterPlan {
     pub asynchronous: bool,
     /// How its servers may be fenced from outside.
     pub outside: Outside,
+    /// The server that must never be promoted.
+    pub never: Option<&'static str>,
+    /// `degraded`.
+    pub degraded: Option<&'static str>,
 }
 
 impl ClusterPlan {
@@ -177,7 +181,8 @@ fn cluster_toml(files: &Files, cluster: &ClusterPlan, coordinators: &str, redis:
         let (kind, address) = match &node.server {
             Some(server) => {
                 let ssh = server.ssh.map(|ssh| format!("ssh = \"{ssh}\"\n")).unwrap_or_default();
-                ("server", format!("address = \"{}\"\n{ssh}data_dir = {:?}\n", server.address, server.data_dir))
+                let never = if cluster.never == Some(node.name.as_str()) { "promotion = \"never\"\n" } else { "" };
+                ("server", format!("address = \"{}\"\n{ssh}{never}data_dir = {:?}\n", server.address, server.data_dir))
             }
             None => ("witness", String::new()),
         };
@@ -200,6 +205,9 @@ fn cluster_toml(files: &Files, cluster: &ClusterPlan, coordinators: &str, redis:
     }
     if let Some(max_loss) = cluster.outside.max_loss {
         writeln!(text, "max_loss = \"{max_loss}\"")?;
+    }
+    if let Some(degraded) = cluster.degraded {
+        writeln!(text, "degraded = \"{degraded}\"")?;
     }
     // A small, busy machine reads the dead server's tail slower than a real one. Without it that server would be ahead
     // and quarantined, and could not be seen coming back.

@@ -138,6 +138,15 @@ impl Namespaces {
         self.switch(&["nft", "flush", "chain", "bridge", "faults", "cuts"])
     }
 
+    /// Undoes all cuts, and puts all plugs in.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn heal(&self) -> Result<()> {
+        self.mend()?;
+        self.hosts.iter().try_for_each(|host| self.plug(host))
+    }
+
     /// Runs a command on a host and returns what it printed.
     ///
     /// # Errors

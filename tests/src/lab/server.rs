@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result};
 use rustix::process::Signal;
 use tasuki_schemas::gtid::Flavour;
 
+use super::disk::Disk;
 use super::net::Net;
 use super::process::{self, Process};
 use super::run::Run;
@@ -19,6 +20,15 @@ use super::waiting::until;
 
 /// The longest that a server may take to answer after its start.
 const START: Duration = Duration::from_secs(40);
+
+/// How a server differs from the ordinary one.
+#[derive(Clone, Debug, Default)]
+pub struct Extra {
+    /// Further options of its own; they come last and so win.
+    pub options: Vec<String>,
+    /// A disk of its own, of so many megabytes (root only).
+    pub disk_mb: Option<u32>,
+}
 
 /// One server with its data folder, running or not.
 #[derive(Debug)]
@@ -31,6 +41,8 @@ pub struct Server {
     folder: PathBuf,
     extra: Vec<String>,
     starts: u32,
+    // Before the process: one that hangs in its disk ends only after that goes on.
+    disk: Option<Disk>,
     process: Option<Process>,
 }
 
@@ -45,10 +57,12 @@ impl Server {
         name: &str,
         server_id: u32,
         daemon: &Daemon,
-        extra: &[String],
+        extra: &Extra,
     ) -> Result<Self> {
         let template = template::folder(daemon)?;
         let folder = run.sub(name)?;
+        let image = run.folder().join(format!("{name}.disk"));
+        let disk = extra.disk_mb.map(|megabytes| Disk::mount(&image, &folder, megabytes)).transpose()?;
         let data = folder.join("data");
         process::run(&["cp", "-a", "--reflink=auto", &template.to_string_lossy(), &data.to_string_lossy()])?;
         let address = SocketAddr::from((net.ip(name)?, net.port(name, 3306)?));
@@ -59,8 +73,9 @@ impl Server {
             address,
             server_id,
             folder,
-            extra: extra.to_vec(),
+            extra: extra.options.clone(),
             starts: 0,
+            disk,
             process: None,
         })
     }
@@ -127,6 +142,14 @@ impl Server {
         self.process.as_ref().context("not running")?.signal(Signal::CONT)
     }
 
+    /// Sends it a bare SIGTERM, and does not wait.
+    ///
+    /// # Errors
+    /// When it is not running.
+    pub fn ask_to_stop(&self) -> Result<()> {
+        self.process.as_ref().context("not running")?.signal(Signal::TERM)
+    }
+
     /// Stops the server by a bare SIGTERM, as an operator without the packaged units would, and waits for its end.
     ///
     /// # Errors
@@ -146,6 +169,12 @@ impl Server {
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
         self.process.as_ref().map(Process::pid)
+    }
+
+    /// The disk that it has to itself, if it has one.
+    #[must_use]
+    pub const fn disk(&self) -> Option<&Disk> {
+        self.disk.as_ref()
     }
 
     /// A client as root through the socket.
@@ -176,6 +205,12 @@ impl Server {
     #[must_use]
     pub fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// Its `server_id`.
+    #[must_use]
+    pub const fn id(&self) -> u32 {
+        self.server_id
     }
 
     /// MariaDB or MySQL.

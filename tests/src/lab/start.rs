@@ -15,7 +15,7 @@ use super::outside::Outside;
 use super::programs::Program;
 use super::redis::Redis;
 use super::run::Run;
-use super::server::Server;
+use super::server::{Extra, Server};
 use super::sshd::Keys;
 use super::tools::Daemon;
 use super::wire;
@@ -47,6 +47,12 @@ pub struct Options {
     pub outside: Outside,
     /// Further options of all database servers.
     pub server_options: Vec<String>,
+    /// A disk of its own for each server, of so many megabytes (root only).
+    pub disk_mb: Option<u32>,
+    /// The server that must never be promoted.
+    pub never: Option<&'static str>,
+    /// `degraded`: what a primary does that has lost its last replica.
+    pub degraded: Option<&'static str>,
     /// Give birth to the clusters and wait until they are guarded.
     pub born: bool,
     /// Wait until no other lab runs on this machine.
@@ -65,6 +71,9 @@ impl Default for Options {
             lease_ms: None,
             outside: Outside::default(),
             server_options: Vec::new(),
+            disk_mb: None,
+            never: None,
+            degraded: None,
             born: true,
             alone: true,
         }
@@ -75,13 +84,7 @@ impl Default for Options {
 ///
 /// # Errors
 /// When a server does not start, or replication does not.
-pub async fn trio(
-    run: &Run,
-    net: &Arc<Net>,
-    flavour: Flavour,
-    names: &[String],
-    extra: &[String],
-) -> Result<Vec<Server>> {
+pub async fn trio(run: &Run, net: &Arc<Net>, flavour: Flavour, names: &[String], extra: &Extra) -> Result<Vec<Server>> {
     let begun = Instant::now();
     let daemon = Daemon::find(flavour)?;
     let mut servers = Vec::new();
@@ -117,8 +120,9 @@ impl Lab {
         }
         let mut trios = Vec::new();
         tracing::info!("the database servers start and replicate");
+        let extra = Extra { options: options.server_options.clone(), disk_mb: options.disk_mb };
         for (flavour, members) in flavours.iter().zip(&hosts.clusters) {
-            let servers = trio(&run, &net, *flavour, &members.servers, &options.server_options).await?;
+            let servers = trio(&run, &net, *flavour, &members.servers, &extra).await?;
             if options.asynchronous {
                 wire::acknowledge_nothing(&servers).await?;
             }
@@ -222,7 +226,18 @@ fn plan_clusters(net: &Net, hosts: &Hosts, trios: &[Vec<Server>], options: &Opti
         let (name, mode) = (members.cluster.clone(), options.mode.clone());
         let (lease_ms, asynchronous) = (options.lease_ms, options.asynchronous);
         let outside = options.outside.clone();
-        plans.push(ClusterPlan { name, flavour, nodes, vip, mode, lease_ms, asynchronous, outside });
+        plans.push(ClusterPlan {
+            name,
+            flavour,
+            nodes,
+            vip,
+            mode,
+            lease_ms,
+            asynchronous,
+            outside,
+            never: options.never,
+            degraded: options.degraded,
+        });
     }
     Ok(plans)
 }

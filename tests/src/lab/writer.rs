@@ -20,6 +20,8 @@ const CONNECT: Duration = Duration::from_secs(1);
 const STATEMENT: Duration = Duration::from_secs(3);
 /// After an error.
 const AGAIN: Duration = Duration::from_millis(2);
+/// A write's `writer` is its writer's number, and so many times the `server_id` of the server that executed it.
+pub const PER_SERVER: u32 = 1000;
 
 /// Where writers write.
 #[derive(Clone, Debug)]
@@ -213,7 +215,8 @@ impl Writer {
 
     async fn insert(&self, connection: &mut Conn) -> Attempt {
         let (id, start) = (self.ids.take(), Instant::now());
-        let statement = format!("INSERT INTO lab.writes (id, writer) VALUES ({id}, {})", self.number);
+        let statement =
+            format!("INSERT INTO lab.writes (id, writer) VALUES ({id}, @@server_id * {PER_SERVER} + {})", self.number);
         let mut acknowledged = matches!(timeout(STATEMENT, connection.query_drop(&statement)).await, Ok(Ok(())));
         if let Some(again) = self.again.filter(|_| !acknowledged) {
             sleep(again).await;

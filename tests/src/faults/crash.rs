@@ -1,0 +1,144 @@
+//! The primary's server dies, is stopped, hangs, or has no room.
+
+use std::fs::{self, DirEntry};
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use tasuki_schemas::event::StageName;
+use tasuki_schemas::gtid::Flavour;
+use tokio::time::sleep;
+
+use super::row::Doing;
+use super::scene::Scene;
+use crate::lab::waiting::until;
+
+/// The largest part of a transaction that replicas hold when its server dies.
+const PART: u64 = 4 << 20;
+
+pub(super) fn kill(scene: &mut Scene) -> Doing<'_> {
+    Box::pin(async move {
+        scene.strike();
+        scene.kill_server(&scene.old.clone())
+    })
+}
+
+/// A transaction of 40 MB is under way to the replicas: each holds the beginning of it.
+pub(super) fn kill_in_large_transaction(scene: &mut Scene) -> Doing<'_> {
+    Box::pin(async move {
+        // What writers write meanwhile would be ordered behind it.
+        scene.writers.pause(true);
+        scene.locals.pause(true);
+        let replica = scene.cluster()?.server(&scene.replica(0)?)?.folder().to_owned();
+        let sql = scene.cluster()?.server(&scene.old)?.sql();
+        sql.run("CREATE TABLE lab.large (id INT PRIMARY KEY, body LONGTEXT)").await?;
+        let rows: Vec<String> = (0..40).map(|id| format!("({id}, REPEAT('x', 1000000))")).collect();
+        let insert = format!("INSERT INTO lab.large VALUES {}", rows.join(", "));
+        let before = relayed(&replica);
+        let large = tokio::spawn(async move { sql.run(&insert).await });
+        until("a part of the transaction at the replicas", Duration::from_secs(20), async || {
+            ensure!(relayed(&replica) >= before + PART, "{} bytes", relayed(&replica) - before);
+            Ok(())
+        })
+        .await?;
+        scene.writers.pause(false);
+        scene.strike();
+        scene.kill_server(&scene.old.clone())?;
+        ensure!(large.await?.is_err(), "a transaction was acknowledged that no replica had received");
+        Ok(())
+    })
+}
+
+/// The bytes in a server's relay files.
+fn relayed(folder: &Path) -> u64 {
+    let Ok(files) = fs::read_dir(folder.join("data")) else { return 0 };
+    let relay = |file: &DirEntry| file.file_name().to_string_lossy().contains("relay");
+    files.flatten().filter(relay).filter_map(|file| file.metadata().ok()).map(|data| data.len()).sum()
+}
+
+/// A bare SIGTERM, as an operator without the packaged units would send. On MySQL while nobody writes: that would answer
+/// OK to blocked commits, which no manager can mend.
+pub(super) fn stop(scene: &mut Scene) -> Doing<'_> {
+    Box::pin(async move {
+        let old = scene.old.clone();
+        let quiet = scene.cluster()?.flavour == Flavour::Mysql;
+        scene.writers.pause(quiet);
+        scene.locals.pause(quiet);
+        sleep(Duration::from_millis(if quiet { 300 } else { 0 })).await;
+        scene.strike();
+        let server = scene.cluster()?.server(&old)?;
+        server.ask_to_stop()?;
+        scene.writers.pause(false);
+        scene.lost.insert(old);
+        Ok(())
+    })
+}
+
+pub(super) fn freeze(scene: &mut Scene) -> Doing<'_> {
+    Box::pin(async move {
+        scene.strike();
+        scene.cluster()?.server(&scene.old)?.freeze()
+    })
+}
+
+pub(super) fn hang_disk(scene: &mut Scene) -> Doing<'_> {
+    Box::pin(async move {
+        scene.strike();
+        scene.cluster()?.server(&scene.old)?.disk().context("it has no disk of its own")?.hang()
+    })
+}
+
+pub(super) fn fill_disk(scene: &mut Scene) -> Doing<'_> {
+    Box::pin(async move {
+        scene.strike();
+        scene.cluster()?.server(&scene.old)?.disk().context("it has no disk of its own")?.fill()
+    })
+}
+
+/// Clients take every connection that the primary has.
+pub(super) fn too_many_connections(scene: &mut Scene) -> Doing<'_> {
+    Box::pin(async move {
+        let sql = scene.cluster()?.server(&scene.old)?.sql();
+        scene.strike();
+        // Those who are connected stay; nobody else gets in, the node's own next connection included.
+        sql.run("SET GLOBAL max_connections = 10").await
+    })
+}
+
+/// The server is started again before anybody took over.
+pub(super) fn kill_and_return(scene: &mut Scene) -> Doing<'_> {
+    Box::pin(async move {
+        scene.strike();
+        let old = scene.old.clone();
+        scene.kill_server(&old)?;
+        scene.cluster_mut()?.server_mut(&old)?.start()
+    })
+}
+
+/// The second primary dies before the first commit was acknowledged by the new group.
+pub(super) fn kill_twice_before_opened(scene: &mut Scene) -> Doing<'_> {
+    Box::pin(async move { kill_in_a_row(scene, StageName::Promoting, 2).await })
+}
+
+pub(super) fn kill_twice_after_opened(scene: &mut Scene) -> Doing<'_> {
+    Box::pin(async move { kill_in_a_row(scene, StageName::Finished, 2).await })
+}
+
+/// All three, one right after the other: nobody is left, and each comes back.
+pub(super) fn kill_all_in_a_row(scene: &mut Scene) -> Doing<'_> {
+    Box::pin(async move { kill_in_a_row(scene, StageName::Finished, 3).await })
+}
+
+async fn kill_in_a_row(scene: &mut Scene, stage: StageName, times: usize) -> anyhow::Result<()> {
+    scene.strike();
+    let mut next = scene.old.clone();
+    for left in (0..times).rev() {
+        scene.strike_again();
+        scene.kill_server(&next)?;
+        if left > 0 {
+            scene.reaches(stage).await?;
+            next = scene.named().await?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,168 @@
+//! The rows of the matrix, in groups. What they expect was written before they were run.
+
+use tasuki_schemas::gtid::Flavour;
+
+use super::row::Outcome::{FailsOver, GoesOn, Holds, WritesAgain};
+use super::row::Row;
+use super::{crash, network, others, power, replicas};
+use crate::lab::Options;
+use crate::lab::net::Kind::{Loopback, Namespaces};
+
+const CRASHED: &[&str] = &["primary_crashed"];
+const HOST_LOST: &[&str] = &["primary_host_lost"];
+/// What a lost host looks like while its last words and its replicas' are of different moments.
+const HOST_LOST_FIRST: &[&str] = &["replication_only_partition", "sidecar_lost", "primary_overloaded"];
+
+/// A server that hangs is ended by its own node, which then sees that.
+const ENDED: &[&str] = &["primary_crashed"];
+
+/// A crash: median and most.
+const CRASH: [u64; 2] = [400, 500];
+const CRASH_MEDIAN: [u64; 2] = [80, 100];
+/// A crash with another program gone that would have helped.
+const CRASH_AND_MORE: [u64; 2] = [2500, 2500];
+/// The loss of a host.
+const HOST: [u64; 2] = [2500, 2500];
+const HOST_MEDIAN: [u64; 2] = [1500, 1500];
+/// What hangs is believed after 3 s.
+const HANG: [u64; 2] = [4000, 4000];
+/// Hardly felt.
+const LITTLE: [u64; 2] = [1000, 1000];
+/// Writing again after a power cut.
+const POWER: [u64; 2] = [10_000, 10_000];
+
+fn own_disks() -> Options {
+    Options { disk_mb: Some(400), ..Options::default() }
+}
+
+/// All of them.
+pub const ROWS: &[Row] = &[
+    Row::new("kill-9", Loopback, crash::kill, FailsOver, CRASH).told(CRASHED).median(CRASH_MEDIAN).quick(),
+    Row::new("kill-9-in-large-transaction", Loopback, crash::kill_in_large_transaction, FailsOver, [3000, 5000])
+        .told(CRASHED)
+        .quarantines()
+        .quick(),
+    Row::new("clean-stop", Loopback, crash::stop, FailsOver, CRASH_AND_MORE)
+        .told(&["primary_stopped"])
+        .may_tell(&["primary_refusing"])
+        .quick(),
+    Row::new("sigstop", Loopback, crash::freeze, FailsOver, HANG).told(&["primary_hung"]).may_tell(ENDED).quick(),
+    Row::new("hung-disk", Loopback, crash::hang_disk, FailsOver, HANG)
+        .told(&["primary_hung"])
+        .may_tell(ENDED)
+        .with(own_disks)
+        .quarantines(),
+    Row::new("disk-full", Loopback, crash::fill_disk, FailsOver, [6000, 6000]).with(own_disks).quarantines(),
+    Row::new("too-many-connections", Loopback, crash::too_many_connections, GoesOn, LITTLE)
+        .may_tell(&["primary_refusing"]),
+    Row::new("old-primary-returns-mid-failover", Loopback, crash::kill_and_return, FailsOver, [3000, 5000])
+        .told(CRASHED)
+        .may_tell(&["primary_closed"]),
+    Row::new("second-primary-dies-before-opened", Loopback, crash::kill_twice_before_opened, FailsOver, CRASH_AND_MORE)
+        .told(CRASHED),
+    Row::new("second-primary-dies-after-opened", Loopback, crash::kill_twice_after_opened, FailsOver, CRASH_AND_MORE)
+        .told(CRASHED),
+    Row::new("three-primaries-die-in-a-row", Loopback, crash::kill_all_in_a_row, Holds("nobody"), POWER)
+        .told(CRASHED)
+        .may_tell(&["primary_closed"]),
+    // The network.
+    Row::new("host-lost", Namespaces, network::lose_host, FailsOver, HOST)
+        .told(HOST_LOST)
+        .may_tell(HOST_LOST_FIRST)
+        .median(HOST_MEDIAN)
+        .quarantines()
+        .quick(),
+    Row::new("host-lost-with-a-coordinator", Namespaces, network::lose_host_and_coordinator, FailsOver, [4000, 4000])
+        .told(HOST_LOST)
+        .may_tell(HOST_LOST_FIRST)
+        .quarantines(),
+    Row::new("isolated-with-its-clients", Namespaces, network::isolate, FailsOver, [3000, 3000])
+        .told(HOST_LOST)
+        .may_tell(HOST_LOST_FIRST)
+        .quarantines(),
+    Row::new("isolated-sidecar-stopped", Namespaces, network::isolate_without_sidecar, FailsOver, [3000, 3000])
+        .told(HOST_LOST)
+        .may_tell(HOST_LOST_FIRST)
+        .quarantines()
+        .quick(),
+    Row::new("primary-sends-nothing", Namespaces, network::cut_outgoing, FailsOver, [3000, 3000])
+        .told(HOST_LOST)
+        .may_tell(HOST_LOST_FIRST)
+        .quarantines(),
+    Row::new("primary-hears-nothing", Namespaces, network::cut_incoming, FailsOver, [3000, 3000])
+        .may_tell(&["primary_host_lost", "primary_isolated", "replication_only_partition", "sidecar_lost"])
+        .quarantines(),
+    Row::new("coordinators-cut-off", Namespaces, network::part_from_coordinators, GoesOn, LITTLE),
+    Row::new("coordinators-and-bus-cut-off", Namespaces, network::part_from_coordinators_and_redis, GoesOn, LITTLE)
+        .may_tell(&["primary_unseen", "sidecar_lost"]),
+    Row::new("coordinators-parted", Namespaces, network::part_coordinators, GoesOn, LITTLE),
+    Row::new("replication-only-partition", Namespaces, network::cut_replication, GoesOn, [6000, 6000])
+        .told(&["replication_only_partition"])
+        .quick(),
+    Row::new("one-replica-cut-off", Namespaces, network::part_from_one_replica, GoesOn, LITTLE),
+    Row::new("replica-host-lost", Namespaces, network::lose_replica_host, GoesOn, LITTLE),
+    // Replicas.
+    Row::new("replica-lost", Loopback, replicas::kill_one, GoesOn, LITTLE),
+    Row::new("last-replica-lost", Loopback, replicas::kill_both, GoesOn, LITTLE).told(&["degraded"]).quick(),
+    Row::new("last-replica-lost-hold", Loopback, replicas::kill_both, Holds("degraded"), POWER).with(replicas::hold),
+    Row::new("replica-restarted-then-kill-9", Loopback, replicas::restart_one_then_kill, FailsOver, CRASH_AND_MORE)
+        .told(CRASHED),
+    Row::new("kill-9-while-replica-restarts", Loopback, replicas::kill_while_one_restarts, FailsOver, CRASH_AND_MORE)
+        .told(CRASHED),
+    Row::new("replica-host-lost-then-kill-9", Loopback, replicas::lose_one_then_kill, FailsOver, CRASH_AND_MORE)
+        .told(CRASHED),
+    Row::new("kill-9-one-candidate-lags", Loopback, replicas::kill_while_one_lags, FailsOver, CRASH_AND_MORE)
+        .told(CRASHED),
+    Row::new("kill-9-most-advanced-is-never", Namespaces, replicas::kill_with_never_ahead, FailsOver, CRASH_AND_MORE)
+        .told(CRASHED)
+        .with(replicas::never_db2),
+    Row::new("kill-9-errant-on-a-candidate", Loopback, replicas::kill_with_errant, FailsOver, CRASH_AND_MORE)
+        .told(CRASHED)
+        .quarantines(),
+    Row::new("kill-9-a-candidate-filters", Loopback, replicas::kill_with_filter, FailsOver, CRASH).told(CRASHED),
+    Row::new("witness-lost", Loopback, replicas::kill_witness, GoesOn, LITTLE).with(network::witnessed),
+    Row::new("witness-lost-then-kill-9", Loopback, replicas::kill_witness_and_primary, FailsOver, CRASH)
+        .told(CRASHED)
+        .with(network::witnessed),
+    // Redis, coordinators, sidecars.
+    Row::new("redis-lost", Loopback, others::kill_redis, GoesOn, LITTLE),
+    Row::new("redis-lost-then-kill-9", Loopback, others::kill_redis_and_primary, FailsOver, CRASH_AND_MORE)
+        .told(CRASHED)
+        .quick(),
+    Row::new("redis-hangs-and-kill-9", Loopback, others::freeze_redis_and_kill_primary, FailsOver, CRASH_AND_MORE)
+        .told(CRASHED),
+    Row::new("leader-lost", Loopback, others::kill_leader, GoesOn, LITTLE),
+    Row::new("leader-lost-recruiting", Loopback, others::kill_leader_recruiting, FailsOver, CRASH_AND_MORE)
+        .told(CRASHED)
+        .quick(),
+    Row::new("leader-lost-catching-up", Loopback, others::kill_leader_catching_up, FailsOver, CRASH_AND_MORE)
+        .told(CRASHED),
+    Row::new("leader-lost-promoting", Loopback, others::kill_leader_promoting, FailsOver, CRASH_AND_MORE).told(CRASHED),
+    Row::new("leader-lost-opened", Loopback, others::kill_leader_opened, FailsOver, CRASH_AND_MORE).told(CRASHED),
+    Row::new("leader-hangs-in-a-failover", Loopback, others::freeze_leader_promoting, FailsOver, CRASH_AND_MORE)
+        .told(CRASHED),
+    Row::new("sidecar-lost", Loopback, others::kill_sidecar, GoesOn, LITTLE).told(&["sidecar_lost"]).local(),
+    Row::new("sidecar-restarted", Loopback, others::restart_sidecar, GoesOn, LITTLE).local(),
+    Row::new("sidecar-lost-then-kill-9", Loopback, others::kill_sidecar_then_server, FailsOver, [4000, 4000])
+        .told(HOST_LOST)
+        .may_tell(&["sidecar_lost"])
+        .local()
+        .quarantines(),
+    Row::new("ssh-hangs", Namespaces, others::hang_ssh, Holds("ssh"), POWER).told(HOST_LOST).with(others::by_ssh),
+    Row::new("fenced-by-ssh", Namespaces, others::reach_by_ssh, FailsOver, [3000, 3000])
+        .told(HOST_LOST)
+        .with(others::by_ssh)
+        .proof("ssh_killed")
+        .quarantines()
+        .only(Flavour::Mariadb),
+    // Power.
+    Row::new("primary-host-rebooted", Namespaces, power::reboot_primary, FailsOver, HOST)
+        .told(HOST_LOST)
+        .may_tell(HOST_LOST_FIRST)
+        .quarantines(),
+    Row::new("power-cut-primary-first", Loopback, power::cut_power_primary_first, WritesAgain, POWER),
+    Row::new("power-cut-primary-last", Loopback, power::cut_power_primary_last, WritesAgain, POWER).quick(),
+    Row::new("power-cut-primary-missing", Loopback, power::cut_power_primary_missing, WritesAgain, POWER),
+    Row::new("power-cut-replica-missing", Loopback, power::cut_power_replica_missing, WritesAgain, POWER),
+    Row::new("power-cut-two-missing", Loopback, power::cut_power_two_missing, Holds("hears only"), POWER),
+];
