@@ -7,12 +7,13 @@
 #   make sim SEEDS=20000 | SEED=7                   simulated runs of the decisions, or one of them again
 #   make soak                                       the same until stopped
 #   make bite [ROW=quorum]                          faults put in on purpose: the simulator must find each
+#   make faults [ROW=host-lost] [FLAVOUR=mysql] [RUNS=20]    the fault matrix on real servers, as a table
 #   make exhaustive [SCOPE=false_alarm]             every single cut and crash at every step, of a small cluster
 #   make build tools fmt clippy doc unit lab        the parts
 
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: bench bite exhaustive demo sim soak test test-quick build tools fmt clippy doc unit lab
+.PHONY: bench bite exhaustive demo faults sim soak test test-quick build tools fmt clippy doc unit lab
 
 FLAVOUR ?= mariadb
 CARGO ?= cargo
@@ -45,6 +46,10 @@ sim soak:
 bite:
 	@$(CARGO) build --locked -p tasuki-tests --bin bite
 	@exec $(DEBUG)/bite
+
+# FLAVOUR has a default for the demo; the matrix runs both unless one is asked for.
+faults: tools build
+	@$(if $(filter-out undefined file,$(origin FLAVOUR)),,FLAVOUR=) exec $(DEBUG)/faults
 
 exhaustive:
 	@$(CARGO) build --locked --release -p tasuki-tests --bin exhaustive

@@ -36,6 +36,8 @@ fn lawful(run: &Run) -> Files {
         lease_ms: None,
         asynchronous: false,
         outside: Outside { hook: true, ..Outside::default() },
+        never: None,
+        degraded: None,
     };
     let coordinator = |number: u8| CoordinatorPlan { name: format!("co{number}"), feed: address(10 + number, 3000) };
     let redis = ["redis://127.0.0.1:6379".to_owned()];

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use tokio::time::sleep;
 
 use super::row::Row;
 use super::scene::Scene;
@@ -12,6 +13,9 @@ use crate::lab::wire::channel;
 
 /// The longest wait for everybody to follow.
 const WHOLE: Duration = Duration::from_secs(60);
+
+/// Whatever waited for a disk has gone on within this.
+const DISK: Duration = Duration::from_millis(500);
 
 /// What the cluster is in the end.
 pub(super) const WHOLE_AGAIN: &str = "yes";
@@ -43,6 +47,8 @@ pub(super) async fn heal(scene: &mut Scene) -> Result<Vec<String>> {
     for server in &mut cluster.servers {
         if let Some(disk) = server.disk() {
             disk.heal()?;
+            // A server that was killed while its disk hung ends now.
+            sleep(DISK).await;
         }
         drop(server.thaw());
         if !server.is_running() {
@@ -67,16 +73,21 @@ pub(super) async fn heal(scene: &mut Scene) -> Result<Vec<String>> {
 }
 
 /// Waits until the cluster is whole, or as whole as the row allows. A server that was replaced and started again must be
-/// closed at every look.
-pub(super) async fn whole_again(scene: &Scene, row: &Row, started: &[String]) -> Result<&'static str> {
-    let cluster = scene.cluster()?;
-    let returned: Vec<&String> = started.iter().filter(|name| scene.lost.contains(*name)).collect();
+/// closed at every look. One that its own node ends meanwhile is started again, as its service manager would.
+pub(super) async fn whole_again(scene: &mut Scene, row: &Row, started: &[String]) -> Result<&'static str> {
+    let returned: Vec<String> = started.iter().filter(|name| scene.lost.contains(*name)).cloned().collect();
     let mut opened = None;
     let whole = until_slowly("everybody to follow", WHOLE, async || {
+        for server in &mut scene.cluster_mut()?.servers {
+            if !server.is_running() {
+                server.start()?;
+            }
+        }
+        let cluster = scene.cluster()?;
         let primary = cluster.primary().await?;
         for name in &returned {
-            if **name != primary && cluster.server(name)?.sql().value("SELECT @@read_only = 1").await? != "1" {
-                opened = Some((*name).clone());
+            if *name != primary && cluster.server(name)?.sql().value("SELECT @@read_only = 1").await? != "1" {
+                opened = Some(name.clone());
             }
         }
         match cluster.wait_whole(Duration::ZERO).await {

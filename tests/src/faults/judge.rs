@@ -6,8 +6,8 @@ use super::row::{Bound, Outcome, Row};
 use tasuki_schemas::gtid::Flavour;
 
 /// Diagnoses that are told only when something is wrong with a primary, or with everything. A row must name those that it
-/// allows.
-const GRAVE: [&str; 13] = [
+/// allows. `primary_refusing` is none of them: each server that ends closes its port first.
+const GRAVE: [&str; 12] = [
     "unborn",
     "primary_crashed",
     "primary_stopped",
@@ -16,7 +16,6 @@ const GRAVE: [&str; 13] = [
     "primary_host_lost",
     "primary_unseen",
     "primary_isolated",
-    "primary_refusing",
     "replication_only_partition",
     "sidecar_lost",
     "two_primaries",
