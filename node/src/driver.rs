@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use tasuki_bus::{Arrived, Bus, boot, clock};
 use tasuki_node_core::{EffectId, Guarding, Input, Memory, Node, Output};
+use tasuki_schemas::ballot::Ballot;
 use tasuki_schemas::channel::Channel;
+use tasuki_schemas::command::{Fetch, Piece};
 use tasuki_schemas::id::{CoordinatorId, Incarnation, NodeId};
 use tasuki_schemas::message::Message;
 use tasuki_schemas::observation::Observation;
@@ -34,6 +36,8 @@ pub struct Driver {
     pub serving: watch::Sender<Serving>,
     /// Where what runs aside comes back.
     pub inputs: Sender<Input>,
+    /// Writes a rescued tail's pieces; `None` on a witness.
+    pub spool: Option<std::sync::mpsc::SyncSender<(Ballot, Piece)>>,
     /// Asks the prober for a position.
     pub positions: Option<Sender<()>>,
     /// Asks the prober for a round at once.
@@ -110,7 +114,13 @@ impl Driver {
                     cancel.cancel();
                 }
             }
-            Output::Deliver { to, ballot, have } => self.deliver(to, ballot, have),
+            Output::Deliver { to, fetch } => self.deliver(to, fetch),
+            Output::Spool { ballot, piece } => {
+                if let Some(spool) = &self.spool {
+                    // More than can be under way fits: a full queue means that the disk stands still, which is waited for.
+                    let _ = spool.try_send((ballot, piece));
+                }
+            }
             Output::Send(to, message) => said(self.bus.send(&to, &message)),
             Output::Guard(order) => {
                 if let Some(guard) = &self.guard {
@@ -149,14 +159,13 @@ impl Driver {
         }
     }
 
-    fn deliver(&self, to: NodeId, ballot: tasuki_schemas::ballot::Ballot, have: tasuki_schemas::gtid::GtidSet) {
-        let Some(hands) = &self.hands else { return };
+    fn deliver(&self, to: NodeId, fetch: Fetch) {
+        let Some(hands) = self.hands.clone() else { return };
         let (index, flavour) = (lock(&hands.shared).binlog_index.clone(), hands.dialect.0);
         let inputs = self.inputs.clone();
         tokio::spawn(async move {
-            let delivery = deliver(index, flavour, ballot, have).await;
-            tracing::info!(%to, transactions = delivery.transactions.len(), complete = delivery.complete, "the tail was read");
-            let _ = inputs.send(Input::TailRead { to, delivery }).await;
+            let deliveries = deliver(index, flavour, &hands.tail, fetch).await;
+            let _ = inputs.send(Input::TailRead { to, deliveries }).await;
         });
     }
 
@@ -201,7 +210,7 @@ fn input(arrived: Arrived) -> Option<Input> {
         }
         Message::Heartbeat(heartbeat) => Some(Input::Beaten(heartbeat)),
         Message::Fetch(fetch) => Some(Input::Fetched { from: NodeId::from(&sender), fetch }),
-        Message::Delivery(delivery) => Some(Input::Delivered(delivery)),
+        Message::Delivery(delivery) => Some(Input::Delivered { from: NodeId::from(&sender), delivery }),
         Message::Renew(renew) => Some(Input::Renewed { from: NodeId::from(&sender), renew }),
         Message::Grant(grant) => Some(Input::Granted { from: NodeId::from(&sender), grant }),
         Message::Observation(_) | Message::Position(_) | Message::Event(_) | Message::Echo { .. } => None,

@@ -8,6 +8,7 @@ use std::time::Duration;
 use mysql_async::prelude::Queryable as _;
 use mysql_async::{Conn, Opts, OptsBuilder, Row, Value};
 use tasuki_config::{Reach, ServerConfig};
+use tasuki_node_core::statements::RESCUE;
 use tokio::time::timeout;
 
 /// Rows by column name. NULL is absent.
@@ -115,6 +116,19 @@ impl Session {
     /// # Errors
     /// [`ServerError`]. After an error of the server the connection lives; after any other it is gone.
     pub async fn tables(&mut self, sql: &str, deadline: Duration) -> Result<Vec<Table>, ServerError> {
+        let mut tables = self.every_table(sql, deadline).await?;
+        for table in &mut tables {
+            // A rescue's channel follows nobody and goes away: to whoever asks about replication there is none.
+            table.retain(|row| !["connection_name", "channel_name"].iter().any(|name| is_rescue(row.get(*name))));
+        }
+        Ok(tables)
+    }
+
+    /// The same with what a rescue's channel tells.
+    ///
+    /// # Errors
+    /// As [`Session::tables`].
+    pub async fn every_table(&mut self, sql: &str, deadline: Duration) -> Result<Vec<Table>, ServerError> {
         self.open(deadline).await?;
         let Some(mut conn) = self.conn.take() else { return Err(ServerError::Closed(String::new())) };
         let answered = timeout(deadline, read_all(&mut conn, sql)).await;
@@ -167,6 +181,10 @@ impl Session {
         self.conn = None;
         self.id.store(0, Ordering::Release);
     }
+}
+
+fn is_rescue(channel: Option<&String>) -> bool {
+    channel.is_some_and(|channel| channel == RESCUE)
 }
 
 async fn read_all(conn: &mut Conn, sql: &str) -> Result<Vec<Table>, mysql_async::Error> {

@@ -16,7 +16,7 @@ use tokio::sync::{Mutex, watch};
 
 use crate::cut::Cut;
 use crate::driver::Driver;
-use crate::execute::Hands;
+use crate::execute::{Hands, spool_thread};
 use crate::guard;
 use crate::health::{self, Shown};
 use crate::home;
@@ -72,7 +72,9 @@ pub async fn run(config: Arc<NodeConfig>) -> anyhow::Result<()> {
         }
         None => (None, None, None),
     };
-    let driver = Driver { core, bus, hands, ledger, shown, serving, inputs: inputs_tx, positions, rounds, guard };
+    let spool = hands.as_ref().map(|hands| spool_thread(hands.spool.clone(), inputs_tx.clone())).transpose()?;
+    let driver =
+        Driver { core, bus, hands, spool, ledger, shown, serving, inputs: inputs_tx, positions, rounds, guard };
     tracing::info!(node = %config.name, cluster = %config.cluster.name, "the node runs");
     until_told(driver, arrived, inputs).await
 }
@@ -141,6 +143,8 @@ fn beside_server(
         cut: Mutex::new(Cut::new(strength, config.name.as_str(), own.address.port())?),
         inputs: inputs.clone(),
         archive: config.state_dir.join("archive"),
+        spool: config.state_dir.join("rescue").join("tail"),
+        tail: Mutex::new(None),
         warm: Mutex::new(None),
     });
     let (write_tx, write_rx) = watch::channel(Writes::default());

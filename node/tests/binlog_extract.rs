@@ -13,13 +13,13 @@ use std::time::Duration;
 
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Row};
+use servers::tail::{applied, delivered};
 use servers::{Folder, Server, template};
-use tasuki_node::binlog::{Bounds, Column, Extra, Shapes, apply, describe, extract, missing, tables};
+use tasuki_node::binlog::{Bounds, Column, Extra, Shapes, describe, extract, tables};
 use tasuki_node_core::statements::Dialect;
 use tasuki_schemas::gtid::{Flavour, GtidSet};
 
 const DEADLINE: Duration = Duration::from_secs(120);
-const NO_LIMIT: usize = 1 << 30;
 
 /// Before the servers part.
 const COMMON: &[&str] = &[
@@ -85,9 +85,9 @@ fn text(files: &[PathBuf], shapes: &Shapes, folder: &Path) -> (String, u64) {
     (String::from_utf8(out).unwrap(), unshown)
 }
 
-async fn catch_up(source: &Server, target: &Server, flavour: Flavour) {
-    let missing = missing(&source.index(), flavour, &target.executed().await, NO_LIMIT).unwrap();
-    apply(&mut target.connect().await, flavour, &missing.transactions).await.unwrap();
+async fn catch_up(source: &Server, target: &Server, flavour: Flavour, spool: &Path) {
+    let (_, missing) = delivered(&source.index(), flavour, &target.executed().await, spool);
+    applied(target.connect().await, flavour, &missing).await.unwrap();
 }
 
 async fn extracted(name: &str, flavour: Flavour, more: &[&str]) {
@@ -99,8 +99,8 @@ async fn extracted(name: &str, flavour: Flavour, more: &[&str]) {
     let by_text = Server::start(flavour, &start, folder.join("text"), 3, &[]).await;
     let mut conn = ahead.connect().await;
     run(&mut conn, COMMON).await;
-    catch_up(&ahead, &by_events, flavour).await;
-    catch_up(&ahead, &by_text, flavour).await;
+    catch_up(&ahead, &by_events, flavour, &folder.join("spool")).await;
+    catch_up(&ahead, &by_text, flavour, &folder.join("spool")).await;
     let beyond = ahead.executed().await;
     run(&mut conn, EXTRA).await;
     run(&mut conn, more).await;
@@ -119,10 +119,11 @@ async fn extracted(name: &str, flavour: Flavour, more: &[&str]) {
     // The events, read as any binlog is.
     let index: String = extracted.files.iter().map(|file| format!("{}\n", file.display())).collect();
     std::fs::write(archive.join("index"), index).unwrap();
-    let read = missing(&archive.join("index"), flavour, &by_events.executed().await, NO_LIMIT).unwrap();
-    let names: Vec<&str> = read.transactions.iter().map(|transaction| transaction.gtid.as_str()).collect();
+    let have = by_events.executed().await;
+    let (_, read) = delivered(&archive.join("index"), flavour, &have, &folder.join("spool"));
+    let names: Vec<&str> = read.iter().map(|transaction| transaction.gtid.as_str()).collect();
     assert_eq!(names, extracted.gtids);
-    apply(&mut by_events.connect().await, flavour, &read.transactions).await.unwrap();
+    applied(by_events.connect().await, flavour, &read).await.unwrap();
     assert_eq!(by_events.executed().await, holds);
 
     // The text: each line is a statement or a comment.

@@ -13,12 +13,13 @@ use std::time::{Duration, Instant};
 
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
+use servers::tail::{applied, delivered};
 use servers::{Folder, Server, template};
-use tasuki_node::binlog::{ApplyError, apply, executed, missing};
+use tasuki_node::binlog::{ApplyError, Stream, Transaction, check, executed};
 use tasuki_node::process::Watch;
+use tasuki_schemas::command::Tail;
 use tasuki_schemas::gtid::{Flavour, GtidSet};
 
-const NO_LIMIT: usize = 1 << 30;
 const DEADLINE: Duration = Duration::from_secs(120);
 
 /// What both flavours understand. Every line is one statement.
@@ -100,15 +101,12 @@ impl Lab {
     async fn rescue(&self) -> Vec<String> {
         let have = self.target.executed().await;
         let begun = Instant::now();
-        let missing = missing(&self.source.index(), self.flavour, &have, NO_LIMIT).unwrap();
+        let (_, missing) = lacking(self, &have);
         let read = begun.elapsed();
-        assert!(missing.complete, "{}", missing.note);
-        let mut conn = self.target.connect().await;
         let begun = Instant::now();
-        let count = apply(&mut conn, self.flavour, &missing.transactions).await.unwrap();
-        println!("{count} transactions read in {read:?}, applied in {:?}", begun.elapsed());
-        assert_eq!(count, missing.transactions.len());
-        missing.transactions.into_iter().map(|transaction| transaction.gtid).collect()
+        applied(self.target.connect().await, self.flavour, &missing).await.unwrap();
+        println!("{} transactions read in {read:?}, applied in {:?}", missing.len(), begun.elapsed());
+        missing.into_iter().map(|transaction| transaction.gtid).collect()
     }
 
     async fn kill_source(&mut self) -> GtidSet {
@@ -125,6 +123,11 @@ impl Lab {
         println!("{}: executed set read in {:?}", self.flavour, begun.elapsed());
         expected
     }
+}
+
+/// What the source has beyond `have`.
+fn lacking(lab: &Lab, have: &GtidSet) -> (Tail, Vec<Transaction>) {
+    delivered(&lab.source.index(), lab.flavour, have, &lab.folder.join("spool"))
 }
 
 async fn rescued(name: &str, flavour: Flavour, more: &[&str]) {
@@ -146,7 +149,7 @@ async fn rescued(name: &str, flavour: Flavour, more: &[&str]) {
     let rows: Option<(u32, u32)> =
         lab.target.connect().await.query_first("SELECT COUNT(*), SUM(w) FROM shop.parent").await.unwrap();
     assert_eq!(rows, Some((20, 2490)));
-    assert!(missing(&lab.source.index(), flavour, &expected, NO_LIMIT).unwrap().transactions.is_empty());
+    assert_eq!(lacking(&lab, &expected).0.transactions, 0);
 }
 
 async fn bounded(test: impl Future<Output = ()>) {
@@ -222,12 +225,12 @@ async fn failing(name: &str, flavour: Flavour) {
     run(&mut conn, &transactions).await;
     let have = lab.target.executed().await;
     lab.kill_source().await;
-    let missing = missing(&lab.source.index(), flavour, &have, NO_LIMIT).unwrap();
-    assert_eq!(missing.transactions.len(), 3);
-    let error = apply(&mut lab.target.connect().await, flavour, &missing.transactions).await.unwrap_err();
-    assert!(matches!(&error, ApplyError::Server { gtid, .. } if *gtid == missing.transactions[1].gtid), "{error}");
+    let (_, missing) = lacking(&lab, &have);
+    assert_eq!(missing.len(), 3);
+    let error = applied(lab.target.connect().await, flavour, &missing).await.unwrap_err();
+    assert!(matches!(&error, ApplyError::Server { gtid, .. } if *gtid == missing[1].gtid), "{error}");
     let mut expected = have.clone();
-    expected.insert(&missing.transactions[0].gtid.parse().unwrap()).unwrap();
+    expected.insert(&missing[0].gtid.parse().unwrap()).unwrap();
     assert_eq!(lab.target.executed().await, expected, "the failed transaction left its GTID behind");
     let ids: Vec<u32> = behind.query("SELECT id FROM shop.t ORDER BY id").await.unwrap();
     assert_eq!(ids, [1, 3, 20]);
@@ -291,22 +294,36 @@ async fn damaged(name: &str, flavour: Flavour) {
     println!("{flavour}: {refused} of {} damaged files were refused", whole.len());
     assert!(refused * 10 > whole.len() * 9, "{refused}");
     std::fs::write(&last, &whole).unwrap();
-    limited(&lab, &begin);
+    in_pieces(&lab, &begin);
 }
 
-/// A limit gives the first transactions and says that there are more.
-fn limited(lab: &Lab, have: &GtidSet) {
-    let whole = missing(&lab.source.index(), lab.flavour, have, NO_LIMIT).unwrap();
-    let part = missing(&lab.source.index(), lab.flavour, have, 3000).unwrap();
-    assert!(!part.complete);
-    assert!(part.note.contains("3000"), "{}", part.note);
-    assert!(!part.transactions.is_empty() && part.transactions.len() < whole.transactions.len());
-    assert!(whole.transactions.starts_with(&part.transactions));
-    let none = missing(&lab.source.index(), lab.flavour, have, 1).unwrap();
-    assert_eq!((none.transactions.len(), none.complete), (0, false));
-    let purged = Path::new("/nonexistent/bin.index");
-    let error = missing(purged, lab.flavour, have, 1).unwrap_err();
+/// Pieces can be read again and in any order, and what is purged or gone is told.
+fn in_pieces(lab: &Lab, have: &GtidSet) {
+    let stream = Stream::of(&lab.source.index(), lab.flavour, have, None).unwrap();
+    let whole = stream.piece(0).unwrap();
+    assert_eq!((stream.tail().pieces, stream.tail().bytes), (1, whole.len() as u64));
+    assert_eq!(stream.piece(0).unwrap(), whole);
+    assert_eq!(stream.piece(1).unwrap(), b"");
+    let only = lacking(lab, have).1[1].gtid.parse().unwrap();
+    let mut want = GtidSet::empty(lab.flavour);
+    want.insert(&only).unwrap();
+    let before = GtidSet::empty(lab.flavour);
+    let error = Stream::of(Path::new("/nonexistent/bin.index"), lab.flavour, &before, None).unwrap_err();
     assert!(error.to_string().contains("/nonexistent/bin.index"), "{error}");
+    if lab.flavour == Flavour::Mysql {
+        // One transaction alone, though those around it are lacked as well.
+        assert_eq!(Stream::of(&lab.source.index(), lab.flavour, have, Some(&want)).unwrap().tail().set, want);
+    }
+    // A file that was changed on the way is refused as a whole.
+    let spool = lab.folder.join("changed");
+    for (name, content) in [("cut", &whole[..whole.len() - 1]), ("longer", &[&whole[..], b"x"].concat())] {
+        std::fs::write(&spool, content).unwrap();
+        let error = check(&spool, have, stream.tail()).unwrap_err();
+        assert!(error.contains("bytes of"), "{name}: {error}");
+    }
+    std::fs::write(&spool, &whole).unwrap();
+    assert!(check(&spool, have, stream.tail()).is_ok());
+    assert!(check(&spool, &stream.tail().set, stream.tail()).unwrap_err().contains("is here already"));
 }
 
 #[tokio::test]
@@ -332,12 +349,12 @@ async fn mariadb_compressed_events_and_two_phases_are_refused_before_anything_is
         run(&mut conn, &["SET GLOBAL log_bin_compress=0"]).await;
         run(&mut conn, &["XA START 'x'", "INSERT INTO t (id) VALUES (60)", "XA END 'x'", "XA PREPARE 'x'"]).await;
         run(&mut conn, &["XA COMMIT 'x'", "CREATE TABLE copied AS SELECT id FROM t"]).await;
-        let missing = missing(&lab.source.index(), Flavour::Mariadb, &have, NO_LIMIT).unwrap();
+        let (_, missing) = lacking(&lab, &have);
         assert_eq!(executed(&lab.source.index(), Flavour::Mariadb).unwrap(), lab.source.executed().await);
-        assert_eq!(missing.transactions.len(), 4);
+        assert_eq!(missing.len(), 4);
         for (at, word) in [(0, "log_bin_compress"), (1, "XA"), (2, "XA"), (3, "CREATE TABLE")] {
-            let mut conn = lab.target.connect().await;
-            let error = apply(&mut conn, Flavour::Mariadb, &missing.transactions[at..]).await.unwrap_err();
+            let conn = lab.target.connect().await;
+            let error = applied(conn, Flavour::Mariadb, &missing[at..]).await.unwrap_err();
             assert!(matches!(error, ApplyError::Refused { .. }), "{error}");
             assert!(error.to_string().contains(word), "{error}");
         }

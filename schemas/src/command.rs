@@ -214,19 +214,60 @@ pub struct Fetch {
     pub ballot: Ballot,
     /// What the asker holds.
     pub have: GtidSet,
+    /// All that it wants; `None`: whatever there is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub want: Option<Box<GtidSet>>,
+    /// The first piece that it lacks. It is answered with that one and some that follow.
+    #[serde(default, skip_serializing_if = "is_first")]
+    pub piece: u64,
 }
 
-/// Node to node in a rescue: the transactions asked for.
+/// Node to node in a rescue: a piece of what was asked for, or why there is none.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Delivery {
     /// Echo of the Fetch.
     pub ballot: Ballot,
-    /// In commit order.
+    /// All of it in one message, as nodes delivered that knew no pieces.
     pub transactions: Vec<Transaction>,
-    /// False if the reader had to stop early; `note` tells why.
+    /// True if `transactions` is everything.
     pub complete: bool,
-    /// For people; empty if complete.
+    /// For people: without a piece, why there is none.
     pub note: String,
+    /// A piece of a tail that takes several messages.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub piece: Option<Box<Piece>>,
+}
+
+/// A part of a tail's bytes: a binlog of its own, with a format description for each file that it was taken from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Piece {
+    /// Its place, from 0.
+    pub number: u64,
+    /// Its bytes, base64. An event may go on in the next piece.
+    pub content: String,
+    /// What all pieces are together; only the first tells it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tail: Option<Tail>,
+}
+
+/// What the pieces of a tail are together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Tail {
+    /// How many pieces; at least one.
+    pub pieces: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// CRC-32 of those bytes.
+    pub checksum: u32,
+    /// How many transactions they hold, each of them whole.
+    pub transactions: u64,
+    /// Which.
+    pub set: GtidSet,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
+const fn is_first(piece: &u64) -> bool {
+    *piece == 0
 }
 
 /// One whole transaction in binlog events.

@@ -26,6 +26,7 @@ mod register;
 mod scenarios;
 mod server;
 mod switchovers;
+mod tails;
 mod timing;
 mod traffic;
 mod voters;

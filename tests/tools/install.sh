@@ -53,6 +53,7 @@ install_base() {
     want cc gcc libc6-dev
     want mariadbd mariadb-server-core mariadb-client-core
     want mariadb-install-db mariadb-server-core
+    want mariadb-binlog mariadb-client
     want my_print_defaults mariadb-client-core
     want redis-check-rdb redis-tools
     want flock util-linux

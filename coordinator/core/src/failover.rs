@@ -45,6 +45,8 @@ pub struct Attempt {
     promises: Promises,
     stage: Stage,
     entered: Moment,
+    /// How far the candidate says that it is, and since when.
+    reached: (String, Moment),
     told: Option<String>,
 }
 
@@ -93,6 +95,7 @@ impl Attempt {
             promises: Promises::new(ballot),
             stage: Stage::Recruiting { proved: None },
             entered: now,
+            reached: (String::new(), now),
             told: None,
         }
     }
@@ -178,6 +181,10 @@ impl Attempt {
             match next {
                 Step::Wait => break,
                 Step::Again { without_tail, failed } => return Progress::Again { without_tail, failed },
+                Step::Hold(reasons) => {
+                    self.hold(reasons, outbox);
+                    break;
+                }
                 Step::Enter(stage, candidate, reasons) => {
                     self.stage = *stage;
                     self.entered = now;
@@ -187,7 +194,7 @@ impl Attempt {
         }
         // A fence has its own limit.
         let fencing = matches!(self.stage, Stage::Recruiting { .. }) && self.fences.are_awaited(now);
-        if !fencing && now.since(self.entered) > settings.policy.stage_patience {
+        if !fencing && now.since(self.last_step(view, now)) > settings.policy.stage_patience {
             let failed = match &self.stage {
                 Stage::CatchingUp { plan, .. } => Some(plan.winner.clone()),
                 Stage::Recruiting { .. } | Stage::Promoting { .. } => None,
@@ -195,6 +202,21 @@ impl Attempt {
             return Progress::Again { without_tail: self.without_tail, failed };
         }
         Progress::Pending
+    }
+
+    /// When the stage got on last. A candidate that fetches and applies a long tail tells how far it is: as long as that
+    /// changes it is waited for, since its node has a deadline for all of it.
+    fn last_step(&mut self, view: &View, now: Moment) -> Moment {
+        let Stage::CatchingUp { plan, number } = &self.stage else { return self.entered };
+        let outcomes = view.answers(&plan.winner, self.ballot()).map(|answers| &answers.outcomes);
+        let reported = outcomes.and_then(|outcomes| outcomes.get(&OrderName::CatchUp));
+        if let Some(Outcome::Running { step }) =
+            reported.filter(|reported| reported.number == *number).map(|reported| &reported.outcome)
+            && *step != self.reached.0
+        {
+            self.reached = (step.clone(), now);
+        }
+        self.entered.max(self.reached.1)
     }
 
     fn is_outbid(&self, settings: &Settings, view: &View) -> bool {
@@ -316,8 +338,16 @@ impl Attempt {
                     Some(false) | None => Step::Again { without_tail: true, failed: None },
                 }
             }
-            Some(Outcome::Failed { .. }) => match how {
-                CatchUpHow::Tail => Step::Again { without_tail: true, failed: None },
+            Some(Outcome::Failed { reason }) => match how {
+                // Whatever was in the way once may be over; and what was never acknowledged can be left.
+                CatchUpHow::Tail if plan.tail_optional || !self.without_tail => {
+                    Step::Again { without_tail: true, failed: None }
+                }
+                CatchUpHow::Tail => Step::Hold(vec![format!(
+                    "{from} alone holds what may have been acknowledged, and it is not rescued: {reason}; it is tried \
+                     again. Where its files cannot be repaired, move its binlog's index away: then an operator can \
+                     accept what is lost with it"
+                )]),
                 CatchUpHow::Replicate => {
                     Step::Again { without_tail: self.without_tail, failed: Some(plan.winner.clone()) }
                 }
@@ -352,6 +382,7 @@ impl Attempt {
 
 enum Step {
     Wait,
+    Hold(Vec<String>),
     Again { without_tail: bool, failed: Option<NodeId> },
     Enter(Box<Stage>, NodeId, Vec<String>),
 }

@@ -160,3 +160,51 @@ fn whoever_fetches_from_a_second_donor_is_asked_by_a_higher_number() {
     trial.step(510);
     assert_eq!(asked(&mut trial), [(node(1), 2, node(0))]);
 }
+
+/// A long tail is waited for while the candidate gets on, and no longer.
+#[test]
+fn a_candidate_that_gets_on_with_the_tail_is_waited_for() {
+    let mut trial = Trial::recruited();
+    trial.attempt.forget_that_the_tail_is_optional();
+    let patience = trial.settings.policy.stage_patience;
+    let mut now = NOW + Duration::from_millis(500);
+    for piece in 0..4 {
+        now = now + patience;
+        let outcome = Outcome::Running { step: format!("{piece} pieces") };
+        trial.answers(&node(1)).outcomes.insert(OrderName::CatchUp, Reported { number: 1, outcome });
+        assert_eq!(trial.step_at(now), Progress::Pending, "{piece}");
+    }
+    assert_eq!(trial.step_at(now + patience), Progress::Pending);
+    let failed = Some(node(1));
+    let later = now + patience + Duration::from_nanos(1);
+    assert_eq!(trial.step_at(later), Progress::Again { without_tail: false, failed });
+}
+
+#[test]
+fn a_tail_that_cannot_be_had_is_tried_again_and_then_told_with_its_place() {
+    let reason = "/data/bin.000003 is damaged at 4711: an event's checksum is wrong";
+    for (optional, tried, again) in
+        [(true, false, true), (true, true, true), (false, false, true), (false, true, false)]
+    {
+        let mut trial = Trial::recruited();
+        if !optional {
+            trial.attempt.forget_that_the_tail_is_optional();
+        }
+        trial.attempt.without_tail = tried;
+        let outcome = Outcome::Failed { reason: reason.to_owned() };
+        trial.answers(&node(1)).outcomes.insert(OrderName::CatchUp, Reported { number: 1, outcome });
+        let expected = if again { Progress::Again { without_tail: true, failed: None } } else { Progress::Pending };
+        assert_eq!(trial.step(510), expected, "optional: {optional}, tried: {tried}");
+        let told = trial.attempt.holds();
+        assert_eq!(told.iter().any(|told| told.contains(reason)), !again, "{told:?}");
+    }
+}
+
+impl Attempt {
+    /// As in a group without acknowledgements.
+    fn forget_that_the_tail_is_optional(&mut self) {
+        if let Stage::CatchingUp { plan, .. } = &mut self.stage {
+            plan.tail_optional = false;
+        }
+    }
+}

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tasuki_schemas::answer::{Holdings, Look};
 use tasuki_schemas::ballot::{Ballot, Epoch};
-use tasuki_schemas::command::{Delivery, Fetch, Heartbeat, Request, Transaction};
+use tasuki_schemas::command::{Delivery, Fetch, Heartbeat, Piece, Request, Tail};
 use tasuki_schemas::gtid::GtidSet;
 use tasuki_schemas::id::{CoordinatorId, Incarnation, NodeId, ProgramId};
 use tasuki_schemas::lease::{Grant, Renew};
@@ -100,13 +100,27 @@ pub enum Input {
         fetch: Fetch,
     },
     /// Another node delivers transactions.
-    Delivered(Delivery),
-    /// The tail that another node asked for was read.
+    Delivered {
+        /// Who.
+        from: NodeId,
+        /// A piece, or why there is none.
+        delivery: Delivery,
+    },
+    /// Pieces of the tail that another node asked for were read.
     TailRead {
         /// Who asked.
         to: NodeId,
-        /// What there is.
-        delivery: Delivery,
+        /// What there is, in order.
+        deliveries: Vec<Delivery>,
+    },
+    /// A piece of a tail was written to the disk, or could not be.
+    Spooled {
+        /// The attempt.
+        ballot: Ballot,
+        /// Its number.
+        piece: u64,
+        /// The system's word if not.
+        kept: Result<(), String>,
     },
     /// The primary's node asks for a lease.
     Renewed {
@@ -153,6 +167,11 @@ pub enum Progress {
         run: ServerRun,
         /// What it holds.
         holdings: Holdings,
+    },
+    /// It goes on, and has a deadline of its own that is not near.
+    Going {
+        /// How far it is, for people.
+        step: String,
     },
 }
 
@@ -266,10 +285,12 @@ pub enum Effect {
         /// Everything to be received.
         goal: GtidSet,
     },
-    /// Apply transactions of a dead server's binlog.
+    /// Apply the tail of a dead server's binlog, all of whose pieces were spooled.
     Apply {
-        /// In commit order.
-        transactions: Vec<Transaction>,
+        /// What this server held before: nothing of that may be in the tail.
+        have: GtidSet,
+        /// What the pieces must be together.
+        tail: Box<Tail>,
     },
     /// Apply the goal, arm semi-sync, open; then write the barrier row.
     Promote {
@@ -301,14 +322,19 @@ pub enum Output {
     Execute(EffectId, Effect),
     /// End an effect at once: kill its connection and see it gone.
     Cancel(EffectId),
-    /// Read the dead server's binlog tail and deliver it.
+    /// Read pieces of the dead server's binlog tail, up to [`BATCH`](crate::BATCH). Answered by [`Input::TailRead`].
     Deliver {
-        /// To whom.
+        /// For whom.
         to: NodeId,
+        /// What is asked for.
+        fetch: Fetch,
+    },
+    /// Write a piece behind those before it; the first begins anew. Answered by [`Input::Spooled`].
+    Spool {
         /// The attempt.
         ballot: Ballot,
-        /// What the asker holds.
-        have: GtidSet,
+        /// The piece.
+        piece: Piece,
     },
     /// Say something to one program.
     Send(ProgramId, Box<Message>),

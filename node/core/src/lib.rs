@@ -6,6 +6,7 @@
 
 mod admit;
 mod anew;
+mod fetching;
 mod io;
 mod lawful;
 mod lease;
@@ -18,6 +19,7 @@ mod settings;
 pub mod statements;
 mod strangers;
 
+pub use fetching::BATCH;
 pub use io::{Effect, EffectId, Ended, Guarding, Input, Output, Progress, Reader, ServerReport};
 pub use memory::{Memory, ServerRun};
 pub use node::Node;

@@ -1,10 +1,10 @@
 //! One node: its state, and the one way in.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use tasuki_schemas::answer::{Answers, Look, ProbeAnswer, Refusal};
 use tasuki_schemas::ballot::Ballot;
-use tasuki_schemas::command::Request;
+use tasuki_schemas::command::{Fetch, Request};
 use tasuki_schemas::id::{CoordinatorId, NodeId, Nonce, ProgramId};
 use tasuki_schemas::message::Message;
 use tasuki_schemas::moment::Moment;
@@ -69,8 +69,8 @@ pub struct Node {
     pub(crate) lease: Lease,
     /// Why a new incarnation is being drawn.
     pub(crate) disowned: Option<String>,
-    /// Whose question the tail is being read for: one reading at a time.
-    delivering: Option<NodeId>,
+    /// Who asked for pieces of the tail: the first is being read.
+    pub(crate) asked_for_tail: VecDeque<(NodeId, Fetch)>,
     pub(crate) serving: bool,
     /// Whom the kernel keeps away from the server.
     pub(crate) refused: BTreeSet<NodeId>,
@@ -101,7 +101,7 @@ impl Node {
             on_duty_done: None,
             looks: BTreeMap::new(),
             disowned: None,
-            delivering: None,
+            asked_for_tail: VecDeque::new(),
             serving: false,
             refused: BTreeSet::new(),
             strangers: Strangers::default(),
@@ -121,18 +121,10 @@ impl Node {
             Input::Beaten(heartbeat) => {
                 self.heard.insert(heartbeat.coordinator, heartbeat.nonce);
             }
-            Input::Fetched { from, fetch } => {
-                let lawful = self.memory.promised.as_ref() == Some(&fetch.ballot);
-                if lawful && self.server.process().has_exited() && self.delivering.is_none() {
-                    self.delivering = Some(from.clone());
-                    self.outputs.push(Output::Deliver { to: from, ballot: fetch.ballot, have: fetch.have });
-                }
-            }
-            Input::Delivered(delivery) => self.delivered(delivery),
-            Input::TailRead { to, delivery } => {
-                self.delivering = None;
-                self.send(ProgramId::from(&to), Message::Delivery(delivery));
-            }
+            Input::Fetched { from, fetch } => self.fetched(from, fetch),
+            Input::Delivered { from, delivery } => self.delivered(&from, delivery, now),
+            Input::TailRead { to, deliveries } => self.tail_read(&to, deliveries),
+            Input::Spooled { ballot, piece, kept } => self.spooled(&ballot, piece, kept, now),
             Input::Renewed { from, renew } => self.renewed(&from, renew, now),
             Input::Granted { from, grant } => self.granted(&from, &grant),
             Input::Guarded(guarding) => self.guarded(guarding),
@@ -150,6 +142,7 @@ impl Node {
         self.tend_lease(now);
         self.close_if_unlawful(now);
         self.advance_act(now);
+        self.go_on_fetching(now);
         self.show(now);
         std::mem::take(&mut self.outputs)
     }

@@ -5,20 +5,17 @@ use std::time::Duration;
 
 use tasuki_schemas::answer::{Outcome, Refusal, Reported};
 use tasuki_schemas::ballot::Ballot;
-use tasuki_schemas::command::{CatchUpHow, Delivery, Fetch, Order, OrderName};
+use tasuki_schemas::command::{CatchUpHow, Order, OrderName};
 use tasuki_schemas::gtid::GtidSet;
-use tasuki_schemas::id::{CoordinatorId, NodeId, ProgramId};
-use tasuki_schemas::message::Message;
+use tasuki_schemas::id::{CoordinatorId, NodeId};
 use tasuki_schemas::moment::Moment;
 use tasuki_schemas::record::Record;
 
+use crate::fetching::Fetching;
 use crate::io::{Effect, EffectId, Ended, Progress};
 use crate::lawful::carried;
 use crate::memory::ServerRun;
 use crate::node::Node;
-
-/// A Fetch without an answer is repeated after this.
-const REPEAT: Duration = Duration::from_millis(40);
 
 /// A lease must be held within this.
 const LEASING: Duration = Duration::from_secs(3);
@@ -48,12 +45,8 @@ enum State {
         order: Box<Order>,
         since: Moment,
     },
-    /// Transactions were asked for at another node.
-    Fetching {
-        from: NodeId,
-        fetch: Fetch,
-        asked: Option<Moment>,
-    },
+    /// Transactions are asked for at another node.
+    Fetching(Box<Fetching>),
     Running {
         id: EffectId,
         opened: bool,
@@ -82,7 +75,7 @@ impl Act {
     /// Nothing of it runs yet.
     pub(crate) const fn is_waiting(&self) -> bool {
         match self.state {
-            State::Durable { .. } | State::Leasing { .. } | State::Fetching { .. } => true,
+            State::Durable { .. } | State::Leasing { .. } | State::Fetching(_) => true,
             State::Running { .. } | State::Cancelling => false,
         }
     }
@@ -96,13 +89,21 @@ impl Act {
 
     pub(crate) fn repeat_at(&self) -> Option<Moment> {
         match &self.state {
-            State::Fetching { asked: Some(asked), .. } => Some(*asked + REPEAT),
-            State::Fetching { .. }
-            | State::Durable { .. }
-            | State::Leasing { .. }
-            | State::Running { .. }
-            | State::Cancelling => None,
+            State::Fetching(fetching) => fetching.repeat_at(),
+            State::Durable { .. } | State::Leasing { .. } | State::Running { .. } | State::Cancelling => None,
         }
+    }
+
+    pub(crate) fn fetching(&mut self) -> Option<&mut Fetching> {
+        match &mut self.state {
+            State::Fetching(fetching) => Some(fetching),
+            State::Durable { .. } | State::Leasing { .. } | State::Running { .. } | State::Cancelling => None,
+        }
+    }
+
+    /// From now on its effect counts.
+    pub(crate) fn runs(&mut self, id: EffectId) {
+        self.state = State::Running { id, opened: false };
     }
 }
 
@@ -191,30 +192,26 @@ impl Node {
         if let State::Leasing { order, since } = &act.state {
             if !is_alone(order) || self.is_leased(now) {
                 let order = order.clone();
-                act.state = self.begin_act(&act, *order);
+                match self.begin_act(&act, *order, now) {
+                    Ok(state) => act.state = state,
+                    Err(reason) => return self.report(&act, Outcome::Failed { reason }),
+                }
             } else if !self.lease.has_terms() || now.since(*since) > LEASING {
                 let reason = "it got no lease, without which nothing may be acknowledged without replicas (k = 0)";
                 return self.report(&act, Outcome::Failed { reason: reason.to_owned() });
             }
         }
-        let mut asking = None;
-        if let State::Fetching { from, fetch, asked } = &mut act.state
-            && asked.is_none_or(|at| now.since(at) >= REPEAT)
-        {
-            *asked = Some(now);
-            asking = Some((ProgramId::from(&*from), fetch.clone()));
-        }
-        if let Some((to, fetch)) = asking {
-            self.send(to, Message::Fetch(fetch));
-        }
         self.act = Some(act);
     }
 
-    fn begin_act(&mut self, act: &Act, order: Order) -> State {
+    fn begin_act(&mut self, act: &Act, order: Order, now: Moment) -> Result<State, String> {
         let effect = match order {
-            Order::CatchUp { from, how: CatchUpHow::Tail, .. } => {
-                let have = self.told_holdings(&act.from).unwrap_or_else(|| GtidSet::empty(self.settings.flavour));
-                return State::Fetching { from, fetch: Fetch { ballot: act.ballot.clone(), have }, asked: None };
+            Order::CatchUp { goal, from, how: CatchUpHow::Tail } => {
+                // A node that was restarted meanwhile told nothing yet: the next attempt's promise does.
+                let have =
+                    self.told_holdings(&act.from).ok_or("this run of the node told nobody what its server holds")?;
+                let fetching = Fetching::new(from, act.ballot.clone(), have, goal, now);
+                return Ok(State::Fetching(Box::new(fetching)));
             }
             Order::CatchUp { goal, from, how: CatchUpHow::Replicate } => {
                 Effect::Replicate { source: self.address(&from), goal }
@@ -245,7 +242,7 @@ impl Node {
             }
             Order::Archive { holds, beyond, .. } => Effect::Archive { holds, beyond },
         };
-        State::Running { id: self.execute(effect), opened: false }
+        Ok(State::Running { id: self.execute(effect), opened: false })
     }
 
     fn address(&self, node: &NodeId) -> SocketAddr {
@@ -264,28 +261,19 @@ impl Node {
         caught_up.or(promised)?.received.known().cloned()
     }
 
-    pub(crate) fn delivered(&mut self, delivery: Delivery) {
-        let Some(mut act) = self.act.take() else { return };
-        let wanted = matches!(&act.state, State::Fetching { fetch, .. } if fetch.ballot == delivery.ballot);
-        if !wanted {
-            self.act = Some(act);
-            return;
-        }
-        if !delivery.complete {
-            self.report(&act, Outcome::Failed { reason: format!("the tail is not whole: {}", delivery.note) });
-            return;
-        }
-        let id = self.execute(Effect::Apply { transactions: delivery.transactions });
-        act.state = State::Running { id, opened: false };
-        self.act = Some(act);
-    }
-
     pub(crate) fn progressed(&mut self, id: EffectId, progress: Progress, now: Moment) {
         let Some(mut act) = self.act.take() else { return };
         if let State::Running { id: running, opened } = &mut act.state
             && *running == id
         {
-            let Progress::Opened { run, holdings } = progress;
+            let (run, holdings) = match progress {
+                Progress::Opened { run, holdings } => (run, holdings),
+                Progress::Going { step } => {
+                    self.report(&act, Outcome::Running { step });
+                    self.act = Some(act);
+                    return;
+                }
+            };
             *opened = true;
             if let Some(report) = &mut self.server.report {
                 if report.run == Some(run) {
@@ -316,7 +304,7 @@ impl Node {
                 self.dirty = true;
                 return;
             }
-            State::Running { .. } | State::Durable { .. } | State::Leasing { .. } | State::Fetching { .. } => {
+            State::Running { .. } | State::Durable { .. } | State::Leasing { .. } | State::Fetching(_) => {
                 self.act = Some(act);
                 return;
             }
@@ -356,7 +344,15 @@ impl Node {
         }
     }
 
-    fn report(&mut self, act: &Act, outcome: Outcome) {
+    /// Says how far the act is.
+    pub(crate) fn tell_step(&mut self, step: String) {
+        if let Some(act) = self.act.take() {
+            self.report(&act, Outcome::Running { step });
+            self.act = Some(act);
+        }
+    }
+
+    pub(crate) fn report(&mut self, act: &Act, outcome: Outcome) {
         let (ballot, number, name) = (act.ballot.clone(), act.number, act.name);
         self.answers_at(&act.from, &ballot).outcomes.insert(name, Reported { number, outcome });
         self.dirty = true;

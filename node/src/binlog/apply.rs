@@ -2,9 +2,9 @@
 
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
-use tasuki_schemas::command::Transaction;
 use tasuki_schemas::gtid::Flavour;
 
+use super::Transaction;
 use super::packets::{format_packet, packets};
 
 /// Why a transaction was not applied. All before it are, nothing of it and after it is.
@@ -28,37 +28,52 @@ pub enum ApplyError {
     },
 }
 
-/// Applies transactions in order and returns their number. Stops at the first error.
+/// Applies transactions one after the other.
 ///
 /// The server's `super_read_only` must be off; `read_only` may stay on. The session is left as the last transaction
 /// needed it, so the connection must not be used for anything else afterwards. There is no deadline inside: the
 /// caller sets one, and drops the connection when it has passed.
-///
-/// # Errors
-/// [`ApplyError`]
-pub async fn apply(conn: &mut Conn, flavour: Flavour, transactions: &[Transaction]) -> Result<usize, ApplyError> {
-    let mut packet = None;
-    let mut format = "";
-    for transaction in transactions {
+#[derive(Debug)]
+pub struct Applier {
+    conn: Conn,
+    flavour: Flavour,
+    /// The largest packet that the server takes.
+    packet: Option<usize>,
+    /// What the session was told last of the events that follow.
+    format: Vec<u8>,
+}
+
+impl Applier {
+    /// Applies through a connection of its own.
+    #[must_use]
+    pub const fn new(conn: Conn, flavour: Flavour) -> Self {
+        Self { conn, flavour, packet: None, format: Vec::new() }
+    }
+
+    /// Applies one transaction, wholly or not at all. After an error nothing more must be applied.
+    ///
+    /// # Errors
+    /// [`ApplyError`]
+    pub async fn apply(&mut self, transaction: &Transaction) -> Result<(), ApplyError> {
         let server = |source| ApplyError::Server { gtid: transaction.gtid.clone(), source };
         let refused = |what| ApplyError::Refused { gtid: transaction.gtid.clone(), what };
-        let limit = match packet {
+        let limit = match self.packet {
             Some(limit) => limit,
-            None => *packet.insert(largest_packet(conn).await.map_err(server)?),
+            None => *self.packet.insert(largest_packet(&mut self.conn).await.map_err(server)?),
         };
-        let statements = packets(flavour, transaction, limit).map_err(refused)?;
-        if format != transaction.format {
-            conn.query_drop(format_packet(&transaction.format).map_err(refused)?).await.map_err(server)?;
-            format = &transaction.format;
+        let statements = packets(self.flavour, transaction, limit).map_err(refused)?;
+        if self.format != transaction.format {
+            self.conn.query_drop(format_packet(&transaction.format).map_err(refused)?).await.map_err(server)?;
+            self.format.clone_from(&transaction.format);
         }
         for statement in statements {
-            if let Err(source) = conn.query_drop(statement).await {
-                undo(conn, flavour).await;
+            if let Err(source) = self.conn.query_drop(statement).await {
+                undo(&mut self.conn, self.flavour).await;
                 return Err(server(source));
             }
         }
+        Ok(())
     }
-    Ok(transactions.len())
 }
 
 async fn largest_packet(conn: &mut Conn) -> Result<usize, mysql_async::Error> {

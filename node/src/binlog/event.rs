@@ -115,6 +115,15 @@ pub(super) fn is_in_use(format: &[u8]) -> bool {
     format.get(17).is_some_and(|flags| flags & IN_USE != 0)
 }
 
+/// A format description event as it stands in a file that was closed: its checksum is right as it is.
+pub(super) fn closed(format: &[u8]) -> Vec<u8> {
+    let mut bytes = format.to_vec();
+    if let Some(flags) = bytes.get_mut(17) {
+        *flags &= !IN_USE;
+    }
+    bytes
+}
+
 /// The format description event as it must be given to a session: no checksums in what follows, file closed.
 pub(super) fn without_checksums(format: &[u8]) -> Option<Vec<u8>> {
     let mut bytes = format.to_vec();

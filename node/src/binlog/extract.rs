@@ -11,7 +11,7 @@ use tasuki_schemas::gtid::{Flavour, GtidSet};
 
 use super::BinlogError;
 use super::history::files;
-use super::reader::Reader;
+use super::reader::{Reader, Whole};
 
 /// So much of a disk is left free, as a part of it and in bytes at most: a full disk would stop the server.
 const PART_LEFT_FREE: u64 = 20;
@@ -128,7 +128,10 @@ fn copy_file(
     let wanted =
         |gtid: &tasuki_schemas::gtid::Gtid| extra.holds.contains_gtid(gtid) && !extra.beyond.contains_gtid(gtid);
     loop {
-        let next = reader.copy_next(wanted, &mut |event| {
+        let next = reader.copy_next(|gtid, bytes| {
+            if !wanted(gtid) {
+                return Ok(());
+            }
             let output = match &mut output {
                 Some(output) => output,
                 None => {
@@ -139,17 +142,17 @@ fn copy_file(
                     output.insert(created)
                 }
             };
-            bounds.spend(event.bytes.len()).map_err(failed)?;
-            written += event.bytes.len() as u64;
-            output.write_all(event.bytes).map_err(failed)
+            bounds.spend(bytes.len()).map_err(failed)?;
+            written += bytes.len() as u64;
+            output.write_all(bytes).map_err(failed)
         })?;
         match next {
-            Some((gtid, true)) => {
+            Some(Whole { gtid, .. }) if wanted(&gtid) => {
                 whole = written;
                 extracted.gtids.push(gtid.to_string());
                 extracted.set.insert(&gtid)?;
             }
-            Some((_, false)) => {}
+            Some(_) => {}
             None => break,
         }
     }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::BinlogError;
 use super::event::{CHECKSUM, Event, HEADER, has_checksums, intact, kind, le32};
 
-const MAGIC: [u8; 4] = *b"\xfebin";
+pub(super) const MAGIC: [u8; 4] = *b"\xfebin";
 const MAGIC_ENCRYPTED: [u8; 4] = *b"\xfdbin";
 /// The servers refuse larger packets, so no sound event is larger.
 const LARGEST: u32 = (1 << 30) + (1 << 20);
@@ -60,6 +60,16 @@ impl Frames {
             MAGIC_ENCRYPTED => Err(BinlogError::Encrypted { path: path.to_owned() }),
             _ => Err(frames.damaged("this is no binlog file")),
         }
+    }
+
+    /// Where the event read last begins.
+    pub(super) const fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Where it ends.
+    pub(super) const fn end(&self) -> u64 {
+        self.next
     }
 
     /// An error at the current event.

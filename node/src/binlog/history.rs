@@ -3,24 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use tasuki_schemas::command::Transaction;
 use tasuki_schemas::gtid::{Flavour, GtidSet};
 
 use super::BinlogError;
 use super::reader::Reader;
-
-/// Transactions that somebody lacks.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Missing {
-    /// In commit order.
-    pub transactions: Vec<Transaction>,
-    /// False if there are more than the limit allowed; those given are then the first.
-    pub complete: bool,
-    /// For people; empty if complete.
-    pub note: String,
-}
 
 /// All whole transactions of a server, read from the newest files of its binlog `index`. Blocks.
 ///
@@ -41,43 +27,15 @@ pub fn executed(index: &Path, flavour: Flavour) -> Result<GtidSet, BinlogError> 
     let mut executed = executed.ok_or_else(untold)?;
     for path in newest.into_iter().rev() {
         let mut reader = Reader::open(&path, flavour)?;
-        while let Some(whole) = reader.next(|_| false)? {
+        while let Some(whole) = reader.next(|_, _| {})? {
             executed.insert(&whole.gtid)?;
         }
     }
     Ok(executed)
 }
 
-/// The whole transactions of a server that are not in `have`, in commit order. Blocks.
-///
-/// At most `limit_bytes` of base64 are collected.
-///
-/// # Errors
-/// [`BinlogError`] names the file and the offset; also if the files that would tell are purged.
-pub fn missing(index: &Path, flavour: Flavour, have: &GtidSet, limit_bytes: usize) -> Result<Missing, BinlogError> {
-    let mut missing = Missing { complete: true, ..Missing::default() };
-    let mut collected = 0;
-    for path in since(index, flavour, have)? {
-        let mut reader = Reader::open(&path, flavour)?;
-        let format = STANDARD.encode(reader.format());
-        while let Some(whole) = reader.next(|gtid| !have.contains_gtid(gtid))? {
-            let Some(events) = whole.events else { continue };
-            let size = format.len() + events.iter().map(String::len).sum::<usize>();
-            collected += size;
-            if collected > limit_bytes {
-                missing.complete = false;
-                missing.note = format!("with {} it is more than the {limit_bytes} bytes that fit", whole.gtid);
-                return Ok(missing);
-            }
-            let gtid = whole.gtid.to_string();
-            missing.transactions.push(Transaction { gtid, format: format.clone(), events });
-        }
-    }
-    Ok(missing)
-}
-
 /// The newest files back to the first before which nothing is missing, oldest first.
-fn since(index: &Path, flavour: Flavour, have: &GtidSet) -> Result<Vec<PathBuf>, BinlogError> {
+pub(super) fn since(index: &Path, flavour: Flavour, have: &GtidSet) -> Result<Vec<PathBuf>, BinlogError> {
     let mut paths = Vec::new();
     for path in files(index)?.into_iter().rev() {
         let reader = Reader::open(&path, flavour)?;

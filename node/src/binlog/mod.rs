@@ -19,18 +19,33 @@ mod query;
 mod readable;
 mod reader;
 mod rows;
+mod spool;
+mod stream;
 mod table;
 mod value;
 
 use std::io;
 use std::path::PathBuf;
 
-pub use apply::{ApplyError, apply};
+pub use apply::{Applier, ApplyError};
 pub use closed::was_closed;
 pub use extract::{Bounds, Extra, Extracted, extract, tables};
-pub use history::{Missing, executed, missing};
+pub use history::executed;
 pub use readable::{Shapes, describe, utc};
 pub use rows::Column;
+pub use spool::{Spooled, check, write_relay};
+pub use stream::{PIECE, Stream};
+
+/// One whole transaction in the events of its binlog.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transaction {
+    /// Its GTID, in the flavour's text form.
+    pub gtid: String,
+    /// The format description event of its file.
+    pub format: Vec<u8>,
+    /// Its events in order, the GTID event first, each with its header and checksum.
+    pub events: Vec<Vec<u8>>,
+}
 
 /// Why binlog files cannot be read.
 #[derive(Debug, thiserror::Error)]

@@ -2,9 +2,9 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use tasuki_schemas::command::Transaction;
 use tasuki_schemas::gtid::{Flavour, Gtid};
 
+use super::Transaction;
 use super::event::{Event, SUPPRESS_USE, has_checksums, intact, kind, le32, le64, without_checksums};
 use super::gtid::named;
 use super::payload::inflate;
@@ -18,30 +18,24 @@ const AROUND: usize = 16 << 10;
 const STATEMENT_END: u8 = 1;
 
 /// The packet that prepares a session for events of a file: it must come before any transaction of that file.
-pub(super) fn format_packet(format: &str) -> Result<Vec<u8>, String> {
-    let bytes = decode(format)?;
+pub(super) fn format_packet(format: &[u8]) -> Result<Vec<u8>, String> {
     let sound =
-        Event::parse(&bytes, true).filter(|event| event.kind == kind::FORMAT_DESCRIPTION && intact(event.bytes));
-    let plain = sound.and_then(|_| without_checksums(&bytes)).ok_or("the format description is malformed")?;
+        Event::parse(format, true).filter(|event| event.kind == kind::FORMAT_DESCRIPTION && intact(event.bytes));
+    let plain = sound.and_then(|_| without_checksums(format)).ok_or("the format description is malformed")?;
     Ok(format!("BINLOG '{}'", STANDARD.encode(plain)).into_bytes())
 }
 
 /// The packets that carry out one transaction, in order. `packet` is the server's `max_allowed_packet` in bytes.
 pub(super) fn packets(flavour: Flavour, transaction: &Transaction, packet: usize) -> Result<Vec<Vec<u8>>, String> {
-    let format = decode(&transaction.format)?;
-    let checksum = has_checksums(&format).ok_or("the format description is malformed")?;
+    let checksum = has_checksums(&transaction.format).ok_or("the format description is malformed")?;
     let mut packets = Packets::new(flavour, packet);
     let mut events = transaction.events.iter();
-    let first = decode(events.next().ok_or("there is no event")?)?;
-    packets.begin(&parse(&first, checksum)?, &transaction.gtid)?;
+    let first = events.next().ok_or("there is no event")?;
+    packets.begin(&parse(first, checksum)?, &transaction.gtid)?;
     for event in events {
-        packets.take(&parse(&decode(event)?, checksum)?)?;
+        packets.take(&parse(event, checksum)?)?;
     }
     packets.finish()
-}
-
-fn decode(text: &str) -> Result<Vec<u8>, String> {
-    STANDARD.decode(text).map_err(|_| "an event is not base64".to_owned())
 }
 
 fn parse(bytes: &[u8], checksum: bool) -> Result<Event<'_>, String> {
@@ -302,24 +296,23 @@ mod tests {
     use super::super::event::HEADER;
     use super::*;
 
-    /// An event without checksum, in base64.
-    fn event(kind: u8, body: &[u8]) -> String {
+    /// An event without checksum.
+    fn event(kind: u8, body: &[u8]) -> Vec<u8> {
         let mut bytes = vec![0; HEADER];
         bytes[4] = kind;
         bytes[5] = 1;
         bytes[9..13].copy_from_slice(&u32::try_from(HEADER + body.len()).unwrap().to_le_bytes());
         bytes.extend(body);
-        STANDARD.encode(bytes)
+        bytes
     }
 
-    fn rows(size: usize, last: u8) -> String {
+    fn rows(size: usize, last: u8) -> Vec<u8> {
         event(23, &[&[0; 6][..], &[last, 0], &vec![7; size]].concat())
     }
 
-    fn transaction(events: Vec<String>) -> Transaction {
+    fn transaction(events: Vec<Vec<u8>>) -> Transaction {
         let gtid = event(kind::MARIADB_GTID, &[5, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0]);
-        let format = STANDARD.encode([0; 60]);
-        Transaction { gtid: "3-1-5".to_owned(), format, events: [vec![gtid], events].concat() }
+        Transaction { gtid: "3-1-5".to_owned(), format: vec![0; 60], events: [vec![gtid], events].concat() }
     }
 
     fn texts(packets: Vec<Vec<u8>>) -> Vec<String> {
@@ -360,7 +353,7 @@ mod tests {
         assert!(refused(&Transaction { gtid: "3-1-6".to_owned(), ..whole.clone() }).contains("name"));
         assert!(refused(&Transaction { events: whole.events[..1].to_vec(), ..whole.clone() }).contains("no end"));
         assert!(refused(&Transaction { events: Vec::new(), ..whole.clone() }).contains("no event"));
-        assert!(refused(&Transaction { format: String::new(), ..whole.clone() }).contains("format"));
+        assert!(refused(&Transaction { format: Vec::new(), ..whole.clone() }).contains("format"));
         assert!(packets(Flavour::Mysql, &whole, 1 << 20).unwrap_err().contains("flavour"));
         let payload = transaction(vec![event(kind::PAYLOAD, &[2, 3, 0xfc, 255, 0, 0, 1, 2, 3])]);
         assert!(refused(&payload).contains("frame"));

@@ -2,8 +2,6 @@
 
 use std::path::Path;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use tasuki_schemas::gtid::{Flavour, Gtid, GtidSet};
 
 use super::BinlogError;
@@ -17,8 +15,10 @@ use super::query::Query;
 pub(super) struct Whole {
     /// Its name.
     pub(super) gtid: Gtid,
-    /// Its events in base64, if they were wanted.
-    pub(super) events: Option<Vec<String>>,
+    /// Where it begins in the file.
+    pub(super) from: u64,
+    /// Where it ends.
+    pub(super) to: u64,
 }
 
 /// Reads one file.
@@ -28,6 +28,8 @@ pub(super) struct Reader {
     format: Vec<u8>,
     list: Vec<u8>,
     before: Option<GtidSet>,
+    /// The file is a tail taken from several: a format description may stand between transactions.
+    gathered: bool,
 }
 
 /// Where a transaction stands after an event.
@@ -44,15 +46,7 @@ enum Shape {
 impl Reader {
     /// Opens a file and reads its head.
     pub(super) fn open(path: &Path, flavour: Flavour) -> Result<Self, BinlogError> {
-        let mut reader = Self { frames: Frames::open(path)?, format: Vec::new(), list: Vec::new(), before: None };
-        if !reader.frames.advance()? {
-            return Ok(reader);
-        }
-        let first = reader.frames.event()?;
-        if first.kind != kind::FORMAT_DESCRIPTION {
-            return Err(reader.frames.damaged("the format description is missing"));
-        }
-        reader.format = first.bytes.to_vec();
+        let mut reader = Self::head(path)?;
         if !reader.frames.advance()? {
             return Ok(reader);
         }
@@ -65,6 +59,24 @@ impl Reader {
         let list = second.bytes.to_vec();
         reader.before = Some(before.ok_or_else(missing)?);
         reader.list = list;
+        Ok(reader)
+    }
+
+    /// Opens a tail as it was delivered: without a list of earlier GTIDs.
+    pub(super) fn gathered(path: &Path) -> Result<Self, BinlogError> {
+        Ok(Self { gathered: true, ..Self::head(path)? })
+    }
+
+    fn head(path: &Path) -> Result<Self, BinlogError> {
+        let mut reader =
+            Self { frames: Frames::open(path)?, format: Vec::new(), list: Vec::new(), before: None, gathered: false };
+        if reader.frames.advance()? {
+            let first = reader.frames.event()?;
+            if first.kind != kind::FORMAT_DESCRIPTION {
+                return Err(reader.frames.damaged("the format description is missing"));
+            }
+            reader.format = first.bytes.to_vec();
+        }
         Ok(reader)
     }
 
@@ -83,30 +95,24 @@ impl Reader {
         &self.format
     }
 
-    /// The next whole transaction, with its events if `wanted` says so; `None` at the end of the file, where a
-    /// transaction without an end does not count.
-    pub(super) fn next(&mut self, wanted: impl FnOnce(&Gtid) -> bool) -> Result<Option<Whole>, BinlogError> {
-        let mut events = Vec::new();
-        let read = self.copy_next(wanted, &mut |event| {
-            events.push(STANDARD.encode(event.bytes));
+    /// The next whole transaction; `None` at the end of the file, where a transaction without an end does not count.
+    /// Its events are shown one after the other, before it is known whether they have an end.
+    pub(super) fn next(&mut self, mut show: impl FnMut(&Gtid, &[u8])) -> Result<Option<Whole>, BinlogError> {
+        self.copy_next(|gtid, bytes| {
+            show(gtid, bytes);
             Ok(())
-        })?;
-        Ok(read.map(|(gtid, wanted)| Whole { gtid, events: wanted.then_some(events) }))
+        })
     }
 
-    /// The same, but hands over each event as it is read: a transaction need not fit into memory. Tells whether it was
-    /// wanted. What was handed over before `None` belongs to a transaction without an end.
+    /// The same, where what is done with an event can fail.
     pub(super) fn copy_next(
         &mut self,
-        wanted: impl FnOnce(&Gtid) -> bool,
-        keep: &mut dyn FnMut(&Event<'_>) -> Result<(), BinlogError>,
-    ) -> Result<Option<(Gtid, bool)>, BinlogError> {
+        mut show: impl FnMut(&Gtid, &[u8]) -> Result<(), BinlogError>,
+    ) -> Result<Option<Whole>, BinlogError> {
         let Some(name) = self.seek()? else { return Ok(None) };
+        let from = self.frames.offset();
         let gtid_event = self.frames.event()?;
-        let wanted = wanted(&name.gtid);
-        if wanted {
-            keep(&gtid_event)?;
-        }
+        show(&name.gtid, gtid_event.bytes)?;
         let mariadb = gtid_event.kind == kind::MARIADB_GTID;
         let mut shape = if mariadb && !name.standalone { Shape::Open } else { Shape::Undecided };
         while shape != Shape::Ended {
@@ -115,11 +121,9 @@ impl Reader {
             }
             let event = self.frames.event()?;
             shape = self.after(shape, &event, mariadb)?;
-            if wanted {
-                keep(&event)?;
-            }
+            show(&name.gtid, event.bytes)?;
         }
-        Ok(Some((name.gtid, wanted)))
+        Ok(Some(Whole { gtid: name.gtid, from, to: self.frames.end() }))
     }
 
     /// Goes on to the next GTID event.
@@ -131,6 +135,7 @@ impl Reader {
                     return named(&event).map(Some).ok_or_else(|| self.frames.damaged("a GTID event is malformed"));
                 }
                 kind::STOP | kind::ROTATE | kind::MARIADB_CHECKPOINT => {}
+                kind::FORMAT_DESCRIPTION if self.gathered => self.format = event.bytes.to_vec(),
                 _ if event.is_ignorable() => {}
                 kind => return Err(self.frames.unsupported(format!("event {kind} stands outside of any GTID"))),
             }
@@ -213,7 +218,7 @@ mod tests {
         let transactions = || {
             let mut reader = Reader::open(&path, Flavour::Mariadb)?;
             let mut names = Vec::new();
-            while let Some(whole) = reader.next(|_| false)? {
+            while let Some(whole) = reader.next(|_, _| {})? {
                 names.push(whole.gtid.to_string());
             }
             Ok(names)

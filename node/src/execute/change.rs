@@ -61,6 +61,7 @@ async fn connect(hands: &Hands, session: &mut Session, source: SocketAddr) -> Re
 /// Points the replica at a source and starts it. Idempotent.
 async fn point(hands: &Hands, session: &mut Session, source: SocketAddr, semi_sync: bool) -> Result<(), Failed> {
     let dialect = hands.dialect;
+    super::relay::end(hands, session).await?;
     session.run(&dialect.close(), QUICK).await?;
     hands.cut.lock().await.allow_source(source).await?;
     let login = hands.source(source);

@@ -2,11 +2,13 @@
 
 mod archive;
 mod change;
+mod deliver;
 mod drain;
 mod extras;
 mod fence;
 mod promote;
 mod receive;
+mod relay;
 mod steps;
 mod tail;
 
@@ -28,7 +30,7 @@ use crate::dial;
 use crate::probe::Shared;
 use crate::server::{ServerError, Session, options};
 
-pub use tail::deliver;
+pub use deliver::{Kept, deliver, spool_thread};
 
 /// Statements that only read or set something.
 pub(crate) const QUICK: Duration = Duration::from_millis(500);
@@ -58,6 +60,10 @@ pub struct Hands {
     pub inputs: Sender<Input>,
     /// Where relay files are kept.
     pub archive: std::path::PathBuf,
+    /// Where the tail of a dead server is kept until it is applied.
+    pub spool: std::path::PathBuf,
+    /// The tail of this dead server, as it was asked for last.
+    pub tail: Kept,
     /// A warm connection for the next effect.
     pub warm: Mutex<Option<Session>>,
 }
@@ -125,6 +131,7 @@ pub async fn execute(hands: Arc<Hands>, id: EffectId, effect: Effect, cancel: Ca
             let left = connection.load(Ordering::Acquire);
             session.close();
             end_connection(&hands, left, serves).await;
+            end_rescue(&hands).await;
             Ended::Cancelled
         }
     };
@@ -166,7 +173,7 @@ async fn carry_out(hands: &Hands, id: EffectId, effect: Effect, session: &mut Se
         Effect::Drain { within, let_in } => return drain::drain(hands, session, within, &let_in).await,
         Effect::Archive { holds, beyond } => return extras::archive(hands, session, Extra { holds, beyond }).await,
         Effect::Replicate { source, goal } => change::replicate(hands, session, source, &goal).await,
-        Effect::Apply { transactions } => tail::apply(hands, session, &transactions).await,
+        Effect::Apply { have, tail } => tail::apply(hands, session, id, have, &tail).await,
         Effect::Promote { epoch, goal, acks, outside } => {
             promote::promote(hands, session, id, promote::Reign { epoch, goal, acks, outside }).await
         }
@@ -231,7 +238,20 @@ const fn serves(effect: &Effect) -> bool {
         | Effect::LeaveGroup
         | Effect::Drain { .. }
         | Effect::Replicate { .. }
+        | Effect::Archive { .. }
         | Effect::Apply { .. } => false,
+    }
+}
+
+/// What a rescue's applier does ends with the effect, however long that takes. A server that is gone applies nothing.
+async fn end_rescue(hands: &Hands) {
+    let mut session = Session::new(options(&hands.config));
+    loop {
+        match relay::end(hands, &mut session).await {
+            Ok(()) | Err(steps::Failed::Server(ServerError::Closed(_))) => return,
+            Err(error) => tracing::warn!(%error, "a rescue does not end; nothing newer is promised before it does"),
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }
 

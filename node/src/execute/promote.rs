@@ -47,6 +47,7 @@ pub(super) async fn promote(
         // tell its position.
         session.run(&dialect.arm(0), SLOW).await?;
     }
+    super::relay::end(hands, session).await?;
     let before = channel(hands, session).await?;
     start_applier(hands, session, before.as_ref(), &reign.goal).await?;
     until_applied(hands, session, Some(&reign.goal), APPLY).await?;

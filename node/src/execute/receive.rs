@@ -21,6 +21,7 @@ pub(super) async fn stop(
     source: Option<SocketAddr>,
     drain: bool,
 ) -> Result<Holdings, Failed> {
+    super::relay::end(hands, session).await?;
     if drain {
         drain_socket(hands, session).await?;
     } else if let Some(source) = source {

@@ -1,59 +1,129 @@
-//! The tail of a dead primary's binlog: read by the node beside it, applied by the candidate.
+//! The tail of a dead primary's binlog, applied by the candidate: as a relay file where that can be put into its data
+//! directory, otherwise statement by statement.
 
-use std::path::PathBuf;
-
-use tasuki_schemas::answer::Holdings;
-use tasuki_schemas::ballot::Ballot;
-use tasuki_schemas::command::{Delivery, Transaction};
-use tasuki_schemas::gtid::{Flavour, GtidSet};
-
-use super::steps::{Failed, free_half, holdings, until_applied};
-use super::{Hands, QUICK, SLOW};
-use crate::binlog;
-use crate::server::Session;
 use std::time::Duration;
 
-/// What fits into one envelope, base64 and signature included.
-const LIMIT: usize = 150 * 1024;
-/// The own relay log is applied first, within this.
+use tasuki_node_core::{EffectId, Input, Progress};
+use tasuki_schemas::answer::Holdings;
+use tasuki_schemas::command::Tail;
+use tasuki_schemas::gtid::{Flavour, GtidSet};
+use tokio::sync::mpsc::channel;
+use tokio::time::timeout;
+
+use super::relay::{self, Unplaced};
+use super::steps::{Failed, free_half, holdings, position, until_applied};
+use super::{Hands, QUICK, SLOW};
+use crate::binlog::{Applier, Spooled, check};
+use crate::server::Session;
+
+/// The own relay log is applied first, within this; and so is a tail, with a second more for each megabyte.
 const APPLY: Duration = Duration::from_secs(20);
+const BYTES_A_SECOND: u64 = 1 << 20;
+/// How often it is told that it goes on.
+const TELL: Duration = Duration::from_millis(500);
+/// Transactions that were read and not applied yet.
+const AHEAD: usize = 16;
 
-/// Reads what a dead server's binlog holds beyond `have`.
-pub async fn deliver(index: Option<PathBuf>, flavour: Flavour, ballot: Ballot, have: GtidSet) -> Delivery {
-    let refused = |note: String| Delivery { ballot: ballot.clone(), transactions: Vec::new(), complete: false, note };
-    let Some(index) = index else { return refused("the binlog's place was never learned".to_owned()) };
-    let read = tokio::task::spawn_blocking(move || binlog::missing(&index, flavour, &have, LIMIT)).await;
-    match read {
-        Ok(Ok(missing)) => {
-            Delivery { ballot, transactions: missing.transactions, complete: missing.complete, note: missing.note }
-        }
-        Ok(Err(error)) => refused(error.to_string()),
-        Err(error) => refused(error.to_string()),
-    }
-}
-
-/// Applies transactions after everything that this server received itself.
+/// Applies what was spooled after everything that this server received itself.
 pub(super) async fn apply(
     hands: &Hands,
     session: &mut Session,
-    transactions: &[Transaction],
+    id: EffectId,
+    have: GtidSet,
+    tail: &Tail,
 ) -> Result<Holdings, Failed> {
+    let limit = APPLY + Duration::from_secs(tail.bytes / BYTES_A_SECOND);
+    let applied = tokio::select! {
+        applied = timeout(limit, apply_all(hands, session, have, tail)) => applied,
+        () = tell(hands, id, tail) => return Err(Failed::Other("the node ends".to_owned())),
+    };
+    if let Err(error) = tokio::fs::remove_file(&hands.spool).await {
+        tracing::debug!(%error, "the spooled tail was not removed");
+    }
+    applied.unwrap_or_else(|_| Err(Failed::Other(format!("the tail was not applied within {limit:?}"))))
+}
+
+/// Ends only with the node.
+async fn tell(hands: &Hands, id: EffectId, tail: &Tail) {
+    let began = std::time::Instant::now();
+    loop {
+        tokio::time::sleep(TELL).await;
+        let step = format!(
+            "applying {} transactions, {} bytes, for {} ms",
+            tail.transactions,
+            tail.bytes,
+            began.elapsed().as_millis()
+        );
+        if hands.inputs.send(Input::Progressed(id, Progress::Going { step })).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn apply_all(hands: &Hands, session: &mut Session, have: GtidSet, tail: &Tail) -> Result<Holdings, Failed> {
     let dialect = hands.dialect;
+    let began = std::time::Instant::now();
+    let (spool, announced) = (hands.spool.clone(), tail.clone());
+    if tail.transactions == 0 {
+        return holdings(hands, session).await;
+    }
+    let servers = tokio::task::spawn_blocking(move || check(&spool, &have, &announced))
+        .await
+        .map_err(|error| Failed::Other(error.to_string()))?
+        .map_err(Failed::Other)?;
     until_applied(hands, session, None, APPLY).await?;
     match dialect.0 {
         Flavour::Mariadb => session.run(&dialect.stop_replication(), SLOW).await?,
-        Flavour::Mysql => {
-            free_half(hands, session).await?;
-            session.run(&dialect.half_open(), QUICK).await?;
+        Flavour::Mysql => free_half(hands, session).await?,
+    }
+    let way = match relay::apply(hands, session, tail, &servers).await {
+        Ok(()) => "as a relay file",
+        Err(Unplaced::Failed(error)) => return Err(error),
+        Err(Unplaced::Elsewhere(reason)) => {
+            tracing::info!(reason, "the tail cannot be applied as a relay file, and is applied by statements");
+            by_statements(hands, session).await?;
+            "by statements"
+        }
+    };
+    session.run(&dialect.continue_behind_own_writes(), QUICK).await?;
+    if position(hands, session).await?.executed.contains(&tail.set) != Ok(true) {
+        return Err(Failed::Other(format!("{} was applied {way}, and is not executed", tail.set)));
+    }
+    tracing::info!(
+        transactions = tail.transactions,
+        bytes = tail.bytes,
+        took_ms = began.elapsed().as_secs_f64() * 1e3,
+        way,
+        "the tail was applied"
+    );
+    holdings(hands, session).await
+}
+
+async fn by_statements(hands: &Hands, session: &mut Session) -> Result<(), Failed> {
+    let dialect = hands.dialect;
+    session.run(&dialect.half_open(), QUICK).await?;
+    // The connection's variables are changed by what is applied: it is thrown away afterwards.
+    let mut applier = Applier::new(session.lend(QUICK).await?, dialect.0);
+    let (read, mut transactions) = channel(AHEAD);
+    let spool = hands.spool.clone();
+    let reading = tokio::task::spawn_blocking(move || {
+        for transaction in Spooled::open(&spool)? {
+            if read.blocking_send(transaction?).is_err() {
+                break;
+            }
+        }
+        Ok::<_, crate::binlog::BinlogError>(())
+    });
+    let mut applied = Ok(());
+    while let Some(transaction) = transactions.recv().await {
+        applied = applier.apply(&transaction).await;
+        if applied.is_err() {
+            break;
         }
     }
-    // The connection's variables are changed by what is applied: it is thrown away afterwards.
-    let mut conn = session.lend(QUICK).await?;
-    let applied = binlog::apply(&mut conn, dialect.0, transactions).await;
-    drop(conn);
+    drop((transactions, applier));
     session.close();
     session.run(&dialect.close(), QUICK).await?;
     applied.map_err(|error| Failed::Other(error.to_string()))?;
-    session.run(&dialect.continue_behind_own_writes(), QUICK).await?;
-    holdings(hands, session).await
+    reading.await.map_err(|error| Failed::Other(error.to_string()))?.map_err(|error| Failed::Other(error.to_string()))
 }

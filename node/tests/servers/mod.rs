@@ -1,5 +1,7 @@
 //! Private servers for tests of what is in their files: no network, one folder each, killed at the end.
 
+pub(crate) mod tail;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};

@@ -56,11 +56,20 @@ impl Outbox {
         for link in self.links.iter().filter(|link| carries(channel, link)) {
             link.queue.push(frame.clone());
         }
-        for server in &self.servers {
-            server.queue.push(frame.clone());
+        if !self.spares_redis(channel, message) {
+            for server in &self.servers {
+                server.queue.push(frame.clone());
+            }
         }
         self.tally.add(|counters| counters.published += 1);
         Ok(())
+    }
+
+    /// The pieces of a rescued tail can be a hundred megabytes, and Redis is not ours alone: they go there only where no
+    /// link of the mesh lives. One that is lost is asked for again.
+    fn spares_redis(&self, channel: &Channel, message: &Message) -> bool {
+        let piece = matches!(message, Message::Delivery(delivery) if delivery.piece.is_some());
+        piece && self.links.iter().any(|link| carries(channel, link) && link.live())
     }
 
     /// Speaks to oneself through one Redis; returns the text that must come back. Sealing cannot fail for so small a

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use tasuki_node_core::{Effect, EffectId, Ended, Input, Progress};
 use tasuki_schemas::answer::{Holdings, Look};
+use tasuki_schemas::command::Tail;
 use tasuki_schemas::gtid::{Flavour, Gtid, GtidSet};
 use tasuki_schemas::observation::{Received, Thread};
 
@@ -148,10 +149,7 @@ fn go_on(world: &mut World, host: Host, running: &mut Running) -> Step {
             switchovers::drain(server, running.step, waited, within)
         }
         Effect::Replicate { source, goal } => replicate(server, running, host_of(source), &goal, now, waited),
-        Effect::Apply { transactions } => {
-            let gtids: Vec<String> = transactions.into_iter().map(|transaction| transaction.gtid).collect();
-            apply(world, host, running.step, &gtids)
-        }
+        Effect::Apply { tail, .. } => apply(world, host, running.step, &tail),
         Effect::Promote { goal, acks, outside, epoch } => {
             let outside = outside.into_iter().map(host_of).filter(|_| world.kernel).collect();
             world.hosts[host].server.reign = Some(epoch);
@@ -301,14 +299,18 @@ fn replicate(server: &mut Server, running: &Running, source: Host, goal: &GtidSe
     if waited > 5000 * MS { failed("not delivered in time") } else { Step::After(POLL) }
 }
 
-fn apply(world: &mut World, host: Host, step: u32, gtids: &[String]) -> Step {
+fn apply(world: &mut World, host: Host, step: u32, tail: &Tail) -> Step {
     if step == 0 {
         world.hosts[host].server.applying = true;
     }
     if !world.hosts[host].server.relay.is_empty() {
         return Step::After(POLL);
     }
-    for gtid in gtids {
+    let spool = world.hosts[host].spool.clone();
+    if spool.len() as u64 != tail.transactions {
+        return failed("what was delivered is not what was announced");
+    }
+    for gtid in &spool {
         if let Some(transaction) = world.registry.get(gtid).cloned() {
             world.hosts[host].server.append(transaction);
         }

@@ -62,6 +62,7 @@ impl World {
                 paused_until: 0,
                 kept_until: 0,
                 effects: BTreeMap::new(),
+                spool: Vec::new(),
                 ledger: memory,
                 written_at: 0,
                 away_at: 0,

@@ -2,7 +2,7 @@
 
 use tasuki_coordinator_core::{Input as CoordinatorInput, Output as CoordinatorOutput};
 use tasuki_node_core::{Input, Output};
-use tasuki_schemas::command::{Delivery, Heartbeat, Transaction as Carried};
+use tasuki_schemas::command::Heartbeat;
 use tasuki_schemas::event::{EventBody, StageName};
 use tasuki_schemas::id::{Boot, BootId, Incarnation, ProgramId};
 use tasuki_schemas::message::Message;
@@ -14,6 +14,7 @@ use super::foretold;
 use super::lives::{LATER_LEDGERS, address};
 use super::net::Place;
 use super::server::Host;
+use super::tails;
 use super::timing;
 use super::watch::tells;
 use super::world::{Happening, MS, World};
@@ -111,16 +112,17 @@ impl World {
                     running.cancelled = true;
                 }
             }
-            Output::Deliver { to, ballot, have } => {
-                let transactions: Vec<Carried> = self.hosts[host]
-                    .server
-                    .beyond(&have)
-                    .into_iter()
-                    .map(|it| Carried { gtid: it.gtid.to_string(), format: String::new(), events: Vec::new() })
-                    .collect();
-                let delivery = Delivery { ballot, transactions, complete: true, note: String::new() };
+            Output::Deliver { to, fetch } => {
+                let deliveries = tails::pieces(&self.hosts[host].server, fetch);
                 let delay = self.dice.between(MS, 5 * MS);
-                let input = Box::new(Input::TailRead { to, delivery });
+                let input = Box::new(Input::TailRead { to, deliveries });
+                self.after(delay, Happening::ToNode { host, life, input });
+            }
+            Output::Spool { ballot, piece } => {
+                let number = piece.number;
+                tails::keep(&mut self.hosts[host].spool, piece);
+                let delay = self.dice.between(100, MS);
+                let input = Box::new(Input::Spooled { ballot, piece: number, kept: Ok(()) });
                 self.after(delay, Happening::ToNode { host, life, input });
             }
             Output::Send(to, message) => self.send(host, &to, *message),
@@ -152,7 +154,7 @@ impl World {
         let Some(host) = self.hosts.iter().position(|host| host.name.as_str() == to.as_str()) else { return };
         let input = match message {
             Message::Fetch(fetch) => Input::Fetched { from: self.hosts[from].name.clone(), fetch },
-            Message::Delivery(delivery) => Input::Delivered(delivery),
+            Message::Delivery(delivery) => Input::Delivered { from: self.hosts[from].name.clone(), delivery },
             Message::Renew(renew) => Input::Renewed { from: self.hosts[from].name.clone(), renew },
             Message::Grant(grant) => Input::Granted { from: self.hosts[from].name.clone(), grant },
             Message::Observation(_)

@@ -41,6 +41,8 @@ pub(crate) struct HostState {
     /// Nobody can start the server before.
     pub(crate) kept_until: u64,
     pub(crate) effects: BTreeMap<EffectId, Running>,
+    /// The tail that the node is fetching.
+    pub(crate) spool: Vec<String>,
     /// What the disk holds, and what is on its way there.
     pub(crate) ledger: Memory,
     /// When the last write that was asked for is on the disk.

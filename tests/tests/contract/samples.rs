@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 use tasuki_schemas::ballot::{Ballot, Epoch};
-use tasuki_schemas::command::{CatchUpHow, Delivery, Fetch, Heartbeat, Kind, Order, Request, Transaction};
+use tasuki_schemas::command::{CatchUpHow, Delivery, Fetch, Heartbeat, Kind, Order, Piece, Request, Tail, Transaction};
 use tasuki_schemas::event::{Diagnosis, Event, EventBody, Snapshot, StageName};
 use tasuki_schemas::forecast::{Blocker, Forecast, Guarantee, Loss, Outlook};
 use tasuki_schemas::grounds::FenceHow;
@@ -235,6 +235,12 @@ fn event(body: EventBody) -> Event {
     Event { cluster, coordinator, number: 42, at_ms: 1_790_000_000_000, body }
 }
 
+fn piece() -> Delivery {
+    let tail = Tail { pieces: 9, bytes: 1_000_000, checksum: 0xdead_beef, transactions: 77, set: mysql() };
+    let piece = Box::new(Piece { number: 0, content: "/mJpbg==".to_owned(), tail: Some(tail) });
+    Delivery { ballot: ballot(3), transactions: Vec::new(), complete: false, note: String::new(), piece: Some(piece) }
+}
+
 /// All samples by name; the messages among them are what envelopes carry.
 pub(crate) fn all() -> BTreeMap<String, Value> {
     let transaction =
@@ -259,7 +265,12 @@ pub(crate) fn all() -> BTreeMap<String, Value> {
                 leading: Some(ballot(3)),
             }),
         ),
-        ("fetch".to_owned(), Message::Fetch(Fetch { ballot: ballot(3), have: mysql() })),
+        ("fetch".to_owned(), Message::Fetch(Fetch { ballot: ballot(3), have: mysql(), want: None, piece: 0 })),
+        (
+            "fetch_piece".to_owned(),
+            Message::Fetch(Fetch { ballot: ballot(3), have: mysql(), want: Some(Box::new(mysql())), piece: 8 }),
+        ),
+        ("delivery_piece".to_owned(), Message::Delivery(piece())),
         (
             "delivery".to_owned(),
             Message::Delivery(Delivery {
@@ -267,6 +278,7 @@ pub(crate) fn all() -> BTreeMap<String, Value> {
                 transactions: vec![transaction],
                 complete: false,
                 note: "the rest does not fit".to_owned(),
+                piece: None,
             }),
         ),
         ("renew".to_owned(), Message::Renew(Renew { epoch: Epoch(ballot(3)), number: 5, guarded: true })),

@@ -1,6 +1,6 @@
 //! MariaDB 10.5 and newer.
 
-use super::{EPOCH_TABLE, PROBE_TABLE, Source, quote};
+use super::{EPOCH_TABLE, PROBE_TABLE, RESCUE, Source, quote};
 
 pub(super) fn identity() -> String {
     "SELECT @@global.version AS version, @@global.server_id AS server_id".to_owned()
@@ -110,6 +110,34 @@ pub(super) fn close() -> String {
 
 pub(super) fn half_open() -> String {
     "SET GLOBAL read_only = 1".to_owned()
+}
+
+pub(super) fn relay_places() -> String {
+    "SELECT @@global.relay_log_basename AS basename, @@global.relay_log_index AS relay_index, \
+     @@global.server_id AS server_id"
+        .to_owned()
+}
+
+pub(super) fn make_rescue() -> String {
+    // Without the flush the applier would remember that the file is empty.
+    format!(
+        "CHANGE MASTER '{RESCUE}' TO MASTER_HOST = 'rescue.invalid', MASTER_USE_GTID = no; FLUSH RELAY LOGS '{RESCUE}'"
+    )
+}
+
+pub(super) fn start_rescue(file: &str) -> String {
+    format!(
+        "CHANGE MASTER '{RESCUE}' TO RELAY_LOG_FILE = {}, RELAY_LOG_POS = 4; START SLAVE '{RESCUE}' SQL_THREAD",
+        quote(file)
+    )
+}
+
+pub(super) fn rescue_progress() -> String {
+    format!("SHOW SLAVE '{RESCUE}' STATUS")
+}
+
+pub(super) fn end_rescue() -> String {
+    format!("STOP SLAVE '{RESCUE}'; RESET SLAVE '{RESCUE}' ALL")
 }
 
 pub(super) fn readers() -> String {

@@ -23,6 +23,10 @@ pub struct Source<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Dialect(pub Flavour);
 
+/// The replication channel through which a rescued tail is applied. It exists for that time only, follows nobody, and is
+/// shown nowhere.
+pub const RESCUE: &str = "tasuki_rescue";
+
 /// A text as an SQL string literal.
 #[must_use]
 pub fn quote(text: &str) -> String {
@@ -90,6 +94,16 @@ each! {
     half_open();
     /// After transactions were applied by SQL: replication goes on behind them.
     continue_behind_own_writes();
+    /// Where relay files and their index are, and the server's number.
+    relay_places();
+    /// Makes the channel of a rescue, on MariaDB only with its two empty files.
+    make_rescue();
+    /// Has the rescue's applier read this file.
+    start_rescue(file: &str);
+    /// How far the rescue's applier is.
+    rescue_progress();
+    /// Ends the rescue's applier, and removes its channel with its files.
+    end_rescue();
     /// Who reads the binlog: connections, then on MySQL the servers behind them.
     readers();
     /// Everybody's connections but the replication's own.

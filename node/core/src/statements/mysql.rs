@@ -1,6 +1,6 @@
 //! MySQL 8.0.26 and newer.
 
-use super::{EPOCH_TABLE, PROBE_TABLE, Source, quote};
+use super::{EPOCH_TABLE, PROBE_TABLE, RESCUE, Source, quote};
 
 pub(super) const HOLDERS: &str = "SELECT threads.processlist_id AS id \
     FROM performance_schema.replication_applier_status_by_worker AS worker \
@@ -124,6 +124,32 @@ pub(super) fn close() -> String {
 
 pub(super) fn half_open() -> String {
     "SET GLOBAL super_read_only = 0; SET GLOBAL read_only = 1".to_owned()
+}
+
+pub(super) fn relay_places() -> String {
+    "SELECT @@global.relay_log_basename AS basename, @@global.relay_log_index AS relay_index, \
+     @@global.server_id AS server_id"
+        .to_owned()
+}
+
+pub(super) fn make_rescue() -> String {
+    "DO 0".to_owned()
+}
+
+pub(super) fn start_rescue(file: &str) -> String {
+    format!(
+        "CHANGE REPLICATION SOURCE TO SOURCE_HOST = 'rescue.invalid', RELAY_LOG_FILE = {}, RELAY_LOG_POS = 4 \
+         FOR CHANNEL '{RESCUE}'; START REPLICA SQL_THREAD FOR CHANNEL '{RESCUE}'",
+        quote(file)
+    )
+}
+
+pub(super) fn rescue_progress() -> String {
+    format!("SHOW REPLICA STATUS FOR CHANNEL '{RESCUE}'")
+}
+
+pub(super) fn end_rescue() -> String {
+    format!("STOP REPLICA FOR CHANNEL '{RESCUE}'; RESET REPLICA ALL FOR CHANNEL '{RESCUE}'")
 }
 
 pub(super) fn readers() -> String {

@@ -8,7 +8,6 @@ use tasuki_coordinator_core::settings::{Policy, Promotion, Server as Configured,
 use tasuki_coordinator_core::{Coordinator, Input as CoordinatorInput, Output as CoordinatorOutput};
 use tasuki_node_core::{Input, Memory, Node, Output, Settings};
 use tasuki_schemas::channel::Channel;
-use tasuki_schemas::command::Delivery;
 use tasuki_schemas::event::{Event, EventBody};
 use tasuki_schemas::gtid::Flavour;
 use tasuki_schemas::id::{BootId, ClusterName, Incarnation, ProgramId};
@@ -111,9 +110,10 @@ impl NodeTask {
                     .collect();
             }
             Output::Execute(id, effect) => return self.server.execute(id, effect),
-            Output::Deliver { to, ballot, .. } => {
-                let delivery = Delivery { ballot, transactions: Vec::new(), complete: true, note: String::new() };
-                return vec![Input::TailRead { to, delivery }];
+            // Nobody has less than the others here: there is no tail.
+            Output::Deliver { to, .. } => return vec![Input::TailRead { to, deliveries: Vec::new() }],
+            Output::Spool { ballot, piece } => {
+                return vec![Input::Spooled { ballot, piece: piece.number, kept: Ok(()) }];
             }
             // Every effect has ended by then.
             Output::Cancel(_) | Output::Serving(_) | Output::Guard(_) => {}
@@ -137,7 +137,7 @@ fn heard(arrived: Arrived) -> Option<Input> {
         }
         Message::Heartbeat(heartbeat) => Some(Input::Beaten(heartbeat)),
         Message::Fetch(fetch) => Some(Input::Fetched { from: opened.sender.as_str().parse().ok()?, fetch }),
-        Message::Delivery(delivery) => Some(Input::Delivered(delivery)),
+        Message::Delivery(delivery) => Some(Input::Delivered { from: opened.sender.as_str().parse().ok()?, delivery }),
         Message::Renew(renew) => Some(Input::Renewed { from: opened.sender.as_str().parse().ok()?, renew }),
         Message::Grant(grant) => Some(Input::Granted { from: opened.sender.as_str().parse().ok()?, grant }),
         Message::Observation(_) | Message::Position(_) | Message::Event(_) | Message::Echo { .. } => None,

@@ -1,0 +1,42 @@
+//! A dead server's tail on its way to a candidate: a transaction is a piece, so that several are under way.
+
+use tasuki_node_core::BATCH;
+use tasuki_schemas::command::{Delivery, Fetch, Piece, Tail};
+use tasuki_schemas::gtid::GtidSet;
+
+use super::server::Server;
+
+/// What a dead server's node reads from its files.
+pub(crate) fn pieces(server: &Server, fetch: Fetch) -> Vec<Delivery> {
+    let Fetch { ballot, have, want, piece } = fetch;
+    let mut lacking = server.beyond(&have);
+    lacking.retain(|it| want.as_ref().is_none_or(|want| want.contains_gtid(&it.gtid)));
+    let mut set = GtidSet::empty(server.flavour);
+    for transaction in &lacking {
+        set.insert(&transaction.gtid).expect("one flavour");
+    }
+    let count = lacking.len() as u64;
+    let tail = Tail { pieces: count.max(1), bytes: count, checksum: 0, transactions: count, set };
+    let pieces = (piece..tail.pieces.min(piece + BATCH)).map(|number| {
+        let content = usize::try_from(number).ok().and_then(|at| lacking.get(at)).map(|it| it.gtid.to_string());
+        Piece { number, content: content.unwrap_or_default(), tail: (number == 0).then(|| tail.clone()) }
+    });
+    let delivery = |piece| Delivery {
+        ballot: ballot.clone(),
+        transactions: Vec::new(),
+        complete: false,
+        note: String::new(),
+        piece: Some(Box::new(piece)),
+    };
+    pieces.map(delivery).collect()
+}
+
+/// Writes a piece behind the others.
+pub(crate) fn keep(spool: &mut Vec<String>, piece: Piece) {
+    if piece.number == 0 {
+        spool.clear();
+    }
+    if !piece.content.is_empty() {
+        spool.push(piece.content);
+    }
+}
