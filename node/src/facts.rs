@@ -1,6 +1,7 @@
 //! Types the server's answers: two dialects, one meaning.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use tasuki_node_core::Reader;
 use tasuki_schemas::gtid::{Flavour, GtidSet, InvalidGtidSet, Origin};
@@ -220,6 +221,15 @@ pub fn failing_gates(flavour: Flavour, variables: &Row) -> Vec<FailingGate> {
         .collect();
     failing.sort();
     failing
+}
+
+/// The list of a server's relay files, by what it tells of their place; `None` if it tells nothing.
+#[must_use]
+pub fn relay_index(basename: &str, index_file: &str) -> Option<PathBuf> {
+    if index_file.starts_with('/') {
+        return Some(PathBuf::from(index_file));
+    }
+    basename.starts_with('/').then(|| PathBuf::from(format!("{basename}.index")))
 }
 
 /// Executed and received sets, with the end of the binlog.

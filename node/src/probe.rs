@@ -45,6 +45,8 @@ pub struct Known {
     pub watch: Option<Watch>,
     /// The binlog's index file.
     pub binlog_index: Option<PathBuf>,
+    /// The relay files' index file.
+    pub relay_index: Option<PathBuf>,
 }
 
 /// Shared between the probe and the effects.
@@ -98,8 +100,10 @@ impl Prober {
         notes: PathBuf,
         write: watch::Receiver<Writes>,
     ) -> Self {
-        if let Ok(index) = fs::read_to_string(&notes) {
-            lock(&shared).binlog_index = Some(PathBuf::from(index.trim()));
+        if let Ok(text) = fs::read_to_string(&notes) {
+            let mut lines = text.lines().map(|line| PathBuf::from(line.trim()));
+            let mut known = lock(&shared);
+            (known.binlog_index, known.relay_index) = (lines.next(), lines.next());
         }
         Self {
             session: Session::new(options(&config)),
@@ -335,17 +339,21 @@ impl Prober {
         gates
     }
 
-    /// Remembers where the binlog's index lies, also for a later run of this node.
+    /// Remembers where the lists of the binlog's and the relay files lie, also for a later run of this node.
     fn keep_index(&self) {
         let Some(index) = self.variables.get("log_bin_index").filter(|index| !index.is_empty()) else { return };
         let datadir = self.variables.get("datadir").map(PathBuf::from).unwrap_or_default();
         let path = datadir.join(index);
+        let told = |name: &str| self.variables.get(name).map_or("", String::as_str);
+        let relay = facts::relay_index(told("relay_log_basename"), told("relay_log_index"));
         let mut known = lock(&self.shared);
-        if known.binlog_index.as_ref() != Some(&path) {
-            if let Err(error) = fs::write(&self.notes, path.display().to_string()) {
+        if known.binlog_index.as_ref() != Some(&path) || known.relay_index != relay {
+            let lines = [Some(&path), relay.as_ref()].into_iter().flatten();
+            let text: String = lines.map(|line| format!("{}\n", line.display())).collect();
+            if let Err(error) = fs::write(&self.notes, text) {
                 tracing::warn!(file = %self.notes.display(), %error, "the binlog's place cannot be noted");
             }
-            known.binlog_index = Some(path);
+            (known.binlog_index, known.relay_index) = (Some(path), relay);
         }
     }
 }

@@ -34,7 +34,7 @@ pub(super) struct Reader {
 
 /// Where a transaction stands after an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Shape {
+pub(super) enum Shape {
     /// The next statement is either all of it or its beginning (MySQL), or all of it (MariaDB, standalone).
     Undecided,
     /// It goes on until it is committed, rolled back or prepared.
@@ -120,7 +120,7 @@ impl Reader {
                 return Ok(None);
             }
             let event = self.frames.event()?;
-            shape = self.after(shape, &event, mariadb)?;
+            shape = after(&self.frames, shape, &event, mariadb)?;
             show(&name.gtid, event.bytes)?;
         }
         Ok(Some(Whole { gtid: name.gtid, from, to: self.frames.end() }))
@@ -142,31 +142,32 @@ impl Reader {
         }
         Ok(None)
     }
+}
 
-    fn after(&self, shape: Shape, event: &Event<'_>, mariadb: bool) -> Result<Shape, BinlogError> {
-        match event.kind {
-            kind::QUERY => {
-                let query = Query::parse(event).ok_or_else(|| self.frames.damaged("a query event is malformed"))?;
-                Ok(after_statement(shape, query.text, mariadb))
-            }
-            kind::MARIADB_COMPRESSED_QUERY if shape == Shape::Undecided => Ok(Shape::Ended),
-            kind::XID | kind::XA_PREPARE | kind::PAYLOAD => Ok(Shape::Ended),
-            kind::GTID | kind::TAGGED_GTID | kind::MARIADB_GTID | kind::STOP | kind::ROTATE => {
-                Err(self.frames.damaged("a transaction has no end"))
-            }
-            kind::INTVAR
-            | kind::RAND
-            | kind::USER_VAR
-            | kind::LOAD_APPEND
-            | kind::LOAD_BEGIN
-            | kind::LOAD_EXECUTE
-            | kind::TABLE_MAP
-            | kind::ROWS_QUERY
-            | kind::MARIADB_ANNOTATE_ROWS..=kind::MARIADB_CHECKPOINT
-            | kind::MARIADB_COMPRESSED_QUERY..=kind::MARIADB_COMPRESSED_ROWS_LAST => Ok(shape),
-            _ if event.is_rows() || event.is_ignorable() => Ok(shape),
-            kind => Err(self.frames.unsupported(format!("event {kind} is unknown in a transaction"))),
+/// What becomes of a transaction by one more event. `frames` is where it was read.
+pub(super) fn after(frames: &Frames, shape: Shape, event: &Event<'_>, mariadb: bool) -> Result<Shape, BinlogError> {
+    match event.kind {
+        kind::QUERY => {
+            let query = Query::parse(event).ok_or_else(|| frames.damaged("a query event is malformed"))?;
+            Ok(after_statement(shape, query.text, mariadb))
         }
+        kind::MARIADB_COMPRESSED_QUERY if shape == Shape::Undecided => Ok(Shape::Ended),
+        kind::XID | kind::XA_PREPARE | kind::PAYLOAD => Ok(Shape::Ended),
+        kind::GTID | kind::TAGGED_GTID | kind::MARIADB_GTID | kind::STOP | kind::ROTATE => {
+            Err(frames.damaged("a transaction has no end"))
+        }
+        kind::INTVAR
+        | kind::RAND
+        | kind::USER_VAR
+        | kind::LOAD_APPEND
+        | kind::LOAD_BEGIN
+        | kind::LOAD_EXECUTE
+        | kind::TABLE_MAP
+        | kind::ROWS_QUERY
+        | kind::MARIADB_ANNOTATE_ROWS..=kind::MARIADB_CHECKPOINT
+        | kind::MARIADB_COMPRESSED_QUERY..=kind::MARIADB_COMPRESSED_ROWS_LAST => Ok(shape),
+        _ if event.is_rows() || event.is_ignorable() => Ok(shape),
+        kind => Err(frames.unsupported(format!("event {kind} is unknown in a transaction"))),
     }
 }
 

@@ -2,17 +2,15 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use tasuki_schemas::answer::Holdings;
 use tasuki_schemas::gtid::{Flavour, GtidSet};
 use tasuki_schemas::observation::Thread;
 
-use super::archive;
 use super::fence::end_listed;
 use super::steps::{Failed, SOON, channel, holdings, position, until_applied, until_receiver};
-use super::{Hands, QUICK, SLOW};
+use super::{Hands, QUICK, SLOW, unread};
 use crate::server::Session;
 
 /// A replica must have applied what it received within this before MariaDB's source may be changed.
@@ -76,7 +74,11 @@ async fn point(hands: &Hands, session: &mut Session, source: SocketAddr, semi_sy
         return Ok(());
     };
     session.run(&dialect.stop_receiver(), SLOW).await?;
-    keep_unread(hands, session).await?;
+    if position(hands, session).await?.received.known().is_none()
+        && unread::settle(hands, session, source).await.is_none()
+    {
+        unread::keep(hands, session).await?;
+    }
     match dialect.0 {
         Flavour::Mysql => {
             // The applier keeps running: its relay files stay, and half a transaction is fetched again whole.
@@ -117,24 +119,6 @@ async fn disarm(hands: &Hands, session: &mut Session) -> Result<(), Failed> {
         end_listed(hands, session, &hands.dialect.blocked()).await?;
         // MySQL's thread for acknowledgements looks up once a second: by now the receiver acknowledges without it.
         session.run(&hands.dialect.disarm(), SLOW).await?;
-    }
-    Ok(())
-}
-
-/// Relay files that the server itself does not know any more are archived before its threads may delete them.
-async fn keep_unread(hands: &Hands, session: &mut Session) -> Result<(), Failed> {
-    if position(hands, session).await?.received.known().is_some() {
-        return Ok(());
-    }
-    let row = session.row(&hands.dialect.relay_log_basename(), QUICK).await?;
-    let basename = PathBuf::from(row.get("basename").map_or("", String::as_str));
-    let archive = hands.archive.clone();
-    let kept = tokio::task::spawn_blocking(move || archive::keep(&basename, &archive))
-        .await
-        .map_err(|error| Failed::Other(error.to_string()))?
-        .map_err(|error| Failed::Other(format!("its relay files cannot be archived: {error}")))?;
-    if let Some(folder) = kept {
-        tracing::warn!(folder = %folder.display(), "relay files that were never applied are archived");
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use tasuki_node_core::Ended;
@@ -11,7 +12,7 @@ use tasuki_schemas::observation::Received;
 
 use super::steps::{Failed, holdings};
 use super::{Hands, receive};
-use crate::binlog;
+use crate::binlog::{self, BinlogError};
 use crate::facts;
 use crate::probe::lock;
 use crate::server::Session;
@@ -129,21 +130,38 @@ pub(super) fn is_gone(hands: &Hands) -> bool {
 
 /// What a server that is gone held, read from its files to their end.
 pub(super) async fn gone(hands: &Hands, was_primary: bool) -> Ended {
-    let index = lock(&hands.shared).binlog_index.clone();
+    let (index, relay) = {
+        let known = lock(&hands.shared);
+        (known.binlog_index.clone(), known.relay_index.clone())
+    };
     let flavour: Flavour = hands.dialect.0;
     let read = match index {
-        Some(index) => tokio::task::spawn_blocking(move || binlog::executed(&index, flavour))
-            .await
-            .map_err(|error| error.to_string())
-            .and_then(|read| read.map_err(|error| error.to_string())),
+        Some(index) => tokio::task::spawn_blocking(move || {
+            let executed = binlog::executed(&index, flavour)?;
+            let unread = if was_primary { Ok(()) } else { nothing_unapplied(relay.as_deref(), &executed) };
+            Ok::<_, BinlogError>((executed, unread))
+        })
+        .await
+        .map_err(|error| error.to_string())
+        .and_then(|read| read.map_err(|error| error.to_string())),
         None => Err("where its binlog lies was never learned; start the server once beside its node".to_owned()),
     };
     Ended::Gone(match read {
-        Ok(set) if was_primary => Holdings { executed: set.clone(), received: Received::Known { set } },
-        Ok(set) => {
-            let reason = "its server is down and its relay files were not read".to_owned();
-            Holdings { executed: set, received: Received::Unknown { reason } }
-        }
+        Ok((set, Ok(()))) => Holdings { executed: set.clone(), received: Received::Known { set } },
+        Ok((set, Err(reason))) => Holdings { executed: set, received: Received::Unknown { reason } },
         Err(reason) => Holdings { executed: GtidSet::empty(flavour), received: Received::Unknown { reason } },
     })
+}
+
+/// A server that is gone is known to hold what it executed if its relay files hold nothing else: that can be delivered from
+/// its binlog. More than that only the server itself can apply. Blocks.
+fn nothing_unapplied(relay: Option<&Path>, executed: &GtidSet) -> Result<(), String> {
+    let down = "its server is down, and";
+    let relay = relay.ok_or_else(|| format!("{down} where its relay files lie was never learned"))?;
+    let unapplied = binlog::unapplied(relay, executed.flavour(), executed, 0);
+    let unapplied = unapplied.map_err(|error| format!("{down} its relay files cannot be read: {error}"))?;
+    if unapplied.is_empty() {
+        return Ok(());
+    }
+    Err(format!("{down} its relay files hold {unapplied}, which it has not applied; start it beside its node"))
 }

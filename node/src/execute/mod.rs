@@ -11,6 +11,7 @@ mod receive;
 mod relay;
 mod steps;
 mod tail;
+mod unread;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -7,7 +7,7 @@ use tasuki_schemas::answer::Holdings;
 use tasuki_schemas::observation::Thread;
 
 use super::steps::{Failed, SOON, arrivals, holdings, until_receiver};
-use super::{Hands, SLOW};
+use super::{Hands, SLOW, unread};
 use crate::server::Session;
 
 /// A dead source's socket is read to its end within this.
@@ -32,7 +32,13 @@ pub(super) async fn stop(
     if !until_receiver(hands, session, Duration::from_millis(500), |state| state == Thread::Stopped).await? {
         return Err(Failed::Other("the receiver does not stop".to_owned()));
     }
-    holdings(hands, session).await
+    let holdings = holdings(hands, session).await?;
+    match source {
+        Some(source) if holdings.received.known().is_none() => {
+            Ok(unread::settle(hands, session, source).await.unwrap_or(holdings))
+        }
+        Some(_) | None => Ok(holdings),
+    }
 }
 
 /// What the source had sent is still in the socket; stopping in the middle of it would leave half a transaction. The end

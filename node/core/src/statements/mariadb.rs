@@ -14,7 +14,7 @@ pub(super) fn probe() -> String {
 
 pub(super) fn variables() -> String {
     "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('sync_binlog', 'innodb_flush_log_at_trx_commit', 'sync_relay_log', \
-     'log_slave_updates', 'gtid_strict_mode', 'log_bin', 'log_bin_index', 'datadir', 'rpl_semi_sync_master_timeout', \
+     'log_slave_updates', 'gtid_strict_mode', 'log_bin', 'log_bin_index', 'relay_log_basename', 'relay_log_index', 'datadir', 'rpl_semi_sync_master_timeout', \
      'rpl_semi_sync_master_wait_point', 'wsrep_on', 'init_rpl_role', 'replicate_do_db', 'replicate_ignore_db', \
      'replicate_do_table', 'replicate_ignore_table', 'replicate_wild_do_table', 'replicate_wild_ignore_table', \
      'binlog_do_db', 'binlog_ignore_db')"

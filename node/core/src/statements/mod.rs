@@ -197,10 +197,10 @@ impl Dialect {
         format!("{} AND state LIKE 'Waiting for semi-sync ACK%'", self.connections())
     }
 
-    /// Where the relay files are, without their numbers.
+    /// Where the relay files are, without their numbers, and their list.
     #[must_use]
     pub fn relay_log_basename(self) -> String {
-        "SELECT @@global.relay_log_basename AS basename".to_owned()
+        "SELECT @@global.relay_log_basename AS basename, @@global.relay_log_index AS index_file".to_owned()
     }
 
     /// The columns of a table, in order. Names are given as bytes: they may hold anything.

@@ -21,7 +21,7 @@ pub(super) fn probe() -> String {
 pub(super) fn variables() -> String {
     "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('sync_binlog', 'innodb_flush_log_at_trx_commit', 'sync_relay_log', \
      'log_replica_updates', 'log_slave_updates', 'gtid_mode', 'enforce_gtid_consistency', 'relay_log_recovery', 'log_bin', \
-     'log_bin_index', 'datadir', 'rpl_semi_sync_source_timeout', 'rpl_semi_sync_source_wait_point', \
+     'log_bin_index', 'relay_log_basename', 'relay_log_index', 'datadir', 'rpl_semi_sync_source_timeout', 'rpl_semi_sync_source_wait_point', \
      'rpl_semi_sync_source_enabled', 'rpl_semi_sync_replica_enabled', 'rpl_semi_sync_source_wait_for_replica_count', \
      'group_replication_group_name')"
         .to_owned()
