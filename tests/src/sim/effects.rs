@@ -127,7 +127,7 @@ fn go_on(world: &mut World, host: Host, running: &mut Running) -> Step {
     match effect {
         Effect::Look { .. } | Effect::ReadFiles { .. } => failed("done above"),
         Effect::Fence { source, .. } => fence(server, running.step, source.map(host_of)),
-        Effect::StopReceiving { source, drain } => stop(server, running, source.map(host_of).filter(|_| !drain)),
+        Effect::StopReceiving { source, drain } => stop(server, running, source.map(host_of), drain),
         Effect::Follow { source, semi_sync } => follow(world, host, running, host_of(source), semi_sync),
         Effect::JoinGroup { source } => join(server, running, host_of(source), waited),
         Effect::SetWaitCount { acks, floor, outside, .. } => {
@@ -173,10 +173,10 @@ fn look(world: &World, host: Host, target: Host, running: &Running) -> Step {
 
 fn gone(server: &Server, was_primary: bool) -> Step {
     let executed = server.executed.clone();
-    let received = if was_primary {
+    let received = if was_primary || server.relay.is_empty() {
         Received::Known { set: executed.clone() }
     } else {
-        Received::Unknown { reason: "its relay files were not read".to_owned() }
+        Received::Unknown { reason: "its relay files hold what it has not applied".to_owned() }
     };
     Step::End(Ended::Gone(Holdings { executed, received }))
 }
@@ -196,10 +196,10 @@ fn fence(server: &mut Server, step: u32, source: Option<Host>) -> Step {
     Step::End(Ended::Done(server.holdings()))
 }
 
-fn stop(server: &mut Server, running: &mut Running, refuse: Option<Host>) -> Step {
+fn stop(server: &mut Server, running: &mut Running, source: Option<Host>, drain: bool) -> Step {
     match running.step {
         0 => {
-            if let Some(source) = refuse {
+            if let Some(source) = source.filter(|_| !drain) {
                 server.refused_sources.insert(source);
             }
             Step::After(2 * MS)
@@ -208,7 +208,8 @@ fn stop(server: &mut Server, running: &mut Running, refuse: Option<Host>) -> Ste
             server.stop_receiver();
             Step::After(MS / 2)
         }
-        2 => {
+        _ if running.held.is_none() && source.is_some_and(|source| server.settle(source)) => Step::After(MS),
+        _ if running.held.is_none() => {
             running.held = Some(server.holdings());
             Step::After(MS / 2)
         }
@@ -223,6 +224,9 @@ fn follow(world: &mut World, host: Host, running: &Running, source: Host, semi_s
         server.writable = false;
         server.refused_sources.remove(&source);
         server.stop_receiver();
+        return Step::After(MS);
+    }
+    if server.settle(source) {
         return Step::After(MS);
     }
     let pointed = server.channel.as_ref().is_some_and(|channel| channel.running && channel.source == source);

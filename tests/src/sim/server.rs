@@ -197,6 +197,21 @@ impl Server {
         }
     }
 
+    /// Applies one transaction of the relay files that it does not know any more, if they are of this source; false once
+    /// there is none left.
+    pub(crate) fn settle(&mut self, source: Host) -> bool {
+        if !self.unread || self.channel.as_ref().is_none_or(|channel| channel.source != source) {
+            return false;
+        }
+        if self.relay.is_empty() {
+            self.unread = false;
+            return false;
+        }
+        let transaction = self.relay.remove(0);
+        self.append(transaction);
+        true
+    }
+
     /// Points at a source and starts. What was received and never read is deleted with the relay files.
     pub(crate) fn point(&mut self, source: Host, acknowledges: bool, now: u64) {
         if self.unread {
