@@ -240,7 +240,7 @@ fn touched(world: &World) -> Option<BTreeSet<Place>> {
             let replica = &world.hosts[*host].server;
             let channel = replica.channel.as_ref().filter(|channel| channel.running)?;
             let source = &world.hosts[channel.source].server;
-            let moves = !channel.connected || !replica.lacks(source, true).is_empty();
+            let moves = !channel.connected || !replica.lacks(source).0.is_empty();
             moves.then(|| BTreeSet::from([*host, channel.source]))
         }
         Happening::Apply { host } => (!world.hosts[*host].server.relay.is_empty()).then(|| BTreeSet::from([*host])),

@@ -39,6 +39,8 @@ pub(crate) struct Channel {
     pub(crate) connected: bool,
     /// The present connection acknowledges.
     pub(crate) acknowledges: bool,
+    /// So much of the source's binlog was sent through the present connection.
+    pub(crate) sent: usize,
     pub(crate) heard_at: u64,
     pub(crate) error: &'static str,
 }
@@ -178,15 +180,29 @@ impl Server {
         self.executed.contains_gtid(gtid) || self.relay.iter().any(|transaction| transaction.gtid == *gtid)
     }
 
-    /// The next of a source's transactions to receive. A connection that stands has everything before the last it got.
-    pub(crate) fn lacks(&self, source: &Self, connected: bool) -> Vec<Transaction> {
+    /// The next of a source's transactions to receive, and how much of its binlog was sent then. A MySQL source sends all
+    /// that its replica lacked when it connected, one of MariaDB what comes after the last that it has.
+    pub(crate) fn lacks(&self, source: &Self) -> (Vec<Transaction>, usize) {
         const AT_ONCE: usize = 4;
-        let from = if connected {
-            source.binlog.iter().rposition(|transaction| self.has(&transaction.gtid)).map_or(0, |at| at + 1)
-        } else {
-            0
+        let connected = self.channel.as_ref().filter(|channel| channel.connected);
+        let from = match (connected, self.flavour) {
+            (None, _) => 0,
+            (Some(channel), Flavour::Mysql) => channel.sent,
+            (Some(_), Flavour::Mariadb) => {
+                source.binlog.iter().rposition(|transaction| self.has(&transaction.gtid)).map_or(0, |at| at + 1)
+            }
         };
-        source.binlog[from..].iter().filter(|transaction| !self.has(&transaction.gtid)).take(AT_ONCE).cloned().collect()
+        let (mut next, mut sent) = (Vec::new(), from);
+        for transaction in source.binlog.iter().skip(from) {
+            if next.len() == AT_ONCE {
+                break;
+            }
+            sent += 1;
+            if !self.has(&transaction.gtid) {
+                next.push(transaction.clone());
+            }
+        }
+        (next, sent)
     }
 
     pub(crate) fn receiver(&self) -> Thread {
@@ -221,8 +237,15 @@ impl Server {
         }
         self.replica_enabled = acknowledges;
         self.applying = true;
-        self.channel =
-            Some(Channel { source, running: true, connected: false, acknowledges: false, heard_at: now, error: "" });
+        self.channel = Some(Channel {
+            source,
+            running: true,
+            connected: false,
+            acknowledges: false,
+            sent: 0,
+            heard_at: now,
+            error: "",
+        });
     }
 
     pub(crate) fn stop_receiver(&mut self) {

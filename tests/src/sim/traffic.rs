@@ -28,7 +28,7 @@ pub(crate) fn replicate(world: &mut World, host: Host) {
     let flows = !refused && giver.answers() && world.net.joined(host, source);
     let have = world.hosts[host].server.executed.clone();
     let strange = world.flavour == Flavour::Mariadb && giver.executed.contains(&have) != Ok(true);
-    let next = world.hosts[host].server.lacks(giver, channel.connected);
+    let (next, sent) = world.hosts[host].server.lacks(giver);
     let run = giver.run;
     let replica = &mut world.hosts[host].server;
     let enabled = replica.replica_enabled;
@@ -53,6 +53,7 @@ pub(crate) fn replicate(world: &mut World, host: Host) {
         return;
     }
     let Some(run) = run else { return };
+    channel.sent = sent;
     let mut acks = Vec::new();
     for transaction in next {
         let gtid = transaction.gtid.to_string();
