@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests are tests")]
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -63,6 +64,7 @@ async fn written_aside(flavour: Flavour) {
         .unwrap();
     replica.run(close).await.unwrap();
     let folder = told_folder(&listener, begun).await;
+    assert_eq!(fs::metadata(&folder).unwrap().permissions().mode() & 0o077, 0, "it is for the node alone");
     let list = fs::read_to_string(folder.join("gtids.txt")).unwrap();
     assert_eq!(list.lines().count(), 2, "{list}");
     let text = fs::read_to_string(folder.join("transactions.sql")).unwrap();

@@ -5,6 +5,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -136,7 +137,9 @@ impl Work {
 
     /// The events, into files of their own; what was received and never applied, with the relay files it is in.
     fn raw(&self, unfinished: &Path, index: &Path) -> Result<Raw, String> {
-        fs::create_dir_all(unfinished).map_err(|error| format!("{}: {error}", unfinished.display()))?;
+        // The database's own files are not for everybody either.
+        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(unfinished);
+        made.map_err(|error| format!("{}: {error}", unfinished.display()))?;
         let mut bounds = Bounds::new(unfinished.to_owned(), Arc::clone(&self.stop));
         let raw = binlog::extract(index, &self.extra, &mut bounds).and_then(|extracted| {
             let mut tables = std::collections::BTreeSet::new();
