@@ -1,6 +1,6 @@
 //! A replica is killed with transactions that it received and did not apply: its relay files tell which, and give them.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 #[allow(dead_code, reason = "each test takes what it needs")]
 mod servers;
