@@ -12,6 +12,7 @@ pub mod health;
 pub mod home;
 pub mod ledger;
 pub mod pace;
+pub mod positions;
 pub mod probe;
 pub mod process;
 pub mod server;

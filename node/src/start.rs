@@ -21,8 +21,9 @@ use crate::guard;
 use crate::health::{self, Shown};
 use crate::home;
 use crate::ledger::Ledger;
+use crate::positions;
 use crate::probe::{Known, Prober, Shared};
-use crate::server::{Session, options};
+use crate::server::options;
 use crate::serving::{Serving, Writes, move_vip, probe_writes};
 use crate::vip::Vip;
 
@@ -161,32 +162,10 @@ fn beside_server(
     let prober = Prober::new(server.clone(), dialect.0, login, shared, inputs.clone(), notes, write_rx);
     tokio::spawn(prober.run(asked));
     let (positions, wanted) = channel(1);
-    tokio::spawn(read_positions(Arc::clone(&hands), wanted));
+    tokio::spawn(positions::read(Arc::clone(&hands), wanted));
     tokio::spawn(keep_warm(Arc::clone(&hands)));
     tokio::spawn(keep_cut(Arc::clone(&hands)));
     Ok((hands, positions, rounds))
-}
-
-/// Positions are read on a connection of their own, so that a slow one delays nothing.
-async fn read_positions(hands: Arc<Hands>, mut wanted: Receiver<()>) {
-    let mut session = Session::new(options(&hands.config));
-    while wanted.recv().await.is_some() {
-        let tables = session.tables(&hands.dialect.position(), Duration::from_millis(500)).await;
-        let position = tables.map_err(|error| error.to_string()).and_then(|tables| {
-            crate::facts::position(&hands.me, hands.dialect.0, &tables).map_err(|error| error.to_string())
-        });
-        match position {
-            Ok(position) => {
-                if hands.inputs.send(Input::Positioned(Box::new(position))).await.is_err() {
-                    return;
-                }
-            }
-            Err(reason) => {
-                session.close();
-                tracing::debug!(reason, "the position cannot be read");
-            }
-        }
-    }
 }
 
 async fn keep_cut(hands: Arc<Hands>) {

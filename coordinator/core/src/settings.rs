@@ -138,7 +138,7 @@ impl Default for Policy {
         Self {
             heartbeat: Duration::from_millis(100),
             silence: Duration::from_millis(800),
-            hang: Duration::from_secs(3),
+            hang: Duration::from_secs(2),
             tail_patience: Duration::from_millis(100),
             leader_patience: Duration::from_millis(400),
             rank_step: Duration::from_millis(300),

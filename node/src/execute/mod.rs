@@ -192,7 +192,7 @@ async fn end_connection(hands: &Hands, connection: u64, serves: bool) {
     if connection == 0 {
         return;
     }
-    let (began, mut ended) = (std::time::Instant::now(), false);
+    let began = std::time::Instant::now();
     let mut control = Session::new(options(&hands.config));
     loop {
         let killed = control.run(&hands.dialect.kill(connection), QUICK).await;
@@ -207,11 +207,11 @@ async fn end_connection(hands: &Hands, connection: u64, serves: bool) {
             Err(ServerError::Closed(_)) => return,
             Ok(_) | Err(ServerError::Refused { .. } | ServerError::Silent(_) | ServerError::Broken(_)) => {}
         }
-        if serves && !ended && began.elapsed() > LET_GO {
-            ended = true;
+        if serves && began.elapsed() > LET_GO {
             tracing::warn!(connection, "a killed connection does not go away; the server is killed");
-            if let Err(error) = fence::kill(hands).await {
-                tracing::warn!(%error, "the server could not be killed");
+            match fence::kill(hands).await {
+                Ok(()) => return,
+                Err(error) => tracing::warn!(%error, "the server could not be killed"),
             }
         }
         let pause = if began.elapsed() < Duration::from_secs(1) { 1 } else { 200 };

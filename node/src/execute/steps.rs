@@ -28,7 +28,7 @@ pub(crate) enum Failed {
 pub(crate) const SOON: Duration = Duration::from_millis(1);
 
 pub(crate) async fn position(hands: &Hands, session: &mut Session) -> Result<Position, Failed> {
-    let tables = session.tables(&hands.dialect.position(), QUICK).await?;
+    let tables = session.tables(&hands.dialect.sets(), QUICK).await?;
     Ok(facts::position(&hands.me, hands.dialect.0, &tables)?)
 }
 

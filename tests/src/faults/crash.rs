@@ -1,17 +1,18 @@
-//! The primary's server dies, is stopped, hangs, or has no room.
+//! The primary's server dies, is stopped, hangs, or has no connections left.
 
 use std::fs::{self, DirEntry};
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use tasuki_schemas::event::StageName;
 use tasuki_schemas::gtid::Flavour;
 use tokio::time::sleep;
 
 use super::row::Doing;
 use super::scene::Scene;
+use crate::lab::Options;
 use crate::lab::waiting::until;
+use crate::lab::writer::{self, Target};
 
 /// The largest part of a transaction that replicas hold when its server dies.
 const PART: u64 = 4 << 20;
@@ -88,20 +89,18 @@ pub(super) fn hang_disk(scene: &mut Scene) -> Doing<'_> {
     })
 }
 
-pub(super) fn fill_disk(scene: &mut Scene) -> Doing<'_> {
-    Box::pin(async move {
-        scene.strike();
-        scene.cluster()?.server(&scene.old)?.disk().context("it has no disk of its own")?.fill()
-    })
+/// Few connections, so that they are soon taken.
+pub(super) fn few_connections() -> Options {
+    Options { server_options: vec!["--max-connections=40".to_owned()], ..Options::default() }
 }
 
-/// Clients take every connection that the primary has.
-pub(super) fn too_many_connections(scene: &mut Scene) -> Doing<'_> {
+/// Clients take every connection that the primary has for them.
+pub(super) fn take_all_connections(scene: &mut Scene) -> Doing<'_> {
     Box::pin(async move {
-        let sql = scene.cluster()?.server(&scene.old)?.sql();
+        let target = Target::Local(scene.cluster()?.server(&scene.old)?.socket());
         scene.strike();
-        // Those who are connected stay; nobody else gets in, the node's own next connection included.
-        sql.run("SET GLOBAL max_connections = 10").await
+        scene.held = writer::take_all(&target).await?;
+        Ok(())
     })
 }
 
@@ -117,27 +116,26 @@ pub(super) fn kill_and_return(scene: &mut Scene) -> Doing<'_> {
 
 /// The second primary dies before the first commit was acknowledged by the new group.
 pub(super) fn kill_twice_before_opened(scene: &mut Scene) -> Doing<'_> {
-    Box::pin(async move { kill_in_a_row(scene, StageName::Promoting, 2).await })
+    Box::pin(async move { kill_in_a_row(scene, false, 2).await })
 }
 
 pub(super) fn kill_twice_after_opened(scene: &mut Scene) -> Doing<'_> {
-    Box::pin(async move { kill_in_a_row(scene, StageName::Finished, 2).await })
+    Box::pin(async move { kill_in_a_row(scene, true, 2).await })
 }
 
 /// All three, one right after the other: nobody is left, and each comes back.
 pub(super) fn kill_all_in_a_row(scene: &mut Scene) -> Doing<'_> {
-    Box::pin(async move { kill_in_a_row(scene, StageName::Finished, 3).await })
+    Box::pin(async move { kill_in_a_row(scene, true, 3).await })
 }
 
-async fn kill_in_a_row(scene: &mut Scene, stage: StageName, times: usize) -> anyhow::Result<()> {
+async fn kill_in_a_row(scene: &mut Scene, opened: bool, times: usize) -> anyhow::Result<()> {
     scene.strike();
     let mut next = scene.old.clone();
     for left in (0..times).rev() {
         scene.strike_again();
         scene.kill_server(&next)?;
         if left > 0 {
-            scene.reaches(stage).await?;
-            next = scene.named().await?;
+            next = scene.named(opened).await?;
         }
     }
     Ok(())

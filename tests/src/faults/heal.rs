@@ -26,6 +26,7 @@ pub(super) const QUARANTINED: &str = "quarantined";
 pub(super) async fn heal(scene: &mut Scene) -> Result<Vec<String>> {
     // A server that returns is not written to but by the proxy's choice.
     scene.locals.pause(true);
+    scene.held.clear();
     if let Ok(network) = scene.lab.net().namespaces() {
         network.heal()?;
     }
@@ -46,7 +47,7 @@ pub(super) async fn heal(scene: &mut Scene) -> Result<Vec<String>> {
     let cluster = scene.cluster_mut()?;
     for server in &mut cluster.servers {
         if let Some(disk) = server.disk() {
-            disk.heal()?;
+            disk.heal();
             // A server that was killed while its disk hung ends now.
             sleep(DISK).await;
         }

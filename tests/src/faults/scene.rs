@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
+use mysql_async::Conn;
 use tasuki_schemas::ballot::Epoch;
 use tasuki_schemas::event::{EventBody, StageName};
 use tasuki_schemas::gtid::Flavour;
@@ -22,6 +23,7 @@ const WRITERS: (u32, u32) = (8, 300);
 const LOCALS: (u32, u32) = (2, 50);
 /// Writes that are acknowledged before anything is broken.
 const WARM: u64 = 150;
+const WARM_LOCALS: u64 = 10;
 /// The longest wait for a stage.
 const STAGE: Duration = Duration::from_secs(20);
 
@@ -44,6 +46,8 @@ pub struct Scene {
     pub ahead: BTreeSet<String>,
     /// Statements that put a server right again.
     pub undo: Vec<(String, String)>,
+    /// Connections that clients hold.
+    pub held: Vec<Conn>,
     /// When the fault came.
     pub fault: Instant,
     /// What was told before it.
@@ -64,13 +68,15 @@ impl Scene {
         let old = cluster.primary().await?;
         let others = cluster.servers.iter().map(|it| it.name().to_owned()).filter(|name| *name != old).collect();
         let writers = cluster.write(WRITERS.0, WRITERS.1)?;
-        let locals = cluster.write_on(&old, LOCALS.0, LOCALS.1)?;
+        let locals = cluster.write_locally(&old, LOCALS.0, LOCALS.1)?;
         let events = lab.listen(cluster)?;
         let epoch = cluster.record(&old).await?.epoch;
         drill::acknowledged(&writers, WARM).await?;
+        drill::acknowledged(&locals, WARM_LOCALS).await.context("on the primary's own host")?;
         let (own, mark, fault) = (BTreeSet::from([old.clone()]), Mark::now(&lab), Instant::now());
         let (lost, ahead, undo) = (own.clone(), own, Vec::new());
-        Ok(Self { lab, writers, locals, old, others, lost, ahead, undo, fault, mark, epoch, events })
+        let held = Vec::new();
+        Ok(Self { lab, writers, locals, old, others, lost, ahead, undo, held, fault, mark, epoch, events })
     }
 
     /// The cluster.
@@ -116,16 +122,17 @@ impl Scene {
         self.fault = Instant::now();
     }
 
-    /// Waits until a record names a server that the faults left over.
+    /// Waits until a record names a server that the faults left over, and says that it was opened, if that is asked for.
     ///
     /// # Errors
     /// When none does in time.
-    pub async fn named(&self) -> Result<String> {
+    pub async fn named(&self, opened: bool) -> Result<String> {
         until("another primary in a record", STAGE, async || {
             let cluster = self.cluster()?;
             let mut names = Vec::new();
             for node in &cluster.nodes {
-                names.extend(cluster.record(node.name()).await.ok().map(|record| record.primary.as_str().to_owned()));
+                let record = cluster.record(node.name()).await.ok().filter(|record| record.opened || !opened);
+                names.extend(record.map(|record| record.primary.as_str().to_owned()));
             }
             names.into_iter().find(|name| !self.lost.contains(name)).context("none is named")
         })

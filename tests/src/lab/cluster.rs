@@ -76,6 +76,15 @@ impl Cluster {
         Ok(Writers::begin(&self.net.on(server)?, &Target::Socket(found.socket()), &self.ids, writers, rate))
     }
 
+    /// As [`Self::write_on`], with no more rights than other clients.
+    ///
+    /// # Errors
+    /// When there is no such server.
+    pub fn write_locally(&self, server: &str, writers: u32, rate: u32) -> Result<Writers> {
+        let found = self.server(server)?;
+        Ok(Writers::begin(&self.net.on(server)?, &Target::Local(found.socket()), &self.ids, writers, rate))
+    }
+
     /// A server by name.
     ///
     /// # Errors

@@ -1,16 +1,11 @@
-//! A disk of a server's own: a file system in a file, which can hang and be full.
+//! A disk of a server's own: a file system in a file, which can hang.
 
-use std::fs::{self, File};
-use std::io::Write as _;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-use rustix::io::Errno;
 
 use super::process::run;
-
-/// What a full disk is filled with.
-const FILLER: &str = "filler";
 
 /// A mounted file system, unmounted when dropped.
 #[derive(Debug)]
@@ -39,36 +34,10 @@ impl Disk {
         run(&["fsfreeze", "-f", &self.folder.to_string_lossy()]).map(|_| ())
     }
 
-    /// Fills it to the last byte.
-    ///
-    /// # Errors
-    /// When it cannot be written to for another reason.
-    pub fn fill(&self) -> Result<()> {
-        let mut file = File::create(self.folder.join(FILLER))?;
-        let mut part = vec![0_u8; 1 << 20];
-        while !part.is_empty() {
-            match file.write(&part) {
-                Ok(_) => {}
-                Err(error) if error.raw_os_error() == Some(Errno::NOSPC.raw_os_error()) => {
-                    part.truncate(part.len() / 2)
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(())
-    }
-
-    /// It goes on, and has room again.
-    ///
-    /// # Errors
-    /// When it still hangs.
-    pub fn heal(&self) -> Result<()> {
+    /// It goes on.
+    pub fn heal(&self) {
         // Of one that does not hang the kernel says so.
         drop(run(&["fsfreeze", "-u", &self.folder.to_string_lossy()]));
-        match fs::remove_file(self.folder.join(FILLER)) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
-            Ok(()) | Err(_) => Ok(()),
-        }
     }
 }
 

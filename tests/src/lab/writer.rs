@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use anyhow::{Result, ensure};
 use mysql_async::prelude::Queryable as _;
 use mysql_async::{Conn, Opts, OptsBuilder};
 use tokio::runtime::Handle;
@@ -18,6 +19,8 @@ use super::template::{WRITER_PASSWORD, WRITER_USER};
 const CONNECT: Duration = Duration::from_secs(1);
 /// The longest that a statement may take.
 const STATEMENT: Duration = Duration::from_secs(3);
+/// More connections than a server of the lab gives.
+const MOST_HELD: usize = 500;
 /// After an error.
 const AGAIN: Duration = Duration::from_millis(2);
 /// A write's `writer` is its writer's number, and so many times the `server_id` of the server that executed it.
@@ -30,6 +33,8 @@ pub enum Target {
     Tcp(SocketAddr),
     /// On the server's own host, as root.
     Socket(PathBuf),
+    /// On the server's own host, with no more rights than others.
+    Local(PathBuf),
 }
 
 /// One insert that was tried.
@@ -168,8 +173,22 @@ fn connection(target: &Target) -> Opts {
             .user(Some(WRITER_USER))
             .pass(Some(WRITER_PASSWORD)),
         Target::Socket(path) => options.socket(path.to_str()).user(Some("root")),
+        Target::Local(path) => options.socket(path.to_str()).user(Some(WRITER_USER)).pass(Some(WRITER_PASSWORD)),
     }
     .into()
+}
+
+/// Takes every connection that a server gives to clients.
+///
+/// # Errors
+/// When it gives more than a server of the lab has.
+pub async fn take_all(target: &Target) -> Result<Vec<Conn>> {
+    let (options, mut held) = (connection(target), Vec::new());
+    while let Ok(Ok(connection)) = timeout(CONNECT, Conn::new(options.clone())).await {
+        held.push(connection);
+        ensure!(held.len() < MOST_HELD, "{MOST_HELD} connections, and it gives more");
+    }
+    Ok(held)
 }
 
 struct Writer {

@@ -27,10 +27,13 @@ pub(super) fn counters() -> String {
         .to_owned()
 }
 
-pub(super) fn position() -> String {
-    "SELECT @@global.gtid_binlog_state AS executed, @@global.gtid_slave_pos AS applied; SHOW ALL SLAVES STATUS; \
-     SHOW MASTER STATUS"
+pub(super) fn sets() -> String {
+    "SELECT @@global.gtid_binlog_state AS executed, @@global.gtid_slave_pos AS applied; SHOW ALL SLAVES STATUS"
         .to_owned()
+}
+
+pub(super) fn binlog_end() -> String {
+    "SHOW MASTER STATUS".to_owned()
 }
 
 pub(super) fn stop_receiver() -> String {

@@ -60,8 +60,10 @@ each! {
     variables();
     /// Counters of semi-sync.
     counters();
-    /// GTID sets, then the replication channels, then the end of the binlog.
-    position();
+    /// GTID sets, then the replication channels. Answered at once, also while commits wait for acknowledgements.
+    sets();
+    /// The end of the binlog. While commits wait for acknowledgements it waits with them, and no KILL ends that.
+    binlog_end();
     /// Stops the receiver alone.
     stop_receiver();
     /// Starts the receiver alone.

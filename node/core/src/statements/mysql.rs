@@ -33,9 +33,13 @@ pub(super) fn counters() -> String {
         .to_owned()
 }
 
-pub(super) fn position() -> String {
+pub(super) fn sets() -> String {
+    "SELECT @@global.gtid_executed AS executed; SHOW REPLICA STATUS".to_owned()
+}
+
+pub(super) fn binlog_end() -> String {
     // The last of the binary logs tells the end under every version; its own status statement was renamed in 8.2.
-    "SELECT @@global.gtid_executed AS executed; SHOW REPLICA STATUS; SHOW BINARY LOGS".to_owned()
+    "SHOW BINARY LOGS".to_owned()
 }
 
 pub(super) fn stop_receiver() -> String {
