@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Row};
+use servers::tail::applied;
 use servers::{Folder, Server, template};
-use tasuki_node::binlog::{apply, executed, unapplied};
+use tasuki_node::binlog::{executed, unapplied};
 use tasuki_node::facts::relay_index;
 use tasuki_schemas::gtid::{Flavour, GtidSet};
 
@@ -145,7 +146,7 @@ async fn relayed(name: &str, flavour: Flavour, words: &Words) {
     let copy = folder.join("replica");
     let back = Server::start(flavour, &copy, folder.join("back"), 2, &["--skip-slave-start"]).await;
     assert_eq!(back.executed().await, before);
-    apply(&mut back.connect().await, flavour, &found.transactions).await.unwrap();
+    applied(back.connect().await, flavour, &found.transactions).await.unwrap();
     assert_eq!(back.executed().await, source.executed().await);
     assert_eq!(back.checksums("shop").await, source.checksums("shop").await);
     torn(&folder, &listed, &index, flavour, &before);

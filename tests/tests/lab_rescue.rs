@@ -13,6 +13,7 @@ use tasuki_tests::lab::server::{Extra, Server};
 use tasuki_tests::lab::sql::Sql;
 use tasuki_tests::lab::tools::{self, Daemon};
 use tasuki_tests::lab::waiting::until_slowly;
+use tasuki_tests::lab::writer::Writers;
 use tasuki_tests::lab::{Lab, Options, drill};
 
 /// Transactions that nobody has but the primary, and the bytes of each.
@@ -113,20 +114,23 @@ async fn piped(lab: &Lab, flavour: Flavour, file: &Path) -> Duration {
 const TABLE: &str = "CREATE DATABASE long_tail; CREATE TABLE long_tail.t (id BIGINT PRIMARY KEY, v VARBINARY(2000))";
 const UNSYNCED: &str = "SET GLOBAL sync_binlog = 0; SET GLOBAL innodb_flush_log_at_trx_commit = 0";
 
-async fn a_long_tail(flavour: Flavour) {
+/// An asynchronous cluster whose primary alone will have what comes now: the receivers are stopped, and whoever would start
+/// them rests. A new file of the binlog has begun, and nobody writes.
+async fn alone(flavour: Flavour) -> (Lab, String, Writers) {
     let options = Options { asynchronous: true, coordinators: 1, ..Options::default() };
-    let mut lab = Lab::start(Kind::Loopback, &[flavour], &options).await.unwrap();
-    let events = lab.listen(&lab.clusters[0]).unwrap();
+    let lab = Lab::start(Kind::Loopback, &[flavour], &options).await.unwrap();
     let old = lab.clusters[0].primary().await.unwrap();
     let sql = lab.clusters[0].server(&old).unwrap().sql();
     sql.run(TABLE).await.unwrap();
     for server in &lab.clusters[0].servers {
         server.sql().run(UNSYNCED).await.unwrap();
+        if flavour == Flavour::Mariadb && server.name() != old {
+            server.sql().run("STOP SLAVE; SET GLOBAL slave_parallel_threads = 4; START SLAVE").await.unwrap();
+        }
     }
     let writers = lab.clusters[0].write(4, 100).unwrap();
     drill::acknowledged(&writers, 50).await.unwrap();
     tokio::time::sleep(Duration::from_millis(500)).await;
-    // Nobody but the primary has what comes now: the receivers are stopped, and whoever would start them rests.
     lab.coordinators[0].freeze().unwrap();
     for server in lab.clusters[0].servers.iter().filter(|server| server.name() != old) {
         let stop = if flavour == Flavour::Mysql { "STOP REPLICA IO_THREAD" } else { "STOP SLAVE IO_THREAD" };
@@ -135,6 +139,24 @@ async fn a_long_tail(flavour: Flavour) {
     writers.pause(true);
     tokio::time::sleep(Duration::from_millis(300)).await;
     sql.run("FLUSH BINARY LOGS").await.unwrap();
+    (lab, old, writers)
+}
+
+async fn taken_over(lab: &Lab, old: &str, writers: &Writers, fault: Instant) -> String {
+    let new = lab.clusters[0].wait_primary_other_than(old, RESCUED).await.unwrap();
+    until_slowly("a write", RESCUED, async || {
+        anyhow::ensure!(writers.since(fault).iter().any(|it| it.acknowledged && it.start > fault), "none");
+        Ok(())
+    })
+    .await
+    .unwrap();
+    new
+}
+
+async fn a_long_tail(flavour: Flavour) {
+    let (mut lab, old, writers) = alone(flavour).await;
+    let events = lab.listen(&lab.clusters[0]).unwrap();
+    let sql = lab.clusters[0].server(&old).unwrap().sql();
     let began = Instant::now();
     load(&sql, TRANSACTIONS).await;
     let loaded = began.elapsed();
@@ -149,13 +171,7 @@ async fn a_long_tail(flavour: Flavour) {
     drill::acknowledged(&writers, 20).await.unwrap();
     let fault = lab.clusters[0].server_mut(&old).unwrap().kill9().unwrap();
     lab.coordinators[0].thaw().unwrap();
-    let new = lab.clusters[0].wait_primary_other_than(&old, RESCUED).await.unwrap();
-    until_slowly("a write", RESCUED, async || {
-        anyhow::ensure!(writers.since(fault).iter().any(|it| it.acknowledged && it.start > fault), "none");
-        Ok(())
-    })
-    .await
-    .unwrap();
+    let new = taken_over(&lab, &old, &writers, fault).await;
     let gap = drill::gap(&writers, fault).unwrap();
     let applied = lab.logs(400).lines().find(|line| line.contains("the tail was applied")).unwrap().to_owned();
     let applying = Duration::from_secs_f64(number(&applied, "took_ms=") / 1e3);
@@ -185,12 +201,15 @@ fn number(line: &str, name: &str) -> f64 {
     line.split_once(name).unwrap().1.split(' ').next().unwrap().parse().unwrap()
 }
 
-/// The channel of the rescue and its files are gone.
+/// The channel of the rescue and its files are gone, and the server is as it was.
 async fn no_traces(lab: &Lab, server: &str, flavour: Flavour) {
     let server = lab.clusters[0].server(server).unwrap();
     let status = if flavour == Flavour::Mysql { "SHOW REPLICA STATUS" } else { "SHOW ALL SLAVES STATUS" };
     let rows = server.sql().named(status).await.unwrap();
     assert!(rows.iter().all(|row| !row.values().any(|value| value.contains("tasuki_rescue"))), "{rows:?}");
+    if flavour == Flavour::Mariadb {
+        assert_eq!(server.sql().value("SELECT @@global.slave_parallel_threads").await.unwrap(), "4");
+    }
     let left: Vec<PathBuf> = fs::read_dir(server.folder().join("data"))
         .unwrap()
         .map(|entry| entry.unwrap().path())
@@ -207,4 +226,113 @@ async fn lab_fifty_thousand_transactions_of_a_dead_mariadb_are_rescued() {
 #[tokio::test]
 async fn lab_fifty_thousand_transactions_of_a_dead_mysql_are_rescued() {
     a_long_tail(Flavour::Mysql).await;
+}
+
+/// A file in the middle of the tail is damaged, then it is gone: nobody opens without what may have been acknowledged, and
+/// people are told which file and where. With the file back, all of it is rescued.
+async fn damaged(flavour: Flavour) {
+    let (mut lab, old, writers) = alone(flavour).await;
+    let events = lab.listen(&lab.clusters[0]).unwrap();
+    let sql = lab.clusters[0].server(&old).unwrap().sql();
+    load(&sql, 200).await;
+    let data = lab.clusters[0].server(&old).unwrap().folder().join("data");
+    let file = newest_binlog(&data);
+    sql.run("FLUSH BINARY LOGS; INSERT INTO long_tail.t VALUES (1000000, 'in a file that is sound')").await.unwrap();
+    let expected = rows(&sql).await;
+    let fault = lab.clusters[0].server_mut(&old).unwrap().kill9().unwrap();
+    let whole = fs::read(&file).unwrap();
+    let mut content = whole.clone();
+    let middle = content.len() / 2;
+    content[middle] ^= 0x40;
+    fs::write(&file, content).unwrap();
+    lab.coordinators[0].thaw().unwrap();
+    writers.pause(false);
+    let name = file.file_name().unwrap().to_str().unwrap().to_owned();
+    let told = |words: &'static str| {
+        let (events, name) = (&events, name.clone());
+        until_slowly("a reason", Duration::from_secs(20), async move || {
+            let holds = events.since(fault).into_iter().filter_map(|heard| {
+                let EventBody::Hold { reasons } = heard.event.body else { return None };
+                Some(reasons.join("; "))
+            });
+            let found = holds.into_iter().find(|text| text.contains(words) && text.contains(&name));
+            found.ok_or_else(|| anyhow::anyhow!("nothing of {name} that {words}"))
+        })
+    };
+    eprintln!("{flavour}: {}", told("is damaged at ").await.unwrap());
+    fs::remove_file(&file).unwrap();
+    eprintln!("{flavour}: {}", told("No such file").await.unwrap());
+    assert!(!writers.since(fault).iter().any(|it| it.acknowledged && it.start > fault), "somebody opened");
+    fs::write(&file, whole).unwrap();
+    let new = taken_over(&lab, &old, &writers, fault).await;
+    assert_eq!(rows(&lab.clusters[0].server(&new).unwrap().sql()).await, expected);
+    drill::all_there(&lab.clusters[0], &[&writers]).await.unwrap();
+}
+
+#[tokio::test]
+async fn lab_a_tail_that_cannot_be_read_is_told_with_its_place_and_rescued_once_it_can() {
+    damaged(Flavour::Mariadb).await;
+    damaged(Flavour::Mysql).await;
+}
+
+/// The node beside the dead server is killed while it delivers, and the candidate's while it applies.
+async fn restarted(flavour: Flavour) {
+    let (mut lab, old, writers) = alone(flavour).await;
+    let sql = lab.clusters[0].server(&old).unwrap().sql();
+    load(&sql, TRANSACTIONS).await;
+    let expected = rows(&sql).await;
+    let fault = lab.clusters[0].server_mut(&old).unwrap().kill9().unwrap();
+    lab.coordinators[0].thaw().unwrap();
+    writers.pause(false);
+    said(&lab, "the dead server's tail is delivered").await;
+    let serving = lab.clusters[0].node_mut(&old).unwrap();
+    serving.kill9().unwrap();
+    serving.start().unwrap();
+    let candidate = applying(&lab).await;
+    let node = lab.clusters[0].node_mut(&candidate).unwrap();
+    node.kill9().unwrap();
+    node.start().unwrap();
+    let new = taken_over(&lab, &old, &writers, fault).await;
+    eprintln!(
+        "{flavour}: {candidate}'s node was killed as it applied; {new} opened, gap {:?}",
+        drill::gap(&writers, fault)
+    );
+    assert_eq!(rows(&lab.clusters[0].server(&new).unwrap().sql()).await, expected);
+    drill::all_there(&lab.clusters[0], &[&writers]).await.unwrap();
+    for server in ["db1", "db2", "db3"].iter().filter(|name| **name != old) {
+        no_traces(&lab, server, flavour).await;
+    }
+}
+
+async fn said(lab: &Lab, words: &str) {
+    until_slowly(words, RESCUED, async || {
+        anyhow::ensure!(lab.logs(400).contains(words), "nobody said so");
+        Ok(())
+    })
+    .await
+    .unwrap();
+}
+
+/// The server that has the rescue's channel.
+async fn applying(lab: &Lab) -> String {
+    until_slowly("a channel of the rescue", RESCUED, async || {
+        for server in &lab.clusters[0].servers {
+            let entries = fs::read_dir(server.folder().join("data"))?;
+            let own = |entry: std::io::Result<fs::DirEntry>| {
+                entry.is_ok_and(|entry| entry.file_name().to_string_lossy().contains("tasuki_rescue"))
+            };
+            if entries.into_iter().any(own) {
+                return Ok(server.name().to_owned());
+            }
+        }
+        anyhow::bail!("there is none")
+    })
+    .await
+    .unwrap()
+}
+
+#[tokio::test]
+async fn lab_a_rescue_outlives_the_nodes_that_carry_it() {
+    restarted(Flavour::Mariadb).await;
+    restarted(Flavour::Mysql).await;
 }

@@ -175,8 +175,9 @@ impl Node {
         if self.memory.promised.as_ref() != Some(&fetch.ballot) {
             return;
         }
-        if !self.server.process().has_exited() {
-            let note = "its server is not known to be dead".to_owned();
+        // The same that the promise rests on, also of a node that was restarted beside a dead server.
+        if self.server.run().is_some() {
+            let note = "its server runs".to_owned();
             let delivery =
                 Delivery { ballot: fetch.ballot, transactions: Vec::new(), complete: false, note, piece: None };
             return self.send(ProgramId::from(&from), Message::Delivery(delivery));

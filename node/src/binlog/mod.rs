@@ -12,6 +12,8 @@ mod extract;
 mod frame;
 mod gtid;
 mod history;
+#[cfg(test)]
+mod hostile;
 mod moment;
 mod packets;
 mod payload;

@@ -10,12 +10,12 @@ use std::path::Path;
 
 use tasuki_schemas::gtid::{Flavour, Gtid, GtidSet};
 
-use super::{BinlogError, Transaction};
 use super::event::{Event, kind};
 use super::frame::Frames;
 use super::gtid::named;
 use super::history::files;
 use super::reader::{Shape, after};
+use super::{BinlogError, Transaction};
 
 /// Whole transactions in relay files that a server has not executed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

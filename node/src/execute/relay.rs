@@ -70,7 +70,9 @@ pub(super) async fn apply(
     if hands.dialect.0 == Flavour::Mysql && !known.is_empty() {
         return Err(Failed::Other(format!("{known} of the tail is executed already, by whatever")).into());
     }
-    if let Err(error) = fs::write(marker(hands), place.first().display().to_string()) {
+    // MariaDB's parallel appliers are set back to what they were.
+    let threads = row.get("threads").map_or("", String::as_str);
+    if let Err(error) = fs::write(marker(hands), format!("{threads}\n{}", place.first().display())) {
         return Err(Unplaced::Elsewhere(format!("{}: {error}", marker(hands).display())));
     }
     let placed = put(hands, session, &place).await;
@@ -175,14 +177,20 @@ fn marker(hands: &Hands) -> PathBuf {
 /// Ends a rescue's channel, if there may be one: its applier, itself, and its files.
 pub(super) async fn end(hands: &Hands, session: &mut Session) -> Result<(), Failed> {
     let marker = marker(hands);
-    let Ok(first) = fs::read_to_string(&marker) else { return Ok(()) };
+    let Ok(noted) = fs::read_to_string(&marker) else { return Ok(()) };
+    let (threads, first) = noted.split_once('\n').unwrap_or_default();
     const NO_SUCH_CONNECTION: u16 = 1617;
     const NO_SUCH_CHANNEL: u16 = 3074;
     match session.run(&hands.dialect.end_rescue(), SLOW).await {
         Ok(()) | Err(ServerError::Refused { code: NO_SUCH_CONNECTION | NO_SUCH_CHANNEL, .. }) => {}
         Err(error) => return Err(error.into()),
     }
-    let removed = remove(Path::new(&first)).and_then(|()| fs::remove_file(&marker));
+    if let Ok(threads) = threads.parse()
+        && let Err(error) = session.run(&hands.dialect.restore_appliers(threads), SLOW).await
+    {
+        tracing::warn!(%error, threads, "slave_parallel_threads was 0 for a rescue and could not be set back; set it");
+    }
+    let removed = remove(Path::new(first)).and_then(|()| fs::remove_file(&marker));
     removed.map_err(|error| Failed::Other(format!("the files of a rescue beside {first} cannot be removed: {error}")))
 }
 

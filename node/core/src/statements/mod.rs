@@ -100,12 +100,14 @@ each! {
     relay_places();
     /// Makes the channel of a rescue, on MariaDB only with its two empty files.
     make_rescue();
-    /// Has the rescue's applier read this file.
+    /// Has the rescue's applier read this file; on MariaDB no other applier must run.
     start_rescue(file: &str);
     /// How far the rescue's applier is.
     rescue_progress();
     /// Ends the rescue's applier, and removes its channel with its files.
     end_rescue();
+    /// Sets the number of appliers back to what it was before the rescue, as `relay_places` told it.
+    restore_appliers(threads: u32);
     /// Who reads the binlog: connections, then on MySQL the servers behind them.
     readers();
     /// Everybody's connections but the replication's own.

@@ -156,6 +156,11 @@ pub(super) fn end_rescue() -> String {
     format!("STOP REPLICA FOR CHANNEL '{RESCUE}'; RESET REPLICA ALL FOR CHANNEL '{RESCUE}'")
 }
 
+pub(super) fn restore_appliers(_threads: u32) -> String {
+    // Nothing was changed.
+    "DO 0".to_owned()
+}
+
 pub(super) fn readers() -> String {
     // A replica says what it is in variables of its connection: also that it acknowledges.
     let said = |names: &str| {
