@@ -58,18 +58,19 @@ pub const ROWS: &[Row] = &[
         .told(&["primary_hung"])
         .may_tell(ENDED)
         .with(own_disks)
+        .only(Flavour::Mariadb)
         .quarantines(),
     Row::new("too-many-connections", Loopback, crash::take_all_connections, GoesOn, LITTLE)
         .with(crash::few_connections),
     Row::new("old-primary-returns-mid-failover", Loopback, crash::kill_and_return, FailsOver, [3000, 5000])
         .told(CRASHED)
         .may_tell(&["primary_closed"])
-        .quarantines(),
+        .quarantines()
+        .quick(),
     Row::new("second-primary-dies-before-opened", Loopback, crash::kill_twice_before_opened, FailsOver, CRASH_AND_MORE)
         .told(CRASHED),
     Row::new("second-primary-dies-after-opened", Loopback, crash::kill_twice_after_opened, FailsOver, CRASH_AND_MORE)
-        .told(CRASHED)
-        .quick(),
+        .told(CRASHED),
     Row::new("three-primaries-die-in-a-row", Loopback, crash::kill_all_in_a_row, Holds("cannot win"), POWER)
         .told(CRASHED)
         .may_tell(&["primary_closed"]),
