@@ -23,8 +23,9 @@ const BYTES: u64 = 2_000;
 const CLIENTS: u64 = 10;
 /// Statements in one packet.
 const PACKET: u64 = 250;
-/// What a rescue may take besides applying.
-const GAP: Duration = Duration::from_secs(3);
+/// What a rescue may take besides applying: on a machine of its own less than three seconds (seen: 1.4 to 2.4 s), but a test
+/// has others beside it.
+const GAP: Duration = Duration::from_secs(9);
 /// The longest that a rescue of this test may take.
 const RESCUED: Duration = Duration::from_secs(120);
 
