@@ -14,7 +14,7 @@ use tasuki_tests::lab::{Lab, Options, drill};
 const TIMES: usize = 20;
 const WHOLE: Duration = Duration::from_secs(30);
 /// A client that retries once does so after this.
-const PAUSE: Duration = Duration::from_secs(1);
+const PAUSE: Duration = Duration::from_millis(500);
 /// A switchover that is undone may make writes wait for the second of the drain, and for opening again.
 const UNDONE: Duration = Duration::from_millis(2500);
 
@@ -57,6 +57,8 @@ async fn handed_over(flavour: Flavour) {
         let follower = cluster.server(&old).unwrap().sql();
         assert_eq!(follower.value("SELECT @@read_only = 1").await.unwrap(), "1");
         drill::acknowledged(&writers, 50).await.unwrap();
+        // The second attempt of a client must not meet the next switchover.
+        tokio::time::sleep(PAUSE).await;
         gaps.push(drill::gap(&writers, asked).unwrap());
         unanswered += writers.since(asked).iter().filter(|attempt| !attempt.acknowledged).count();
     }

@@ -68,7 +68,7 @@ pub(crate) fn sentence(grounds: &Grounds) -> String {
     format!("{fenced} does not show what it acknowledged, and {mute}: {what}{word}")
 }
 
-/// Who keeps files that nobody has read: what they hold is not lost.
+/// Who keeps files that nobody has applied: what they hold is not lost.
 pub(crate) fn unread(promises: &Promises) -> Option<String> {
     let unknown = |received: &Received| match received {
         Received::Known { .. } => false,
@@ -79,6 +79,9 @@ pub(crate) fn unread(promises: &Promises) -> Option<String> {
         .filter(|(_, promise)| promise.holdings.as_ref().is_some_and(|holdings| unknown(&holdings.received)));
     let keepers: Vec<&NodeId> = keeps.map(|(node, _)| node).collect();
     (!keepers.is_empty()).then(|| {
-        format!("{} keep files that nobody has read: what they hold of it is not lost, and stays there", names(keepers))
+        format!(
+            "{} keep files that nobody has applied: what they hold of it is not lost, and stays there",
+            names(keepers)
+        )
     })
 }

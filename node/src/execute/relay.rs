@@ -6,7 +6,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tasuki_node_core::statements::RESCUE;
 use tasuki_schemas::command::Tail;
@@ -18,7 +18,9 @@ use crate::binlog::write_relay;
 use crate::server::{ServerError, Session};
 
 /// Between two looks at how far the applier is.
-const LOOK: Duration = Duration::from_millis(5);
+const LOOK: Duration = Duration::from_millis(2);
+/// What is executed is counted within this.
+const COUNTED: Duration = Duration::from_millis(500);
 
 type Row = BTreeMap<String, String>;
 
@@ -134,6 +136,7 @@ fn write(spool: &Path, first: &Path, index: &Path, flavour: Flavour) -> io::Resu
 /// Waits until everything is executed. The channel's own sets are no evidence; that each transaction was applied follows
 /// from the server's executed set, which had none of them, and where the flavour counts them from their number.
 async fn until_through(hands: &Hands, session: &mut Session, tail: &Tail) -> Result<(), Failed> {
+    let mut counting = None;
     loop {
         let (row, executed) = match progress(hands, session).await {
             // A server that is busy applying may take its time to tell. The caller has a deadline for all of it.
@@ -144,9 +147,13 @@ async fn until_through(hands: &Hands, session: &mut Session, tail: &Tail) -> Res
         let runs = ["replica_sql_running", "slave_sql_running"].iter().find_map(|name| row.get(*name));
         let runs = runs.is_some_and(|runs| runs == "Yes");
         if executed.contains(&tail.set) == Ok(true) && error.is_empty() {
-            return counted(&row, tail);
-        }
-        if !error.is_empty() || !runs {
+            let counted = counted(&row, tail);
+            // A transaction is counted a moment after it shows.
+            let since = *counting.get_or_insert_with(Instant::now);
+            if counted.is_ok() || since.elapsed() > COUNTED {
+                return counted;
+            }
+        } else if !error.is_empty() || !runs {
             return Err(Failed::Other(format!("the applier stopped at {executed}: {error}")));
         }
         tokio::time::sleep(LOOK).await;
@@ -154,9 +161,9 @@ async fn until_through(hands: &Hands, session: &mut Session, tail: &Tail) -> Res
 }
 
 async fn progress(hands: &Hands, session: &mut Session) -> Result<(Row, GtidSet), Failed> {
+    let executed = position(hands, session).await?.executed;
     let mut tables = session.every_table(&hands.dialect.rescue_progress(), QUICK).await?;
-    let row = tables.first_mut().and_then(Vec::pop).unwrap_or_default();
-    Ok((row, position(hands, session).await?.executed))
+    Ok((tables.first_mut().and_then(Vec::pop).unwrap_or_default(), executed))
 }
 
 /// MariaDB's set has only the last number of each server: that all before it were applied is counted.

@@ -19,6 +19,8 @@ use crate::server::Session;
 /// The own relay log is applied first, within this; and so is a tail, with a second more for each megabyte.
 const APPLY: Duration = Duration::from_secs(20);
 const BYTES_A_SECOND: u64 = 1 << 20;
+/// So many bytes are executed sooner than a channel for them is made and removed.
+const SMALL: u64 = 64 << 10;
 /// How often it is told that it goes on.
 const TELL: Duration = Duration::from_millis(500);
 /// Transactions that were read and not applied yet.
@@ -76,11 +78,16 @@ async fn apply_all(hands: &Hands, session: &mut Session, have: GtidSet, tail: &T
         Flavour::Mariadb => session.run(&dialect.stop_replication(), SLOW).await?,
         Flavour::Mysql => free_half(hands, session).await?,
     }
-    let way = match relay::apply(hands, session, tail, &servers).await {
+    let placed = if tail.bytes <= SMALL {
+        Err(Unplaced::Elsewhere("it is short".to_owned()))
+    } else {
+        relay::apply(hands, session, tail, &servers).await
+    };
+    let way = match placed {
         Ok(()) => "as a relay file",
         Err(Unplaced::Failed(error)) => return Err(error),
         Err(Unplaced::Elsewhere(reason)) => {
-            tracing::info!(reason, "the tail cannot be applied as a relay file, and is applied by statements");
+            tracing::info!(reason, "the tail is not applied as a relay file, but by statements");
             by_statements(hands, session).await?;
             "by statements"
         }

@@ -14,7 +14,7 @@ const HOST_LOST: &[&str] = &["primary_host_lost"];
 const HOST_LOST_FIRST: &[&str] = &["replication_only_partition", "sidecar_lost", "primary_overloaded"];
 
 /// A server that hangs is ended by its own node, which then sees that.
-const ENDED: &[&str] = &["primary_crashed"];
+const ENDED: &[&str] = &["primary_crashed", "primary_stopped"];
 
 /// Nobody is heard at first.
 const BLIND: &[&str] = &["coordinator_blind"];
@@ -178,6 +178,8 @@ pub const ROWS: &[Row] = &[
     Row::new("power-cut-primary-last", Loopback, power::cut_power_primary_last, WritesAgain, POWER)
         .told(BLIND)
         .may_tell(STARTING)
+        // The replicas read what they had received, and need not wait for the primary and its last, unacknowledged write.
+        .quarantines()
         .quick(),
     Row::new("power-cut-primary-missing", Loopback, power::cut_power_primary_missing, WritesAgain, POWER)
         .told(BLIND)
