@@ -1,6 +1,7 @@
 //! The tail of a dead primary's binlog, applied by the candidate: as a relay file where that can be put into its data
 //! directory, otherwise statement by statement.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tasuki_node_core::{EffectId, Input, Progress};
@@ -78,19 +79,11 @@ async fn apply_all(hands: &Hands, session: &mut Session, have: GtidSet, tail: &T
         Flavour::Mariadb => session.run(&dialect.stop_replication(), SLOW).await?,
         Flavour::Mysql => free_half(hands, session).await?,
     }
-    let placed = if tail.bytes <= SMALL {
-        Err(Unplaced::Elsewhere("it is short".to_owned()))
+    let way = if tail.bytes > SMALL && by_relay_file(hands, session, tail, &servers).await? {
+        "as a relay file"
     } else {
-        relay::apply(hands, session, tail, &servers).await
-    };
-    let way = match placed {
-        Ok(()) => "as a relay file",
-        Err(Unplaced::Failed(error)) => return Err(error),
-        Err(Unplaced::Elsewhere(reason)) => {
-            tracing::info!(reason, "the tail is not applied as a relay file, but by statements");
-            by_statements(hands, session).await?;
-            "by statements"
-        }
+        by_statements(hands, session).await?;
+        "by statements"
     };
     session.run(&dialect.continue_behind_own_writes(), QUICK).await?;
     if position(hands, session).await?.executed.contains(&tail.set) != Ok(true) {
@@ -104,6 +97,23 @@ async fn apply_all(hands: &Hands, session: &mut Session, have: GtidSet, tail: &T
         "the tail was applied"
     );
     holdings(hands, session).await
+}
+
+/// False if the tail cannot be put where the server would read it.
+async fn by_relay_file(
+    hands: &Hands,
+    session: &mut Session,
+    tail: &Tail,
+    servers: &BTreeSet<u32>,
+) -> Result<bool, Failed> {
+    match relay::apply(hands, session, tail, servers).await {
+        Ok(()) => Ok(true),
+        Err(Unplaced::Failed(error)) => Err(error),
+        Err(Unplaced::Elsewhere(reason)) => {
+            tracing::info!(reason, "the tail cannot be applied as a relay file, and is applied by statements");
+            Ok(false)
+        }
+    }
 }
 
 async fn by_statements(hands: &Hands, session: &mut Session) -> Result<(), Failed> {

@@ -13,7 +13,8 @@ const HOST_LOST: &[&str] = &["primary_host_lost"];
 /// What a lost host looks like while its last words and its replicas' are of different moments.
 const HOST_LOST_FIRST: &[&str] = &["replication_only_partition", "sidecar_lost", "primary_overloaded"];
 
-/// A server that hangs is ended by its own node, which then sees that.
+/// A server that hangs is ended by its own node, which then sees that. Until it does, for some milliseconds, a coordinator
+/// that does not lead may only hear that the port is closed and the replicas are gone, which is how a stop begins.
 const ENDED: &[&str] = &["primary_crashed", "primary_stopped"];
 
 /// Nobody is heard at first.
