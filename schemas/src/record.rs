@@ -129,12 +129,6 @@ impl Record {
     pub fn subjects(&self) -> BTreeSet<NodeId> {
         self.groups.iter().map(|group| group.primary.clone()).collect()
     }
-
-    /// The origins whose transactions are lawful: those of servers that the record has named.
-    #[must_use]
-    pub fn named_origins(&self) -> BTreeSet<Origin> {
-        self.reigns.iter().map(|reign| reign.origin.clone()).collect()
-    }
 }
 
 /// A record with the ballot at which a voter accepted it.

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use tasuki_schemas::answer::{Outcome, Refusal};
+use tasuki_schemas::answer::Outcome;
 use tasuki_schemas::ballot::Ballot;
 use tasuki_schemas::command::{CatchUpHow, Kind, Order, OrderName, Request};
 use tasuki_schemas::event::{Diagnosis, EventBody, StageName};
@@ -15,6 +15,7 @@ use tasuki_schemas::id::{Incarnation, IncidentId, NodeId};
 use tasuki_schemas::moment::Moment;
 use tasuki_schemas::record::Record;
 
+use crate::awake::Awake;
 use crate::cover::Evidence;
 use crate::elect::Doubts;
 use crate::fence::Fences;
@@ -23,7 +24,7 @@ use crate::outbox::{Outbox, Topic};
 use crate::plan::{Plan, Unplanned, plan};
 use crate::promises::Promises;
 use crate::proof::{NoProof, Proof};
-use crate::propose::{accepted, ask_accept};
+use crate::propose::{accepted, ask_accept, outbid};
 use crate::sentence::names;
 use crate::settings::Settings;
 use crate::view::View;
@@ -45,6 +46,7 @@ pub struct Attempt {
     promises: Promises,
     stage: Stage,
     entered: Moment,
+    awake: Awake,
     /// How far the candidate says that it is, and since when.
     reached: (String, Moment),
     told: Option<String>,
@@ -95,6 +97,7 @@ impl Attempt {
             promises: Promises::new(ballot),
             stage: Stage::Recruiting { proved: None },
             entered: now,
+            awake: Awake::new(now),
             reached: (String::new(), now),
             told: None,
         }
@@ -162,7 +165,8 @@ impl Attempt {
 
     /// Asks whom it has to, reads what was answered, and moves on as far as that allows.
     pub(crate) fn step(&mut self, settings: &Settings, view: &View, outbox: &mut Outbox, now: Moment) -> Progress {
-        if self.is_outbid(settings, view) {
+        self.awake.look(settings.policy.silence / 4, now);
+        if outbid(settings, view, self.ballot()) {
             return Progress::Again { without_tail: self.without_tail, failed: None };
         }
         loop {
@@ -219,14 +223,6 @@ impl Attempt {
         self.entered.max(self.reached.1)
     }
 
-    fn is_outbid(&self, settings: &Settings, view: &View) -> bool {
-        settings.nodes().any(|node| {
-            view.answers(node, self.ballot()).is_some_and(
-                |answers| matches!(&answers.refusal, Some(Refusal::Promised { promised }) if promised > self.ballot()),
-            )
-        })
-    }
-
     fn recruit(&mut self, settings: &Settings, view: &View, outbox: &mut Outbox, now: Moment) -> Step {
         let ballot = self.ballot().clone();
         let prepare =
@@ -243,7 +239,9 @@ impl Attempt {
             }
             outbox.ask(node, Topic::Prepare, prepare.clone(), settings.policy.repeat, now);
             let refused = answers.is_some_and(|answers| answers.refusal.is_some());
-            awaited |= !refused && view.silence_of(node, now) < settings.policy.silence / 2;
+            // Whoever stood still has not heard yet what others said meanwhile.
+            let lately = view.silence_of(node, now) < settings.policy.silence / 2;
+            awaited |= !refused && (lately || self.awake.lasts(now) < settings.policy.tail_patience);
         }
         self.fence(settings, view, outbox, now);
         let proof = match Proof::from(&self.promises, &self.fences, &settings.policy, now) {

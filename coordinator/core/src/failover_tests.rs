@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tasuki_schemas::answer::{Answers, Holdings, Reported};
+use tasuki_schemas::answer::{Answers, Holdings, Refusal, Reported};
 use tasuki_schemas::gtid::Flavour;
 use tasuki_schemas::id::{Boot, BootId, Nonce};
 use tasuki_schemas::observation::{Observation, Received};
@@ -136,6 +136,23 @@ fn a_proof_waits_only_for_those_who_were_heard_lately() {
         assert!(trial.view.observed(late, (Boot { start: 1, random: BootId(1) }, 1), NOW));
         let half = trial.settings.policy.silence / 2;
         assert_eq!(trial.step_at(NOW + (half - Duration::from_nanos(short_by))), Progress::Pending);
+        assert_eq!(trial.attempt.stage(), stage);
+    }
+}
+
+/// A coordinator that stood still reads its mail before it leaves anybody out.
+#[test]
+fn whoever_stood_still_waits_for_everybody_anew() {
+    let mut trial = Trial::new();
+    trial.promise(&[("db0", "0-1-100"), ("db1", "0-1-100")]);
+    trial.seen.remove(&node(2));
+    assert_eq!(trial.step(510), Progress::Pending);
+    trial.promise(&[("w1", "")]);
+    let late = trial.settings.policy.silence / 4;
+    let woke = NOW + Duration::from_millis(510) + late + Duration::from_nanos(1);
+    let patience = trial.settings.policy.tail_patience;
+    for (at, stage) in [(woke, StageName::Recruiting), (woke + patience, StageName::Promoting)] {
+        assert_eq!(trial.step_at(at), Progress::Pending);
         assert_eq!(trial.attempt.stage(), stage);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tasuki_schemas::gtid::{GtidSet, MixedFlavours, Origin};
+use tasuki_schemas::gtid::{GtidSet, MixedFlavours};
 use tasuki_schemas::id::NodeId;
 use tasuki_schemas::record::{Record, Reign};
 
@@ -10,41 +10,26 @@ use tasuki_schemas::record::{Record, Reign};
 pub type Shown<'a> = BTreeMap<&'a NodeId, &'a GtidSet>;
 
 /// The lawful part of one server's set: transactions that originate from servers the record has named, or lie within
-/// the set before a reign; and of a former primary nothing beyond the set before a later reign of which anybody shows
-/// a transaction, since that reign's proof showed it to be unacknowledged.
+/// the set before a reign. Once anybody shows a transaction of a reign, nothing from before it counts that lies beyond its
+/// set: that reign's proof showed it to be unacknowledged, and other transactions took its place.
 ///
 /// # Errors
 /// [`MixedFlavours`] if a set is of another flavour than the record's.
 pub fn lawful(record: &Record, shown: &Shown<'_>, set: &GtidSet) -> Result<GtidSet, MixedFlavours> {
+    let evidenced = last_evidenced(record, shown)?;
     let mut lawful = GtidSet::empty(set.flavour());
-    for reign in &record.reigns {
-        lawful = lawful.union(&set.intersect(&reign.set_before)?)?;
-    }
-    for origin in record.named_origins() {
-        let own = set.only(&BTreeSet::from([origin.clone()]));
-        let within = match later_evidenced(record, shown, &origin)? {
-            Some(reign) => own.intersect(&reign.set_before)?,
-            None => own,
-        };
-        lawful = lawful.union(&within)?;
+    for reign in record.reigns.iter().filter(|reign| evidenced.is_none_or(|last| reign.epoch >= last.epoch)) {
+        let own = set.only(&BTreeSet::from([reign.origin.clone()]));
+        lawful = lawful.union(&set.intersect(&reign.set_before)?)?.union(&own)?;
     }
     Ok(lawful)
 }
 
-/// The last reign that came after `origin`'s own last one and of which somebody shows a transaction.
-fn later_evidenced<'a>(
-    record: &'a Record,
-    shown: &Shown<'_>,
-    origin: &Origin,
-) -> Result<Option<&'a Reign>, MixedFlavours> {
-    let Some(last) = record.reigns.iter().filter(|reign| reign.origin == *origin).map(|reign| &reign.epoch).max()
-    else {
-        return Ok(None);
-    };
+/// The last reign of which somebody shows a transaction.
+fn last_evidenced<'a>(record: &'a Record, shown: &Shown<'_>) -> Result<Option<&'a Reign>, MixedFlavours> {
     let mut found: Option<&Reign> = None;
-    for reign in record.reigns.iter().filter(|reign| reign.epoch > *last && reign.origin != *origin) {
-        let newer = found.is_none_or(|best| best.epoch < reign.epoch);
-        if newer && evidenced(reign, shown)? {
+    for reign in &record.reigns {
+        if found.is_none_or(|best| best.epoch < reign.epoch) && evidenced(reign, shown)? {
             found = Some(reign);
         }
     }
@@ -59,6 +44,22 @@ fn evidenced(reign: &Reign, shown: &Shown<'_>) -> Result<bool, MixedFlavours> {
         }
     }
     Ok(false)
+}
+
+/// The reigns that can still tell what is lawful, oldest first: the last one of each origin, and the first that came after
+/// another origin's last one.
+///
+/// A primary that is named again keeps that first reign: what it wrote then lies within the set before its new reign, and
+/// only the old one shows by it that the tail of the primary before was never acknowledged.
+#[must_use]
+pub fn still_needed(reigns: Vec<Reign>) -> Vec<Reign> {
+    let last = |at: usize| reigns[at + 1..].iter().all(|later| later.origin != reigns[at].origin);
+    let first_after = |at: usize| {
+        let mut before = (0..at).rev().take_while(|earlier| reigns[*earlier].origin != reigns[at].origin);
+        before.any(last)
+    };
+    let needed: Vec<bool> = (0..reigns.len()).map(|at| last(at) || first_after(at)).collect();
+    reigns.into_iter().zip(needed).filter_map(|(reign, needed)| needed.then_some(reign)).collect()
 }
 
 /// The union of all lawful sets.
@@ -80,7 +81,7 @@ pub fn goal(record: &Record, shown: &Shown<'_>) -> Result<Option<GtidSet>, Mixed
 #[cfg(test)]
 mod tests {
     use tasuki_schemas::ballot::{Ballot, Epoch};
-    use tasuki_schemas::gtid::Flavour;
+    use tasuki_schemas::gtid::{Flavour, Origin};
     use tasuki_schemas::id::BootId;
     use tasuki_schemas::record::Mode;
 
@@ -143,5 +144,41 @@ mod tests {
     fn a_later_reign_that_nobody_shows_proves_nothing_yet() {
         let record = record(vec![reign(1, 1, ""), reign(2, 2, "0-1-100")]);
         assert_eq!(goal_of(&record, &[("db1", "0-1-101"), ("db3", "0-1-100")]), "0-1-101");
+    }
+
+    #[test]
+    fn what_a_reign_brought_along_goes_with_it_when_a_later_one_began_without() {
+        // The second reign would have brought 0-2-105 along and never began; the third began without it.
+        let reigns = vec![reign(2, 2, "0-1-100,0-2-105"), reign(3, 1, "0-1-100")];
+        let sets = [("db2", "0-1-100,0-2-105"), ("db3", "0-1-101")];
+        assert_eq!(goal_of(&record(reigns.clone()), &sets), "0-1-101");
+        // As long as nobody shows anything of the third one, it may still be had.
+        let sets = [("db2", "0-1-100,0-2-105"), ("db3", "0-1-100")];
+        assert_eq!(goal_of(&record(reigns), &sets), "0-1-100,0-2-105");
+    }
+
+    fn kept(reigns: Vec<Reign>) -> Vec<u64> {
+        still_needed(reigns).iter().map(|reign| reign.epoch.0.counter).collect()
+    }
+
+    #[test]
+    fn a_primary_that_is_named_again_still_proves_what_its_first_reign_proved() {
+        let reigns = vec![reign(1, 1, ""), reign(2, 2, "0-1-100"), reign(3, 2, "0-1-100,0-2-105")];
+        assert_eq!(kept(reigns.clone()), [1, 2, 3]);
+        // Nobody shows anything of the third reign, and 0-2-105 was written in the second.
+        let sets = [("db1", "0-1-101"), ("db3", "0-1-100,0-2-105")];
+        assert_eq!(goal_of(&record(reigns), &sets), "0-1-100,0-2-105");
+    }
+
+    #[test]
+    fn reigns_do_not_pile_up() {
+        let again = |counter| reign(counter, 2, "0-1-100");
+        assert_eq!(kept(vec![reign(1, 1, ""), again(2), again(3), again(4)]), [1, 2, 4]);
+        assert_eq!(kept(vec![again(1), again(2)]), [2]);
+        // The fourth shows what the third primary's tail is worth, the second what the first one's is.
+        let away = vec![reign(1, 1, ""), again(2), reign(3, 3, "0-1-100"), again(4), again(5)];
+        assert_eq!(kept(away), [1, 2, 3, 4, 5]);
+        // Once the first primary is named again, its old tail is nobody's question.
+        assert_eq!(kept(vec![reign(1, 1, ""), again(2), again(3), reign(4, 1, "0-1-100")]), [3, 4]);
     }
 }

@@ -34,6 +34,7 @@ pub mod voters;
 mod admission;
 mod archive;
 mod attempting;
+mod awake;
 mod calling;
 mod cover;
 mod doubts;

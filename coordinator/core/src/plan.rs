@@ -15,7 +15,7 @@ use tasuki_schemas::record::{Record, Reign, WriteGroup};
 
 use crate::elect::{Contender, Doubts, elect};
 use crate::flapping;
-use crate::goal::{Shown, goal, lawful};
+use crate::goal::{Shown, goal, lawful, still_needed};
 use crate::histories::torn;
 use crate::loss;
 use crate::promises::Promises;
@@ -320,13 +320,13 @@ impl Plan {
         record.primary = self.winner.clone();
         record.opened = false;
         record.groups.push(self.group.clone());
-        record.reigns.retain(|reign| reign.origin != self.origin);
         record.reigns.push(Reign {
             epoch,
             node: self.winner.clone(),
             origin: self.origin.clone(),
             set_before: self.goal.clone(),
         });
+        record.reigns = still_needed(record.reigns);
         record
     }
 }

@@ -230,6 +230,13 @@ pub(crate) fn ask_accept(
     }
 }
 
+/// Whether somebody promised a higher ballot than this one.
+pub(crate) fn outbid(settings: &Settings, view: &View, ballot: &Ballot) -> bool {
+    let higher = |refusal: &Refusal| matches!(refusal, Refusal::Promised { promised } if promised > ballot);
+    let answers = settings.nodes().filter_map(|node| view.answers(node, ballot));
+    answers.filter_map(|answers| answers.refusal.as_ref()).any(higher)
+}
+
 /// Whether a majority of the record's voters accepted it at this ballot; of those before as well, if it changes them.
 pub(crate) fn accepted(view: &View, ballot: &Ballot, record: &Record) -> bool {
     record.has_quorum(|node, incarnation| {

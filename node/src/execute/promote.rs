@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tasuki_node_core::{EffectId, Input, Progress, ServerRun};
 use tasuki_schemas::answer::Holdings;
@@ -24,6 +24,11 @@ const BARRIER: Duration = Duration::from_secs(3600);
 /// The barrier row after the wait count was raised must be acknowledged within this: clients wait as long.
 const RAISED: Duration = Duration::from_millis(700);
 
+/// Others may name another primary when a node was silent for so long.
+const STILL: Duration = Duration::from_millis(700);
+/// Within this a node that stood still has heard of that, and a lower ballot's promotion is cancelled.
+const LISTEN: Duration = Duration::from_millis(300);
+
 /// What a promotion is about.
 pub(super) struct Reign {
     pub(super) epoch: Epoch,
@@ -39,6 +44,7 @@ pub(super) async fn promote(
     reign: Reign,
 ) -> Result<Holdings, Failed> {
     let dialect = hands.dialect;
+    let mut awake = Instant::now();
     // Without acknowledgements nobody's can count. Otherwise those outside are let in one by one, by order.
     let outside = if reign.acks == 0 { BTreeSet::new() } else { reign.outside };
     hands.cut.lock().await.refuse_servers(&addresses(&outside)).await?;
@@ -59,6 +65,11 @@ pub(super) async fn promote(
     };
     session.run(&format!("{stop}{}", dialect.arm(reign.acks)), SLOW).await?;
     let held = holdings(hands, session).await?;
+    // A host that was paused meanwhile would open for a reign that may be over.
+    while awake.elapsed() > STILL {
+        awake = Instant::now();
+        tokio::time::sleep(LISTEN).await;
+    }
     session.run(&dialect.open(), SLOW).await?;
     hands.cut.lock().await.open_clients().await?;
     let run = run(hands)?;

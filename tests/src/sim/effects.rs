@@ -20,6 +20,8 @@ pub(crate) struct Running {
     effect: Effect,
     step: u32,
     began: u64,
+    /// When it was last sure not to have stood still.
+    awake: u64,
     pub(crate) cancelled: bool,
     barrier: Option<Gtid>,
     /// What the server held when that was read.
@@ -28,7 +30,7 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) const fn new(id: EffectId, effect: Effect, began: u64) -> Self {
-        Self { id, effect, step: 0, began, cancelled: false, barrier: None, held: None }
+        Self { id, effect, step: 0, began, awake: began, cancelled: false, barrier: None, held: None }
     }
 
     /// The other host whose server this is about to look at.
@@ -370,6 +372,10 @@ fn promote(
     if server.executed.contains(goal) != Ok(true) {
         server.applying = true;
         return if waited > 5000 * MS { failed("the goal was not applied") } else { Step::After(POLL) };
+    }
+    if world.now - running.awake > 700 * MS {
+        running.awake = world.now;
+        return Step::After(300 * MS);
     }
     server.stop_receiver();
     server.wait_count = acks;
