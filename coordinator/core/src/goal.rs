@@ -52,14 +52,14 @@ fn evidenced(reign: &Reign, shown: &Shown<'_>) -> Result<bool, MixedFlavours> {
 /// A primary that is named again keeps that first reign: what it wrote then lies within the set before its new reign, and
 /// only the old one shows by it that the tail of the primary before was never acknowledged.
 #[must_use]
-pub fn still_needed(reigns: Vec<Reign>) -> Vec<Reign> {
-    let last = |at: usize| reigns[at + 1..].iter().all(|later| later.origin != reigns[at].origin);
-    let first_after = |at: usize| {
-        let mut before = (0..at).rev().take_while(|earlier| reigns[*earlier].origin != reigns[at].origin);
-        before.any(last)
+pub fn still_needed(reigns: &[Reign]) -> Vec<Reign> {
+    let last = |at: usize, reign: &Reign| reigns.iter().skip(at + 1).all(|later| later.origin != reign.origin);
+    let first_after = |at: usize, reign: &Reign| {
+        let before = reigns.iter().enumerate().take(at).rev();
+        before.take_while(|(_, other)| other.origin != reign.origin).any(|(at, other)| last(at, other))
     };
-    let needed: Vec<bool> = (0..reigns.len()).map(|at| last(at) || first_after(at)).collect();
-    reigns.into_iter().zip(needed).filter_map(|(reign, needed)| needed.then_some(reign)).collect()
+    let numbered = reigns.iter().enumerate();
+    numbered.filter(|(at, reign)| last(*at, reign) || first_after(*at, reign)).map(|(_, reign)| reign.clone()).collect()
 }
 
 /// The union of all lawful sets.
@@ -158,7 +158,7 @@ mod tests {
     }
 
     fn kept(reigns: Vec<Reign>) -> Vec<u64> {
-        still_needed(reigns).iter().map(|reign| reign.epoch.0.counter).collect()
+        still_needed(&reigns).iter().map(|reign| reign.epoch.0.counter).collect()
     }
 
     #[test]

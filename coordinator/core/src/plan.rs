@@ -326,7 +326,7 @@ impl Plan {
             origin: self.origin.clone(),
             set_before: self.goal.clone(),
         });
-        record.reigns = still_needed(record.reigns);
+        record.reigns = still_needed(&record.reigns);
         record
     }
 }

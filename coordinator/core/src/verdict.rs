@@ -9,7 +9,7 @@ use tasuki_schemas::id::NodeId;
 use tasuki_schemas::moment::Moment;
 use tasuki_schemas::record::Record;
 
-use crate::diagnose::{is_ready, lesser, of_primary};
+use crate::diagnose::{NOBODY_LISTENS, is_ready, lesser, of_primary};
 use crate::lag::Lags;
 use crate::opinions::Opinions;
 use crate::outbox::Outbox;
@@ -86,6 +86,9 @@ impl Verdicts {
             (Diagnosis::PrimaryHostLost { primary, .. }, Some(greeted)) if !greeted.is_empty() => {
                 Diagnosis::PrimaryUnseen { primary, still_heard_by: greeted.clone() }
             }
+            (Diagnosis::PrimaryRefusing { primary, code: NOBODY_LISTENS, .. }, Some(greeted)) if greeted.is_empty() => {
+                Diagnosis::PrimaryStopped { primary }
+            }
             (Diagnosis::ReplicationOnlyPartition { primary, lost_by }, Some(greeted)) if greeted.is_empty() => {
                 Diagnosis::PrimaryIsolated { primary, lost_by }
             }
@@ -138,7 +141,9 @@ impl Verdicts {
                 self.opinions.ask(settings, view, record, outbox, now);
                 if self.opinions.confirm_silence(now) { Verdict::Certain } else { Verdict::Asking }
             }
-            Diagnosis::PrimaryUnseen { .. } | Diagnosis::ReplicationOnlyPartition { .. } => {
+            Diagnosis::PrimaryUnseen { .. }
+            | Diagnosis::ReplicationOnlyPartition { .. }
+            | Diagnosis::PrimaryRefusing { code: NOBODY_LISTENS, .. } => {
                 self.opinions.ask(settings, view, record, outbox, now);
                 Verdict::Asking
             }
@@ -178,6 +183,8 @@ impl Verdicts {
                 | Diagnosis::PrimaryUnseen { .. }
                 | Diagnosis::PrimaryIsolated { .. }
                 | Diagnosis::ReplicationOnlyPartition { .. }
+                | Diagnosis::PrimaryRefusing { code: NOBODY_LISTENS, .. }
+                | Diagnosis::PrimaryStopped { .. }
         );
         if !silent {
             self.opinions.forget();

@@ -100,6 +100,7 @@ impl Story {
             ["exits"] => server.life = Life::Gone { clean: false },
             ["loses", "its", "socket", "file"] => server.life = Life::Unfindable,
             ["closes", "its", "port"] => server.life = Life::Stopping,
+            ["closes", "its", "port", "and", "keeps", "its", "replicas"] => server.life = Life::Lingers,
             ["is", "stopped"] => server.life = Life::Gone { clean: true },
             ["returns", "closed"] => {
                 (server.life, server.writes) = (Life::Runs, Writes::End);

@@ -93,7 +93,7 @@ impl Story {
             .filter_map(|puppet| {
                 let server = puppet.server.as_ref()?;
                 let ended = !puppet.walled_off && (!server.is_running() || server.life == Life::Stopping);
-                Some((server.port, (server.serves_network() && !puppet.walled_off, ended)))
+                Some((server.port, (server.feeds_replicas() && !puppet.walled_off, ended)))
             })
             .collect();
         let refusing: BTreeMap<u16, BTreeSet<NodeId>> = self
@@ -123,7 +123,7 @@ impl Story {
         let looker = self.puppets.get(by).unwrap();
         let Some(accepted) = &looker.accepted else { return false };
         let primary = self.puppets.get(&accepted.record.primary).unwrap();
-        let serves = primary.server.as_ref().is_some_and(Server::serves_network);
+        let serves = primary.server.as_ref().is_some_and(Server::greets);
         looker.primary_greets || serves && !primary.walled_off && !looker.walled_off
     }
 

@@ -19,6 +19,8 @@ pub(crate) enum Life {
     Runs,
     /// Its port is closed, its process is still there.
     Stopping,
+    /// Nobody new is let in, and its replicas stay connected.
+    Lingers,
     /// It lives and serves its replicas and clients, but its node finds nobody at its socket.
     Unfindable,
     /// It answers nothing since.
@@ -122,10 +124,14 @@ impl Server {
         !matches!(self.life, Life::Gone { .. })
     }
 
-    /// It greets whoever connects, and its dump threads send heartbeats. Replication goes on when sessions are refused, and
-    /// on a hung disk.
-    pub(crate) fn serves_network(&self) -> bool {
+    /// It greets whoever connects.
+    pub(crate) fn greets(&self) -> bool {
         matches!(self.life, Life::Runs | Life::Unfindable | Life::Refuses { .. })
+    }
+
+    /// Its dump threads send heartbeats: also when sessions are refused, and on a hung disk.
+    pub(crate) fn feeds_replicas(&self) -> bool {
+        self.greets() || self.life == Life::Lingers
     }
 
     /// It can be closed to writes without a SIGKILL.
@@ -200,7 +206,7 @@ impl Server {
     pub(crate) fn view(&self, now_ms: u64) -> ServerView {
         let connection = match &self.life {
             Life::Runs => Connection::Answering,
-            Life::Stopping | Life::Unfindable | Life::Gone { .. } => Connection::Closed,
+            Life::Stopping | Life::Lingers | Life::Unfindable | Life::Gone { .. } => Connection::Closed,
             Life::Frozen { since_ms } => Connection::Silent { for_ms: now_ms - since_ms },
             Life::Refuses { code, text } => Connection::Refused { code: *code, text: text.clone() },
         };
@@ -208,9 +214,12 @@ impl Server {
         ServerView {
             process: match self.life {
                 Life::Gone { clean } => Process::Exited { clean },
-                Life::Runs | Life::Stopping | Life::Unfindable | Life::Frozen { .. } | Life::Refuses { .. } => {
-                    Process::Running { pid: 1 }
-                }
+                Life::Runs
+                | Life::Stopping
+                | Life::Lingers
+                | Life::Unfindable
+                | Life::Frozen { .. }
+                | Life::Refuses { .. } => Process::Running { pid: 1 },
             },
             connection,
             identity: Some(Identity {

@@ -16,6 +16,7 @@ use tasuki_schemas::record::Record;
 use crate::settings::Settings;
 use crate::view::View;
 
+pub(crate) use primary::NOBODY_LISTENS;
 pub use replicas::stray;
 pub(crate) use replicas::{broken, is_ready, lesser};
 pub(crate) use unsupported::unsupported;

@@ -12,6 +12,10 @@ use tasuki_schemas::record::Record;
 use crate::settings::Settings;
 use crate::view::View;
 
+/// In place of a server's error number: a server that is being stopped closes its port long before it exits, on MySQL ten
+/// seconds while replicas are connected. Whether others are greeted tells that from a socket file that was deleted.
+pub(crate) const NOBODY_LISTENS: u16 = 0;
+
 /// The node beside the primary speaks: its word is certain where it saw the process exit.
 pub(super) fn heard(
     settings: &Settings,
@@ -43,11 +47,9 @@ pub(super) fn heard(
             // The sidecar started beside a server that is down: nobody serves.
             return Some(Diagnosis::PrimaryClosed { primary });
         }
-        // A server that is being stopped closes its port first, and lets its replicas go.
-        Connection::Closed if lost_by.is_some() => return Some(Diagnosis::PrimaryStopped { primary }),
         Connection::Closed => {
             let text = "nobody listens where it connects".to_owned();
-            return Some(Diagnosis::PrimaryRefusing { primary, code: 0, text });
+            return Some(Diagnosis::PrimaryRefusing { primary, code: NOBODY_LISTENS, text });
         }
         Connection::Silent { .. } | Connection::Answering => {}
     }
