@@ -47,6 +47,20 @@ pub fn too_old(identity: &Identity) -> Option<String> {
     }
 }
 
+/// A MySQL whose transactions may have no GTID: its sets would not show them, and what is not shown would be lost. MariaDB's
+/// transactions have one however its replicas follow.
+#[must_use]
+pub fn anonymous(identity: &Identity, variables: &Row) -> Option<String> {
+    let mode = variables.get("gtid_mode").filter(|_| identity.flavour == Flavour::Mysql)?;
+    (!mode.eq_ignore_ascii_case("ON")).then(|| {
+        format!(
+            "its transactions may have no GTID (gtid_mode = {mode}), so that nobody could show what was acknowledged; set \
+             enforce_gtid_consistency = ON, then gtid_mode to OFF_PERMISSIVE, ON_PERMISSIVE and ON on all servers in turn, which \
+             needs no restart"
+        )
+    })
+}
+
 /// What elects for itself, or has more than one source.
 #[must_use]
 pub fn elects_itself(variables: &Row, channels: usize) -> Option<String> {
@@ -92,5 +106,8 @@ pub fn unsupported(
     managers: &[Table],
     own: &str,
 ) -> Option<String> {
-    too_old(identity).or_else(|| elects_itself(variables, channels)).or_else(|| other_manager(managers, own))
+    too_old(identity)
+        .or_else(|| elects_itself(variables, channels))
+        .or_else(|| anonymous(identity, variables))
+        .or_else(|| other_manager(managers, own))
 }

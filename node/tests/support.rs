@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use tasuki_node::support::{elects_itself, other_manager, too_old, unsupported};
+use tasuki_node::support::{anonymous, elects_itself, other_manager, too_old, unsupported};
 use tasuki_schemas::gtid::{Flavour, Origin};
 use tasuki_schemas::observation::Identity;
 
@@ -36,6 +36,19 @@ fn what_elects_for_itself_or_has_several_sources_is_refused() {
     assert_eq!(elects_itself(&row(&[("wsrep_on", "OFF"), ("group_replication_group_name", "")]), 1), None);
     assert!(elects_itself(&row(&[("group_replication_group_name", "aaaa")]), 1).unwrap().contains("Group Replication"));
     assert_eq!(elects_itself(&row(&[]), 2).unwrap(), "it follows 2 sources; one is supported");
+}
+
+#[test]
+fn transactions_that_may_have_no_gtid_are_refused_with_the_way_out() {
+    let refused = |flavour, mode| anonymous(&identity(flavour, "8.4.3"), &row(&[("gtid_mode", mode)]));
+    assert_eq!(refused(Flavour::Mysql, "ON"), None);
+    assert_eq!(refused(Flavour::Mariadb, "OFF"), None);
+    for mode in ["OFF", "OFF_PERMISSIVE", "ON_PERMISSIVE"] {
+        let told = refused(Flavour::Mysql, mode).unwrap();
+        assert!(told.contains(&format!("gtid_mode = {mode})")) && told.contains("no restart"), "{told}");
+    }
+    let variables = row(&[("gtid_mode", "OFF")]);
+    assert!(unsupported(&identity(Flavour::Mysql, "8.4.3"), &variables, 1, &[], "root").is_some());
 }
 
 #[test]

@@ -234,7 +234,7 @@ impl Birth {
     /// The server that clients write to. A set-up that Tasuki must not act on can be born to be observed, and only so; the
     /// notes say why.
     fn only_writable(&self, writable: &[&NodeId], now: Moment) -> Result<(NodeId, Vec<String>), Halt> {
-        let mut why_not: Vec<Obstacle> = unsupported(&self.settings, &self.view, now)
+        let mut why_not: Vec<Obstacle> = unsupported(&self.settings, &self.view, None, now)
             .map(|(node, reason)| Obstacle::of(&node, format!("{node} is not supported: {reason}")))
             .into_iter()
             .collect();

@@ -214,7 +214,14 @@ impl Verdicts {
         );
         let primary = &record.primary;
         down.then(|| {
-            format!("{primary} does not serve, and nothing is done about it, since {node} is only observed: {reason}")
+            let told = format!(
+                "{primary} does not serve, and nothing is done about it, since {node} is only observed: {reason}"
+            );
+            if primary == node {
+                format!("{told}; when that is settled, start it, or the coordinators anew")
+            } else {
+                told
+            }
         })
     }
 

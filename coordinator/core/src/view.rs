@@ -28,6 +28,8 @@ pub struct Seen {
     stamp: Stamp,
     /// How many nonces were sent before its run was first heard.
     run_heard_at: u64,
+    /// Why its server must be left alone, as it was when facts of it could be read last.
+    unsupported: Option<String>,
 }
 
 /// A message's place among its sender's: two carriers overtake each other, so the later one is told by this.
@@ -95,11 +97,17 @@ impl View {
         let run_heard_at = same_run.map_or(self.sent, |seen| seen.run_heard_at);
         self.overhear(&observation, now);
         self.ledgers.heard(&observation.node, &observation.ledger);
-        let before = self.nodes.get(&observation.node).and_then(|seen| seen.observation.server.as_ref());
+        let last = self.nodes.get(&observation.node);
+        let before = last.and_then(|seen| seen.observation.server.as_ref());
         if before.map(lasting) != observation.server.as_ref().map(lasting) {
             self.changes += 1;
         }
-        self.nodes.insert(observation.node.clone(), Seen { observation, at: now, stamp, run_heard_at });
+        let unsupported = match &observation.server {
+            Some(ServerView { facts: Some(facts), .. }) => facts.unsupported.clone(),
+            Some(_) => last.and_then(|seen| seen.unsupported.clone()),
+            None => None,
+        };
+        self.nodes.insert(observation.node.clone(), Seen { observation, at: now, stamp, run_heard_at, unsupported });
         true
     }
 
@@ -178,6 +186,11 @@ impl View {
     #[must_use]
     pub fn facts(&self, node: &NodeId, patience: Duration, now: Moment) -> Option<&Facts> {
         self.server(node, patience, now).and_then(|server| server.facts.as_ref())
+    }
+
+    /// Why a server must be left alone: what was so when it died is so still.
+    pub(crate) fn unsupported(&self, node: &NodeId) -> Option<&str> {
+        self.nodes.get(node)?.unsupported.as_deref()
     }
 
     /// How long nothing was heard from a node.

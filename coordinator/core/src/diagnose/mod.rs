@@ -43,7 +43,7 @@ pub fn diagnose(
     if !record.has_quorum(|node, _| heard.contains(node)) {
         return Diagnosis::CoordinatorBlind { heard };
     }
-    if let Some((node, reason)) = unsupported(settings, view, now) {
+    if let Some((node, reason)) = unsupported(settings, view, Some(&record.primary), now) {
         return Diagnosis::Unsupported { node, reason };
     }
     of_primary(settings, view, record, now).unwrap_or_else(|| {

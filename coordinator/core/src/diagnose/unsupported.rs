@@ -7,8 +7,19 @@ use tasuki_schemas::observation::ServerView;
 use crate::settings::Settings;
 use crate::view::View;
 
-/// The first server that must be left alone, and why.
-pub(crate) fn unsupported(settings: &Settings, view: &View, now: Moment) -> Option<(NodeId, String)> {
+/// The first server that must be left alone, and why. A primary that died or is silent is what it was when it was read last:
+/// it must not be replaced now because it cannot be read any more.
+pub(crate) fn unsupported(
+    settings: &Settings,
+    view: &View,
+    primary: Option<&NodeId>,
+    now: Moment,
+) -> Option<(NodeId, String)> {
+    let gone = primary.and_then(|node| Some((node.clone(), view.unsupported(node)?.to_owned())));
+    gone.or_else(|| of_heard(settings, view, now))
+}
+
+fn of_heard(settings: &Settings, view: &View, now: Moment) -> Option<(NodeId, String)> {
     view.heard(settings.policy.silence, now).find_map(|(node, observation)| {
         let server = observation.server.as_ref()?;
         if let Some(identity) = &server.identity
