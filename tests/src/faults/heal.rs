@@ -14,6 +14,9 @@ use crate::lab::wire::channel;
 /// The longest wait for everybody to follow.
 const WHOLE: Duration = Duration::from_secs(60);
 
+/// A server that was killed through ssh is kept from starting for so long.
+const KEPT_DOWN: Duration = Duration::from_secs(60);
+
 /// Whatever waited for a disk has gone on within this.
 const DISK: Duration = Duration::from_millis(500);
 
@@ -63,8 +66,11 @@ pub(super) async fn heal(scene: &mut Scene) -> Result<Vec<String>> {
         }
     }
     for server in &mut cluster.servers {
-        if started.iter().any(|name| name == server.name()) {
-            server.ready().await?;
+        if started.iter().any(|name| name == server.name())
+            && let Err(error) = server.ready().await
+        {
+            // One that was fenced through ssh is kept from starting for a while; the wait for everybody starts it again.
+            ensure!(!server.is_running(), error);
         }
     }
     for (server, sql) in &scene.undo {
@@ -78,7 +84,8 @@ pub(super) async fn heal(scene: &mut Scene) -> Result<Vec<String>> {
 pub(super) async fn whole_again(scene: &mut Scene, row: &Row, started: &[String]) -> Result<&'static str> {
     let returned: Vec<String> = started.iter().filter(|name| scene.lost.contains(*name)).cloned().collect();
     let mut opened = None;
-    let whole = until_slowly("everybody to follow", WHOLE, async || {
+    let kept = if row.proof == "ssh_killed" { KEPT_DOWN } else { Duration::ZERO };
+    let whole = until_slowly("everybody to follow", WHOLE + kept, async || {
         for server in &mut scene.cluster_mut()?.servers {
             if !server.is_running() {
                 server.start()?;
