@@ -143,7 +143,7 @@ fn every_fault_of_bite_fits_the_sources() {
             let found = text.matches(&edit.from).count();
             assert_eq!(found, 1, "row {}: it stands {found} times in {}", row.name, edit.file.display());
         }
-        if let Some(name) = row.scenario {
+        if let Some(tasuki_tests::rows::ShownBy::Scenario(name)) = row.shown_by {
             assert!(tasuki_tests::sim::SCENARIOS.contains(&name.as_str()), "row {}: no scenario {name}", row.name);
         }
     }

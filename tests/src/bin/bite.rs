@@ -11,7 +11,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
-use tasuki_tests::rows::{Edit, Row, rows};
+use tasuki_tests::rows::{Edit, Row, ShownBy, rows};
 
 /// Runs of the simulator that a fault may survive, and of a scenario that a row names.
 const SEEDS: u64 = 20_000;
@@ -43,7 +43,6 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// A row's name, and its edits: several where protections stand for each other.
 /// The sources that the simulator is built from. A file is written only where it differs: what was built from the others
 /// is built no second time, and what was built with a fault is not taken for fresh.
 fn copy(root: &Path, sources: &Path) -> Result<()> {
@@ -90,7 +89,7 @@ fn write(path: &Path, text: &[u8]) -> Result<()> {
     fs::write(path, text).with_context(|| path.display().to_string())
 }
 
-/// The first violation that the simulator tells, by the row's scenario or by drawn seeds.
+/// The first violation that the simulator tells, by the row's scenario or seed, or by drawn seeds.
 fn bite(work: &Path, row: &Row) -> Result<Option<String>> {
     let sources = work.join("sources");
     let mut before = Vec::new();
@@ -112,10 +111,13 @@ fn bite(work: &Path, row: &Row) -> Result<Option<String>> {
         ensure!(*matches == 1, "what is to be changed stands {matches} times in {}", path.display());
     }
     built.transpose()?;
-    if let Some(name) = &row.scenario
-        && let Some(found) = run(work, Some(name))?
+    if let Some(shown_by) = &row.shown_by
+        && let Some(found) = run(work, Some(shown_by))?
     {
-        return Ok(Some(format!("scenario {name}, {found}")));
+        return Ok(Some(match shown_by {
+            ShownBy::Scenario(name) => format!("scenario {name}, {found}"),
+            ShownBy::Seed(_) => found,
+        }));
     }
     run(work, None)
 }
@@ -132,12 +134,15 @@ fn build(work: &Path) -> Result<()> {
     Ok(())
 }
 
-fn run(work: &Path, scenario: Option<&str>) -> Result<Option<String>> {
+fn run(work: &Path, shown_by: Option<&ShownBy>) -> Result<Option<String>> {
     let drawn = std::env::var("SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(SEEDS);
-    let seeds = if scenario.is_some() { SCENARIO_SEEDS } else { drawn };
     let mut command = Command::new(work.join("target/debug/sim"));
-    command.env("STOP", "1").env("SEEDS", seeds.to_string()).env_remove("SEED").env_remove("FROM");
-    command.env_remove("SCENARIO").envs(scenario.map(|name| ("SCENARIO", name)));
+    command.env("STOP", "1").env_remove("SEED").env_remove("FROM").env_remove("SCENARIO");
+    match shown_by {
+        None => command.env("SEEDS", drawn.to_string()),
+        Some(ShownBy::Scenario(name)) => command.env("SEEDS", SCENARIO_SEEDS.to_string()).env("SCENARIO", name),
+        Some(ShownBy::Seed(seed)) => command.env("SEEDS", "1").env("FROM", seed.to_string()),
+    };
     let output = command.output()?;
     let told = String::from_utf8_lossy(&output.stdout);
     Ok(told.lines().find(|line| line.starts_with("seed ")).map(str::to_owned))
