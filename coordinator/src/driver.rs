@@ -1,5 +1,6 @@
 //! The one loop of a cluster: one owner, one clock; whatever is slow comes back as an input.
 
+use std::path::Path;
 use std::time::Duration;
 
 use tasuki_bus::{Arrived, Bus, clock};
@@ -12,17 +13,17 @@ use tasuki_schemas::envelope::Opened;
 use tasuki_schemas::event::{Event, EventBody};
 use tasuki_schemas::id::{CoordinatorId, ProgramId};
 use tasuki_schemas::message::Message;
-use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::sync::mpsc::{Receiver, channel};
 use tokio::sync::oneshot;
 
 use crate::control::{Act, Reply, Request};
 use crate::feed::Feed;
-use crate::fence::Fencer;
+use crate::fence::{Asked, Ended, Fencer};
 
 /// Viewers get a whole new snapshot at most this often; events go out at once.
 const SNAPSHOT_EVERY: Duration = Duration::from_millis(250);
 
-/// Results of fences that wait for the loop.
+/// Results of fences and readings that wait for the loop.
 const FENCES: usize = 16;
 
 /// Turns what arrived into the core's input; `None` for what is none of its business.
@@ -59,16 +60,17 @@ pub struct Driver {
     birth: Option<(Birth, oneshot::Sender<Reply>)>,
     asker: Option<oneshot::Sender<Reply>>,
     fencer: Fencer,
-    /// What came of fences.
-    ended: (Sender<Input>, Receiver<Input>),
+    /// What came of fences and readings.
+    ended: Receiver<Ended>,
 }
 
 impl Driver {
     /// A driver whose core has heard nothing yet.
     #[must_use]
-    pub fn new(file: ClusterFile, settings: Settings, bus: Bus, feed: Feed) -> Self {
+    pub fn new(file: ClusterFile, settings: Settings, state_dir: &Path, bus: Bus, feed: Feed) -> Self {
+        let (tell, ended) = channel(FENCES);
         Self {
-            fencer: Fencer::new(&file),
+            fencer: Fencer::new(&file, state_dir, tell),
             file,
             me: settings.me.clone(),
             core: Coordinator::new(settings.clone(), clock::now()),
@@ -78,7 +80,7 @@ impl Driver {
             settings,
             birth: None,
             asker: None,
-            ended: channel(FENCES),
+            ended,
         }
     }
 
@@ -95,6 +97,10 @@ impl Driver {
                         self.relay(&event);
                         continue;
                     }
+                    Some(Arrived::Message(Opened { sender, message: Message::Fetch(fetch), .. })) => {
+                        self.fencer.deliver(sender, fetch);
+                        continue;
+                    }
                     Some(next) => input(next),
                     None => return,
                 },
@@ -102,7 +108,15 @@ impl Driver {
                     self.take(request);
                     continue;
                 }
-                Some(ended) = self.ended.1.recv() => Some(ended),
+                Some(ended) = self.ended.recv() => match ended {
+                    Ended::Input(input) => Some(input),
+                    Ended::Delivered(to, deliveries) => {
+                        for delivery in deliveries {
+                            send(&self.bus, &to, &Message::Delivery(delivery));
+                        }
+                        continue;
+                    }
+                },
                 () = tokio::time::sleep(patience) => Some(Input::Woke),
             };
             let Some(input) = input else { continue };
@@ -115,6 +129,7 @@ impl Driver {
             for output in self.core.handle(input, now) {
                 news |= self.perform(output);
             }
+            self.fencer.settle(self.core.attempt());
             if let Some(answer) = self.core.answer()
                 && let Some(asker) = self.asker.take()
             {
@@ -188,8 +203,12 @@ impl Driver {
                 false
             }
             Output::Tell(body) => self.tell(*body),
-            Output::Fence { ballot, node, how } => {
-                self.fencer.begin(ballot, node, how, self.ended.0.clone());
+            Output::Fence { ballot, node, how, only_readable, index } => {
+                self.fencer.begin(Asked { ballot, node, how, only_readable, index });
+                false
+            }
+            Output::Read { ballot, node, index, have } => {
+                self.fencer.read(ballot, node, index, *have);
                 false
             }
         }

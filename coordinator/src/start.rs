@@ -41,7 +41,8 @@ pub async fn run(config: CoordinatorConfig) -> anyhow::Result<()> {
     let mut drivers = tokio::task::JoinSet::new();
     for cluster in config.clusters.iter().flatten() {
         let (bus, arrived) = Bus::start(cluster.coordinator_bus(&config.name, &config.key, boot)?)?;
-        let driver = Driver::new(cluster.clone(), settings(&config, cluster, boot)?, bus, feed.clone());
+        let driver =
+            Driver::new(cluster.clone(), settings(&config, cluster, boot)?, &config.state_dir, bus, feed.clone());
         let (requests_tx, asked) = channel(1);
         requests.insert(cluster.name.to_string(), requests_tx);
         drivers.spawn(driver.run(arrived, asked));
@@ -76,7 +77,7 @@ pub async fn init(config: &CoordinatorConfig, name: &str) -> anyhow::Result<Vec<
             match output {
                 Output::Send { to, request } => send(&bus, &ProgramId::from(&to), &Message::Request(request)),
                 Output::Beat(beat) => publish(&bus, &Channel::Coordinator, &Message::Heartbeat(beat)),
-                Output::Tell(_) | Output::Fence { .. } => {}
+                Output::Tell(_) | Output::Fence { .. } | Output::Read { .. } => {}
             }
         }
         if let Some(reply) = end_of(&birth, cluster) {
@@ -126,6 +127,7 @@ fn settings(config: &CoordinatorConfig, cluster: &ClusterFile, boot: Boot) -> an
         stable_window: cluster.policy.stable_window,
         flap_limit: cluster.policy.flap_limit,
         fences: Fencer::limits(&cluster.fences),
+        read_limit: cluster.fences.ssh.as_ref().map_or(usual.read_limit, |ssh| ssh.read_limit),
         max_loss: cluster.policy.max_loss.map(|max_loss| match max_loss {
             LossWish::None => MaxLoss::Nothing,
             LossWish::UnreceivedTail => MaxLoss::UnreceivedTail,

@@ -15,7 +15,8 @@ use tokio::sync::mpsc::{Receiver, Sender};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::execute::{Hands, deliver, execute};
+use crate::binlog::deliver;
+use crate::execute::{Hands, execute};
 use crate::health::Shown;
 use crate::probe::lock;
 use crate::serving::Serving;
@@ -210,7 +211,7 @@ fn input(arrived: Arrived) -> Option<Input> {
         }
         Message::Heartbeat(heartbeat) => Some(Input::Beaten(heartbeat)),
         Message::Fetch(fetch) => Some(Input::Fetched { from: NodeId::from(&sender), fetch }),
-        Message::Delivery(delivery) => Some(Input::Delivered { from: NodeId::from(&sender), delivery }),
+        Message::Delivery(delivery) => Some(Input::Delivered { from: sender, delivery }),
         Message::Renew(renew) => Some(Input::Renewed { from: NodeId::from(&sender), renew }),
         Message::Grant(grant) => Some(Input::Granted { from: NodeId::from(&sender), grant }),
         Message::Observation(_) | Message::Position(_) | Message::Event(_) | Message::Echo { .. } => None,

@@ -67,7 +67,7 @@ pub fn identity(flavour_wanted: Flavour, row: &Row) -> Result<Identity, Misread>
         (Flavour::Mysql, Some(uuid)) => Origin::Mysql(uuid.to_ascii_lowercase()),
         (Flavour::Mysql | Flavour::Mariadb, _) => Origin::Mariadb(server_id),
     };
-    Ok(Identity { flavour, version, origin, server_id })
+    Ok(Identity { flavour, version, origin, server_id, binlog_index: None })
 }
 
 /// True if ordinary clients may write.

@@ -1,6 +1,5 @@
 //! The Tasuki sidecar beside every database server: what the program is made of.
 
-pub mod binlog;
 pub mod cut;
 pub mod dial;
 pub mod disk;
@@ -20,3 +19,5 @@ pub mod serving;
 pub mod start;
 pub mod support;
 pub mod vip;
+
+pub use tasuki_binlog as binlog;

@@ -340,10 +340,13 @@ impl Prober {
     }
 
     /// Remembers where the lists of the binlog's and the relay files lie, also for a later run of this node.
-    fn keep_index(&self) {
+    fn keep_index(&mut self) {
         let Some(index) = self.variables.get("log_bin_index").filter(|index| !index.is_empty()) else { return };
         let datadir = self.variables.get("datadir").map(PathBuf::from).unwrap_or_default();
         let path = datadir.join(index);
+        if let Some(identity) = &mut self.identity {
+            identity.binlog_index = path.to_str().filter(|path| path.starts_with('/')).map(str::to_owned);
+        }
         let told = |name: &str| self.variables.get(name).map_or("", String::as_str);
         let relay = facts::relay_index(told("relay_log_basename"), told("relay_log_index"));
         let mut known = lock(&self.shared);

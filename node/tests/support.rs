@@ -12,7 +12,7 @@ fn row(columns: &[(&str, &str)]) -> BTreeMap<String, String> {
 }
 
 fn identity(flavour: Flavour, version: &str) -> Identity {
-    Identity { flavour, version: version.to_owned(), origin: Origin::Mariadb(1), server_id: 1 }
+    Identity { flavour, version: version.to_owned(), origin: Origin::Mariadb(1), server_id: 1, binlog_index: None }
 }
 
 #[test]

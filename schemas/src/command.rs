@@ -93,6 +93,9 @@ pub enum Order {
         from: NodeId,
         /// How: by replicating from a living server, or by reading a dead server's binlog through its node.
         how: CatchUpHow,
+        /// The leader that reads a dead server's binlog where its node is gone as well; `None`: that node does.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        through: Option<CoordinatorId>,
     },
     /// Become the primary of the decided record: apply `goal`, arm semi-sync, open; then the barrier row.
     Promote {
@@ -207,7 +210,10 @@ impl Order {
     }
 }
 
-/// Node to node in a rescue: send me what I lack.
+/// A [`Fetch`] is answered with up to so many pieces.
+pub const BATCH: u64 = 8;
+
+/// A candidate in a rescue, to the node beside a dead server or to the leader: send me what I lack.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Fetch {
     /// The attempt it belongs to; the answer echoes it.
@@ -222,7 +228,7 @@ pub struct Fetch {
     pub piece: u64,
 }
 
-/// Node to node in a rescue: a piece of what was asked for, or why there is none.
+/// The answer to a [`Fetch`]: a piece of what was asked for, or why there is none.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Delivery {
     /// Echo of the Fetch.

@@ -56,7 +56,9 @@ impl Message {
         match self {
             Self::Observation(observation) => role == Role::Node && ProgramId::from(&observation.node) == *sender,
             Self::Position(position) => role == Role::Node && ProgramId::from(&position.node) == *sender,
-            Self::Fetch(_) | Self::Delivery(_) | Self::Renew(_) | Self::Grant(_) => role == Role::Node,
+            Self::Fetch(_) | Self::Renew(_) | Self::Grant(_) => role == Role::Node,
+            // Of a dead server's binlog its node delivers, or the leader that reads it through ssh.
+            Self::Delivery(_) => true,
             Self::Heartbeat(heartbeat) => {
                 role == Role::Coordinator && ProgramId::from(&heartbeat.coordinator) == *sender
             }

@@ -144,6 +144,9 @@ pub struct Identity {
     pub origin: Origin,
     /// `server_id`, unique in a cluster on both flavours.
     pub server_id: u32,
+    /// The list of its binlog's files, as a whole path on its host: for whoever reads them when it is dead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub binlog_index: Option<String>,
 }
 
 /// One probe round, typed: two dialects, one meaning.

@@ -85,7 +85,7 @@ impl Birth {
             Input::Positioned(position, stamp) => {
                 self.view.positioned(*position, stamp, now);
             }
-            Input::Woke | Input::Beaten(_) | Input::Resumed | Input::Fenced { .. } => {}
+            Input::Woke | Input::Beaten(_) | Input::Resumed | Input::Fenced { .. } | Input::Read { .. } => {}
         }
         if now >= self.beat_at {
             self.beat_at = now + self.settings.policy.heartbeat;

@@ -128,6 +128,11 @@ impl Coordinator {
                     attempt.fences.hear(&ballot, &node, how, outcome, &mut self.outbox);
                 }
             }
+            Input::Read { ballot, node, reading } => {
+                if let Role::Failing(attempt) = &mut self.role {
+                    attempt.fences.hear_reading(&self.view, (&ballot, &node, reading), &mut self.outbox, now);
+                }
+            }
             Input::Resumed => {
                 for node in self.settings.nodes() {
                     self.outbox.ask(node, Topic::Report, Request::Report, self.settings.policy.repeat, now);
@@ -147,6 +152,15 @@ impl Coordinator {
             Role::Proposing(proposal, _) => Some(proposal.ballot()),
             Role::Failing(attempt) => Some(attempt.ballot()),
             Role::Leading(leading) => Some(leading.ballot()),
+        }
+    }
+
+    /// The attempt to replace the primary that is under way.
+    #[must_use]
+    pub fn attempt(&self) -> Option<&Ballot> {
+        match &self.role {
+            Role::Failing(attempt) => Some(attempt.ballot()),
+            Role::Following | Role::Proposing(..) | Role::Leading(_) => None,
         }
     }
 

@@ -1,7 +1,7 @@
 //! What covers a write group: a quorum of its members that showed what they hold; or the proof that its primary is mute,
 //! and the proof that nothing is lost with it, or that its loss is accepted.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tasuki_schemas::answer::Duty;
 use tasuki_schemas::grounds::{Acceptance, FenceHow};
@@ -90,6 +90,9 @@ impl Evidence<'_> {
             let how = self.own_fence(primary).unwrap_or(FenceHow::SelfFenced);
             return Ok(fenced(primary, how, Kept::Rescued));
         }
+        if self.fences.readings.is_whole(primary) {
+            return Ok(fenced(primary, FenceHow::SshKilled, Kept::Rescued));
+        }
         let ends = self.promises.leases_end(record).filter(|_| group.leased);
         let confirmed = self.fences.confirmed(primary).map(|fence| fence.how());
         let how = match (confirmed.or_else(|| self.own_fence(primary)), ends) {
@@ -102,8 +105,16 @@ impl Evidence<'_> {
         };
         match self.acceptance(group) {
             Some(by) => Ok(fenced(primary, how, Kept::LossAccepted(by))),
-            None => Err(NoProof::Unaccepted { primary: primary.clone(), serves: false }),
+            None => {
+                Err(self.unread(primary).unwrap_or(NoProof::Unaccepted { primary: primary.clone(), serves: false }))
+            }
         }
+    }
+
+    /// Its files can be reached and not read.
+    fn unread(&self, primary: &NodeId) -> Option<NoProof> {
+        let reason = self.fences.readings.unreadable(primary)?.to_owned();
+        Some(NoProof::Unreadable { primary: primary.clone(), reason })
     }
 
     fn quorum(&self, group: &WriteGroup) -> Result<Cover, NoProof> {
@@ -114,6 +125,9 @@ impl Evidence<'_> {
         // the replicas may have relay files that nobody read, and show nothing.
         if by.len() >= needed || by.contains(&group.primary) {
             return Ok(Cover::Quorum(by));
+        }
+        if self.fences.readings.is_whole(&group.primary) {
+            return Ok(fenced(&group.primary, FenceHow::SshKilled, Kept::Rescued));
         }
         let confirmed = self.fences.confirmed(&group.primary).map(|fence| fence.how());
         if let (Some(how), Some(by)) = (confirmed.or_else(|| self.own_fence(&group.primary)), self.acceptance(group)) {
@@ -140,25 +154,36 @@ impl Evidence<'_> {
     }
 
     /// Who accepts that what nobody shows of a group is lost. The cluster file speaks of lost hosts: of a server whose node
-    /// answers, the disk can be reached, and people decide; and of a group with acknowledgements, others may have it.
+    /// answers, or whose files ssh finds, the disk can be reached, and people decide; and of a group with acknowledgements,
+    /// others may have it.
     fn acceptance(&self, group: &WriteGroup) -> Option<Acceptance> {
-        let lost = group.leased || self.promises.get(&group.primary).is_none();
+        let reached = self.fences.readings.unreadable(&group.primary).is_some();
+        let lost = !reached && (group.leased || self.promises.get(&group.primary).is_none());
         accepted(self.policy, self.fences.word().is_some_and(|word| word.accept_loss), group)
             .filter(|by| *by == Acceptance::Operator || lost)
     }
 
-    /// The primaries that a fence from outside would help to prove: nothing covers their group, the node beside them does
-    /// not fence them, and what would be lost is accepted.
-    pub(crate) fn worth_fencing(&self, record: &Record, is_silent: impl Fn(&NodeId) -> bool) -> BTreeSet<NodeId> {
-        let wanting = |group: &&WriteGroup| {
+    /// The primaries that a fence from outside would help to prove, and whether what would be lost is accepted: nothing covers
+    /// their group, the node beside them does not fence them, and the loss is accepted or ssh can show what they hold. That
+    /// others show a group with acknowledgements is waited for (`awaited`) before its primary is ended, and that a majority promised: without one it would be ended for nothing.
+    pub(crate) fn worth_fencing(
+        &self,
+        record: &Record,
+        is_silent: impl Fn(&NodeId) -> bool,
+        awaited: bool,
+    ) -> BTreeMap<NodeId, bool> {
+        let wanting = |group: &WriteGroup| {
             let idle = match self.promises.get(&group.primary).map(|promise| &promise.duty) {
                 Some(Duty::Failed { .. }) => true,
                 Some(Duty::Nothing | Duty::ReceiverStopped | Duty::Fenced | Duty::ProcessExited) => false,
                 None => is_silent(&group.primary),
             };
-            idle && self.cover(record, group).is_err() && self.acceptance(group).is_some()
+            let accepted = self.acceptance(group).is_some();
+            let read = self.policy.reads() && self.promises.base().is_some() && (group.acks == 0 || !awaited);
+            (idle && (accepted || read) && self.cover(record, group).is_err())
+                .then(|| (group.primary.clone(), accepted))
         };
-        record.groups.iter().filter(wanting).map(|group| group.primary.clone()).collect()
+        record.groups.iter().filter_map(wanting).collect()
     }
 }
 

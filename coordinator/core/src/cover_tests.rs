@@ -1,12 +1,17 @@
 //! Whom a fence from outside would help to prove mute.
 
+use std::time::Duration;
+
 use tasuki_schemas::answer::{Duty, Promise};
 use tasuki_schemas::grounds::Override;
 use tasuki_schemas::id::IncidentId;
 
 use super::*;
-use crate::fixtures::{NOW, ballot, node, promises, record, settings};
+use crate::fence::Means;
+use crate::fixtures::{NOW, ballot, node, promises, record, set, settings, view};
+use crate::outbox::Outbox;
 use crate::propose::{Purpose, changed};
+use crate::reading::{Files, Unread};
 use crate::settings::{MaxLoss, Settings};
 
 /// A primary without acknowledgements, of which the cluster file says that its last moments may be lost.
@@ -33,7 +38,10 @@ fn worth_fencing_with(
     silent: bool,
     fences: &Fences,
 ) -> BTreeSet<NodeId> {
-    Evidence { promises, fences, policy: &settings.policy, now: NOW }.worth_fencing(record, |_| silent)
+    Evidence { promises, fences, policy: &settings.policy, now: NOW }
+        .worth_fencing(record, |_| silent, false)
+        .into_keys()
+        .collect()
 }
 
 #[test]
@@ -96,4 +104,61 @@ fn what_replicas_acknowledged_must_be_shown_although_writing_went_on_without_the
         assert!(!proven(record, &[2]) && proven(record, &[1, 2]) && proven(record, &[0]));
     }
     assert_eq!(changed(true, &narrow, &Purpose::Acks(1), &ballot(4)).groups.len(), 1, "a raise is covered");
+}
+
+/// A group whose primary is read shows itself what it acknowledged; a reading that may lack something, or none, needs somebody
+/// who accepts that, and where the files are there people alone do.
+#[test]
+fn what_ssh_reads_stands_for_the_primary_and_what_it_cannot_read_is_not_given_up_by_the_file() {
+    let (mut settings, record) = unreplicated();
+    settings.policy.fences = [(Means::Ssh, Duration::from_secs(4))].into();
+    let promises = promises(&settings, &record, &replicas());
+    let covered = |settings: &Settings, up: Option<u64>, reading: Option<Unread>| {
+        let (mut fences, mut outbox) = (Fences::new(ballot(9)), Outbox::default());
+        fences.ask(&settings.policy, &node(0), (true, None), &mut outbox, NOW);
+        fences.hear(&ballot(9), &node(0), Means::Ssh, Ok(()), &mut outbox);
+        fences.read(&settings.policy, &node(0), (&set(), None), &mut outbox, NOW);
+        let files = up.map(|up| Ok(Files { executed: set(), up: Duration::from_secs(up) }));
+        if let Some(reading) = reading.map(Err).or(files) {
+            let up = view(settings, &settings.servers.keys().cloned().collect());
+            fences.hear_reading(&up, (&ballot(9), &node(0), reading), &mut outbox, NOW);
+        }
+        let evidence = Evidence { promises: &promises, fences: &fences, policy: &settings.policy, now: NOW };
+        evidence.cover(&record, &record.groups[0]).map(|cover| match cover {
+            Cover::Fenced(fence, kept) => (fence.how(), kept.loss_accepted_by()),
+            Cover::Quorum(_) => unreachable!("it acknowledged alone"),
+        })
+    };
+    let by_file = Ok((FenceHow::SshKilled, Some(Acceptance::Policy)));
+    assert_eq!(covered(&settings, None, None), by_file, "nothing was read yet");
+    assert_eq!(covered(&settings, Some(100), None), Ok((FenceHow::SshKilled, None)));
+    assert_eq!(covered(&settings, None, Some(Unread::Unreached("it is silent".to_owned()))), by_file);
+    let damaged = covered(&settings, None, Some(Unread::Unreadable("damaged at 4".to_owned())));
+    assert!(matches!(damaged, Err(NoProof::Unreadable { .. })), "{damaged:?}");
+    settings.policy.max_loss = Some(MaxLoss::Nothing);
+    assert_eq!(covered(&settings, Some(100), None), Ok((FenceHow::SshKilled, None)));
+    assert!(matches!(covered(&settings, None, None), Err(NoProof::Unaccepted { .. })));
+}
+
+/// Where ssh shows what the primary holds, nobody need accept its loss; others are heard out first where they may show it.
+#[test]
+fn a_primary_that_can_be_read_is_worth_fencing_although_no_loss_is_accepted() {
+    let (mut settings, _) = unreplicated();
+    settings.witnesses.push("w2".parse().unwrap());
+    settings.policy.max_loss = Some(MaxLoss::Nothing);
+    settings.policy.fences = [(Means::Ssh, Duration::from_secs(4))].into();
+    let (alone, acknowledged) = (record(&settings, 0), record(&settings, 1));
+    let fences = Fences::new(ballot(9));
+    let worth = |record: &Record, nodes: &[usize], awaited| {
+        let showing = nodes.iter().map(|number| node(*number)).chain(settings.witnesses.clone()).collect();
+        let promises = promises(&settings, record, &showing);
+        let evidence = Evidence { promises: &promises, fences: &fences, policy: &settings.policy, now: NOW };
+        evidence.worth_fencing(record, |_| true, awaited)
+    };
+    let only_read = BTreeMap::from([(node(0), false)]);
+    assert_eq!(worth(&alone, &[1, 2], true), only_read);
+    assert_eq!(worth(&alone, &[], true), BTreeMap::new(), "no majority promised: it would be ended for nothing");
+    assert_eq!(worth(&acknowledged, &[1], true), BTreeMap::new(), "the other may show it");
+    assert_eq!(worth(&acknowledged, &[1], false), only_read);
+    assert_eq!(worth(&acknowledged, &[1, 2], false), BTreeMap::new(), "its replicas show it");
 }

@@ -2,6 +2,8 @@
 //!
 //! After the record is decided it goes only forward, as the duty of whoever leads: see [`crate::leading`].
 
+mod fencing;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -9,14 +11,12 @@ use tasuki_schemas::answer::Outcome;
 use tasuki_schemas::ballot::Ballot;
 use tasuki_schemas::command::{CatchUpHow, Kind, Order, OrderName, Request};
 use tasuki_schemas::event::{Diagnosis, EventBody, StageName};
-use tasuki_schemas::grounds::Override;
 use tasuki_schemas::gtid::GtidSet;
 use tasuki_schemas::id::{Incarnation, IncidentId, NodeId};
 use tasuki_schemas::moment::Moment;
 use tasuki_schemas::record::Record;
 
 use crate::awake::Awake;
-use crate::cover::Evidence;
 use crate::elect::Doubts;
 use crate::fence::Fences;
 use crate::flapping;
@@ -243,7 +243,8 @@ impl Attempt {
             let lately = view.silence_of(node, now) < settings.policy.silence / 2;
             awaited |= !refused && (lately || self.awake.lasts(now) < settings.policy.tail_patience);
         }
-        self.fence(settings, view, outbox, now);
+        self.fence(settings, view, awaited, outbox, now);
+        self.read(settings, view, outbox, now);
         let proof = match Proof::from(&self.promises, &self.fences, &settings.policy, now) {
             Ok(proof) => proof,
             Err(missing) => {
@@ -253,6 +254,10 @@ impl Attempt {
                 return Step::Wait;
             }
         };
+        // What is being read need not be lost.
+        if proof.lost().any(|(fence, _)| self.fences.readings.is_awaited(fence.node(), now)) {
+            return Step::Wait;
+        }
         let proved = match &mut self.stage {
             Stage::Recruiting { proved } => *proved.get_or_insert(now),
             Stage::CatchingUp { .. } | Stage::Promoting { .. } => now,
@@ -267,25 +272,6 @@ impl Attempt {
                 Step::Wait
             }
         }
-    }
-
-    /// Servers whose nodes do not fence them are fenced from outside, where that would prove something.
-    fn fence(&mut self, settings: &Settings, view: &View, outbox: &mut Outbox, now: Moment) {
-        let accepted = self.promises.base().or_else(|| view.highest_accepted());
-        let Some(record) = accepted.map(|accepted| &accepted.record) else { return };
-        let silent = |node: &NodeId| view.silence_of(node, now) >= settings.policy.silence;
-        let evidence = Evidence { promises: &self.promises, fences: &self.fences, policy: &settings.policy, now };
-        for node in evidence.worth_fencing(record, silent) {
-            self.fences.ask(&settings.policy, &node, outbox, now);
-        }
-        // Whatever is struck may end at any moment: it is chosen only if nobody else can be.
-        let struck = settings.servers.keys().filter(|node| self.fences.strike(node));
-        self.doubts.failed.extend(struck.cloned());
-    }
-
-    /// An operator answers for its incident.
-    pub(crate) fn vouch(&mut self, word: Option<Override>) {
-        self.fences.vouch(word);
     }
 
     fn told_missing(&self, missing: &NoProof, settings: &Settings, view: &View) -> String {
@@ -354,7 +340,8 @@ impl Attempt {
                 if how == CatchUpHow::Tail && plan.tail_optional && now.since(self.entered) > tail_limit(settings) {
                     return Step::Again { without_tail: true, failed: None };
                 }
-                let order = Order::CatchUp { goal, from, how };
+                let through = plan.is_read(&from).then(|| self.ballot().coordinator.clone());
+                let order = Order::CatchUp { goal, from, how, through };
                 let request = Request::Order { ballot: self.ballot().clone(), number: *number, order: Box::new(order) };
                 outbox.ask(&plan.winner, Topic::Order(OrderName::CatchUp), request, settings.policy.repeat, now);
                 Step::Wait

@@ -9,11 +9,14 @@ use std::time::Duration;
 use tasuki_schemas::ballot::Ballot;
 use tasuki_schemas::event::EventBody;
 use tasuki_schemas::grounds::{FenceHow, Override};
+use tasuki_schemas::gtid::GtidSet;
 use tasuki_schemas::id::NodeId;
 use tasuki_schemas::moment::Moment;
 
 use crate::outbox::{Outbox, Output};
+use crate::reading::{Reading, Readings};
 use crate::settings::Policy;
+use crate::view::View;
 
 /// A way to fence a server from outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -80,6 +83,7 @@ pub struct Fences {
     ballot: Ballot,
     tried: BTreeMap<(NodeId, Means), Tried>,
     word: Option<Override>,
+    pub(crate) readings: Readings,
 }
 
 /// A result may be on its way for so long after its limit.
@@ -88,8 +92,8 @@ const ON_ITS_WAY: Duration = Duration::from_millis(500);
 impl Fences {
     /// None yet.
     #[must_use]
-    pub const fn new(ballot: Ballot) -> Self {
-        Self { ballot, tried: BTreeMap::new(), word: None }
+    pub fn new(ballot: Ballot) -> Self {
+        Self { ballot, tried: BTreeMap::new(), word: None, readings: Readings::default() }
     }
 
     /// An operator answers for this attempt's incident.
@@ -103,15 +107,29 @@ impl Fences {
         self.word.as_ref()
     }
 
-    /// Asks for every fence of a server that the cluster file names, each once.
-    pub(crate) fn ask(&mut self, policy: &Policy, node: &NodeId, outbox: &mut Outbox, now: Moment) {
-        for (means, limit) in &policy.fences {
+    /// Asks for every fence of a server that the cluster file names, each once; where its loss is not accepted, for those
+    /// alone after which its files can be read.
+    pub(crate) fn ask(
+        &mut self,
+        policy: &Policy,
+        node: &NodeId,
+        (accepted, index): (bool, Option<String>),
+        outbox: &mut Outbox,
+        now: Moment,
+    ) {
+        for (means, limit) in policy.fences.iter().filter(|(means, _)| accepted || **means == Means::Ssh) {
             let key = (node.clone(), *means);
             if self.tried.contains_key(&key) {
                 continue;
             }
             self.tried.insert(key, Tried { since: now, limit: *limit, outcome: None });
-            outbox.push(Output::Fence { ballot: self.ballot.clone(), node: node.clone(), how: *means });
+            outbox.push(Output::Fence {
+                ballot: self.ballot.clone(),
+                node: node.clone(),
+                how: *means,
+                only_readable: !accepted,
+                index: index.clone(),
+            });
             self.tell(node, *means, format!("{node} is being fenced by {}", means.words()), outbox);
         }
     }
@@ -140,15 +158,51 @@ impl Fences {
         true
     }
 
+    /// Asks for the files of a server that was ended through ssh, once. `have` is what others show together.
+    pub(crate) fn read(
+        &mut self,
+        policy: &Policy,
+        node: &NodeId,
+        (have, index): (&GtidSet, Option<String>),
+        outbox: &mut Outbox,
+        now: Moment,
+    ) {
+        let ended = self.tried.get(&(node.clone(), Means::Ssh)).is_some_and(|tried| tried.outcome == Some(Ok(())));
+        if ended && self.readings.ask(node, have.clone(), policy.read_limit, now) {
+            let (ballot, have) = (self.ballot.clone(), Box::new(have.clone()));
+            outbox.push(Output::Read { ballot, node: node.clone(), index, have });
+            self.tell(node, Means::Ssh, format!("{node}'s binlog is being read through ssh"), outbox);
+        }
+    }
+
+    /// Takes what came of a reading; that of another ballot, or one that was not asked for, counts for nothing.
+    pub(crate) fn hear_reading(
+        &mut self,
+        view: &View,
+        (ballot, node, reading): (&Ballot, &NodeId, Reading),
+        outbox: &mut Outbox,
+        now: Moment,
+    ) {
+        if *ballot == self.ballot
+            && let Some(sentence) = self.readings.hear(view, node, reading, now)
+        {
+            self.tell(node, Means::Ssh, sentence, outbox);
+        }
+    }
+
     fn tell(&self, node: &NodeId, means: Means, sentence: String, outbox: &mut Outbox) {
         let (ballot, node, how) = (self.ballot.clone(), node.clone(), means.proves());
         outbox.tell(EventBody::Fence { ballot, node, how, sentence });
     }
 
-    /// Whether a fence has yet to tell what came of it.
+    /// Whether a fence, or a reading behind it, has yet to tell what came of it.
     #[must_use]
     pub fn are_awaited(&self, now: Moment) -> bool {
-        self.tried.values().any(|tried| tried.outcome.is_none() && now.since(tried.since) <= tried.limit + ON_ITS_WAY)
+        self.readings.are_awaited(now)
+            || self
+                .tried
+                .values()
+                .any(|tried| tried.outcome.is_none() && now.since(tried.since) <= tried.limit + ON_ITS_WAY)
     }
 
     /// Whether a server was fenced from outside, or is being fenced: it may end at any moment.
@@ -206,7 +260,7 @@ mod tests {
         let policy = Policy { fences: [(Means::Ssh, LIMIT)].into(), ..Policy::default() };
         let (mut fences, mut outbox) = (Fences::new(ballot(5)), Outbox::default());
         for now in [NOW, NOW + LIMIT] {
-            fences.ask(&policy, &db1(), &mut outbox, now);
+            fences.ask(&policy, &db1(), (true, None), &mut outbox, now);
         }
         (fences, outbox)
     }

@@ -93,7 +93,8 @@ pub(crate) fn observation(node: &NodeId, primary: bool, witness: bool) -> Observ
         disk: None,
     };
     let origin = Origin::Mariadb(1);
-    let identity = Identity { flavour: Flavour::Mariadb, version: "10.11.2".to_owned(), origin, server_id: 1 };
+    let identity =
+        Identity { flavour: Flavour::Mariadb, version: "10.11.2".to_owned(), origin, server_id: 1, binlog_index: None };
     let server = ServerView {
         process: Process::Running { pid: 1 },
         connection: Connection::Answering,

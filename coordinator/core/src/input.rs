@@ -6,6 +6,7 @@ use tasuki_schemas::id::NodeId;
 use tasuki_schemas::observation::{Observation, Position};
 
 use crate::fence::{Fenced, Means};
+use crate::reading::Reading;
 use crate::view::Stamp;
 
 /// One thing that happened.
@@ -31,5 +32,14 @@ pub enum Input {
         how: Means,
         /// What came of it.
         outcome: Fenced,
+    },
+    /// The reading of a dead server's files has ended.
+    Read {
+        /// The attempt that asked for it.
+        ballot: Ballot,
+        /// The server.
+        node: NodeId,
+        /// What came of it.
+        reading: Reading,
     },
 }

@@ -23,6 +23,7 @@ pub mod plan;
 pub mod promises;
 pub mod proof;
 pub mod propose;
+pub mod reading;
 pub mod repair;
 pub mod sentence;
 pub mod settings;

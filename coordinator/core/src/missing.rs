@@ -30,6 +30,14 @@ pub enum NoProof {
         /// It has yet to be fenced.
         serves: bool,
     },
+    /// It was ended through ssh, its host answers, and its files cannot be read.
+    #[error("{primary} was ended through ssh, and what it holds cannot be read: {reason}")]
+    Unreadable {
+        /// The server.
+        primary: NodeId,
+        /// The file, what is wrong with it, and the fix.
+        reason: String,
+    },
     /// Its lease must have ended before anybody else may acknowledge.
     #[error("{primary} may acknowledge writes for as long as its lease lasts; its end is awaited")]
     Leased {
@@ -86,6 +94,9 @@ impl NoProof {
             Self::Unaccepted { primary, serves } => {
                 let command = command(cluster, incident, Some(primary).filter(|_| *serves && by_hand), true);
                 format!("bring it back; or accept the loss by {command}")
+            }
+            Self::Unreadable { .. } => {
+                format!("it is tried again; or accept the loss by {}", command(cluster, incident, None, true))
             }
             Self::TooFew { primary, others, .. } => {
                 let command = command(cluster, incident, Some(primary).filter(|_| by_hand), true);

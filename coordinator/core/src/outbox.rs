@@ -6,6 +6,7 @@ use std::time::Duration;
 use tasuki_schemas::ballot::Ballot;
 use tasuki_schemas::command::{Heartbeat, OrderName, Request};
 use tasuki_schemas::event::EventBody;
+use tasuki_schemas::gtid::GtidSet;
 use tasuki_schemas::id::NodeId;
 use tasuki_schemas::moment::Moment;
 
@@ -36,6 +37,22 @@ pub enum Output {
         node: NodeId,
         /// How.
         how: Means,
+        /// Nobody accepts a loss: it is ended only if its binlog's files are there to be read.
+        only_readable: bool,
+        /// Where its node last said that the list of those is.
+        index: Option<String>,
+    },
+    /// Read the files of a server that was ended through ssh, and keep what others lack for whoever asks for it; what came of
+    /// it comes back as an input.
+    Read {
+        /// The attempt that asks: its result goes back with it.
+        ballot: Ballot,
+        /// The server.
+        node: NodeId,
+        /// Where its node last said that the list of its binlog's files is.
+        index: Option<String>,
+        /// What others hold together.
+        have: Box<GtidSet>,
     },
 }
 

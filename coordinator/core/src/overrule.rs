@@ -53,7 +53,8 @@ impl Coordinator {
                 return Some(NoProof::Alone { primary, tried: None });
             }
             let serves = vouched != Some(&primary);
-            accepted(policy, accepts, group).is_none().then_some(NoProof::Unaccepted { primary, serves })
+            let shown = policy.reads() || accepted(policy, accepts, group).is_some();
+            (!shown).then_some(NoProof::Unaccepted { primary, serves })
         })
     }
 

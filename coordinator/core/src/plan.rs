@@ -38,6 +38,8 @@ pub struct Plan {
     /// From whom it gets what it lacks next, and everything of the goal which that one has: nobody can be asked to
     /// deliver more. `None` once it holds the goal.
     pub donor: Option<(NodeId, CatchUpHow, GtidSet)>,
+    /// Whose files the leader has read.
+    read: BTreeSet<NodeId>,
     /// Donors that remain after that one.
     later: Vec<(NodeId, CatchUpHow, GtidSet)>,
     /// The tail was never acknowledged: the proof holds without it.
@@ -79,13 +81,16 @@ pub fn plan(
         .iter()
         .filter(|(_, promise)| promise.duty == Duty::ProcessExited)
         .map(|(node, _)| node.clone())
+        .chain(proof.read().keys().cloned())
         .collect();
     let tail_optional = proof.holds_without(&gone);
+    let spared = |node: &NodeId| without_tail && tail_optional && gone.contains(node);
     let shown: Shown<'_> = promises
         .iter()
-        .filter(|(node, _)| !(without_tail && tail_optional && gone.contains(*node)))
+        .filter(|(node, _)| !spared(node))
         .filter_map(|(node, _)| promises.holding(node).map(|set| (node, set)))
         .chain(proof.lost().next().iter().flat_map(|_| promises.kept_by_the_dead()))
+        .chain(proof.read().iter().filter(|(node, _)| !spared(node)))
         .collect();
     if let Some(reason) = torn(base, &shown)? {
         let spared = tail_optional && !gone.is_empty();
@@ -120,7 +125,8 @@ pub fn plan(
         base: base.clone(),
         reasons,
         donor: None,
-        later: donors(promises, base, &shown, &winner)?,
+        later: donors(promises, proof, &shown, &winner)?,
+        read: proof.read().keys().cloned().collect(),
         tail_optional,
         origin: identity.origin.clone(),
         group,
@@ -273,7 +279,7 @@ fn unsilenced(
 /// Who can deliver what: living servers first, by replication; then dead ones, by their binlog's tail.
 fn donors(
     promises: &Promises,
-    base: &Record,
+    proof: &Proof,
     shown: &Shown<'_>,
     winner: &NodeId,
 ) -> Result<Vec<(NodeId, CatchUpHow, GtidSet)>, MixedFlavours> {
@@ -282,9 +288,10 @@ fn donors(
         let how = match promises.get(node).map(|promise| &promise.duty) {
             Some(Duty::ReceiverStopped | Duty::Fenced) => CatchUpHow::Replicate,
             Some(Duty::ProcessExited) => CatchUpHow::Tail,
+            Some(Duty::Nothing | Duty::Failed { .. }) | None if proof.read().contains_key(*node) => CatchUpHow::Tail,
             Some(Duty::Nothing | Duty::Failed { .. }) | None => continue,
         };
-        donors.push(((*node).clone(), how, lawful(base, shown, set)?));
+        donors.push(((*node).clone(), how, lawful(proof.base(), shown, set)?));
     }
     donors.sort_by_key(|(_, how, _)| match how {
         CatchUpHow::Replicate => 0,
@@ -294,6 +301,11 @@ fn donors(
 }
 
 impl Plan {
+    /// Whether the leader delivers what a server holds.
+    pub(crate) fn is_read(&self, node: &NodeId) -> bool {
+        self.read.contains(node)
+    }
+
     /// Chooses the next donor for a winner that holds `received`; false if nobody can deliver what is missing.
     pub(crate) fn caught_up(&mut self, received: &GtidSet) -> bool {
         self.donor = None;

@@ -1,8 +1,9 @@
 //! No promotion without proof. A proof is a value that only evidence can make, and only from answers to one ballot.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tasuki_schemas::grounds::Override;
+use tasuki_schemas::gtid::GtidSet;
 use tasuki_schemas::id::NodeId;
 use tasuki_schemas::moment::Moment;
 use tasuki_schemas::record::{Accepted, Record};
@@ -24,6 +25,7 @@ pub struct Proof {
     /// The servers whose sets it rests on.
     witnesses: BTreeSet<NodeId>,
     fenced: Vec<(FenceProof, DurabilityProof)>,
+    read: BTreeMap<NodeId, GtidSet>,
     word: Option<Override>,
 }
 
@@ -47,12 +49,20 @@ impl Proof {
                 }
             }
         }
-        Ok(Self { base: base.clone(), witnesses, fenced, word: fences.word().cloned() })
+        let read = fences.readings.shown().filter(|(node, _)| promises.holding(node).is_none());
+        let read = read.map(|(node, set)| (node.clone(), set.clone())).collect();
+        Ok(Self { base: base.clone(), witnesses, fenced, read, word: fences.word().cloned() })
     }
 
     /// Primaries that are mute and do not show what they hold: what only they have may be lost.
     pub fn lost(&self) -> impl Iterator<Item = (&FenceProof, &DurabilityProof)> {
         self.fenced.iter().filter(|(_, kept)| kept.loss_accepted_by().is_some()).map(|(fence, kept)| (fence, kept))
+    }
+
+    /// What dead servers hold whose nodes do not show it: read through ssh.
+    #[must_use]
+    pub const fn read(&self) -> &BTreeMap<NodeId, GtidSet> {
+        &self.read
     }
 
     /// What an operator answers for, if anything.

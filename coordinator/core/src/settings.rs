@@ -125,6 +125,8 @@ pub struct Policy {
     pub planned_stop: PlannedStop,
     /// How servers are fenced from outside, each with the time that it may take.
     pub fences: BTreeMap<Means, Duration>,
+    /// The files of a server that was ended through ssh are read within this.
+    pub read_limit: Duration,
     /// What a failover may lose without asking people; `None`: what a leased primary alone had, and of others nothing.
     pub max_loss: Option<MaxLoss>,
     /// An answer or a write that takes longer is told as overload.
@@ -152,6 +154,7 @@ impl Default for Policy {
             lease: None,
             planned_stop: PlannedStop::HandOver,
             fences: BTreeMap::new(),
+            read_limit: Duration::from_secs(120),
             max_loss: None,
             slow: Duration::from_millis(500),
             lag: Duration::from_secs(10),
@@ -164,6 +167,12 @@ impl Policy {
     #[must_use]
     pub fn accepts_tail(&self, leased: bool) -> bool {
         self.max_loss.map_or(leased, |max_loss| max_loss == MaxLoss::UnreceivedTail)
+    }
+
+    /// Whether what a dead server holds can be shown without its node.
+    #[must_use]
+    pub fn reads(&self) -> bool {
+        self.fences.contains_key(&Means::Ssh)
     }
 
     /// The usual policy where nodes report so often. Where they report seldom they are spoken to seldom as well, and a

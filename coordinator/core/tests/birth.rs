@@ -57,6 +57,7 @@ impl Pair {
                 version: "10.11.14-MariaDB".to_owned(),
                 origin: Origin::Mariadb(id),
                 server_id: id,
+                binlog_index: None,
             }),
             facts: Some(Facts {
                 writable: self.writable[number],
@@ -111,7 +112,7 @@ impl Pair {
                         let number = names.iter().position(|name| *name == to).unwrap();
                         answer(&mut answers[number], number, request);
                     }
-                    Output::Tell(_) | Output::Fence { .. } => {}
+                    Output::Tell(_) | Output::Fence { .. } | Output::Read { .. } => {}
                 }
             }
             if let Some(end) = birth.end() {

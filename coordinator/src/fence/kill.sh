@@ -1,49 +1,19 @@
 # Ends the server of the data directory $1 with SIGKILL, keeps it from starting for $2 seconds, and says "gone" when no
 # process of it is left and nobody listens where it did ($3, a pattern of /proc/net/tcp). Anything else it says is why not.
-set -u
-fail() {
-    printf '%s\n' "$*"
-    exit 1
-}
-
-[ "$(id -u)" = 0 ] || fail "only root sees and ends every server; log in as root"
-dir=$(cd -- "$1" 2>/dev/null && pwd -P) || fail "there is no folder $1 on this host"
-[ -d "$dir/mysql" ] || fail "$dir is no data directory: it holds no folder mysql"
+# With $4 = readable it is ended only if its binlog's files are there to be read afterwards; $5 is their list, if known.
 kept=$2 pattern=$3
-
-# The processes of the server: both flavours work in their data directory. One whose first thread has ended shows none, and
-# may have others left.
-servers() {
-    for proc in /proc/[0-9]*; do
-        name=
-        { read -r name <"$proc/comm"; } 2>/dev/null
-        case $name in mysqld | mariadbd) ;; *) continue ;; esac
-        if cwd=$(readlink "$proc/cwd" 2>/dev/null); then
-            [ "$cwd" = "$dir" ] && printf '%s ' "${proc#/proc/}"
-        else
-            set -- "$proc"/task/*
-            [ $# -gt 1 ] && printf '%s ' "${proc#/proc/}"
-        fi
-    done
-}
-
-end() {
-    pids=$(servers)
-    # shellcheck disable=SC2086
-    [ -z "$pids" ] || kill -KILL $pids 2>/dev/null
-}
-
-# Beside this connection and beyond it: whatever starts the server again meanwhile, it does not get far.
-(
-    trap '' HUP
-    rounds=$((kept * 10))
-    while [ $rounds -gt 0 ]; do
-        end
-        sleep 0.1
-        rounds=$((rounds - 1))
-    done
-) </dev/null >/dev/null 2>&1 &
-keeper=$!
+if [ "${4-}" = readable ]; then
+    find_list "${5-}"
+    newest=
+    while IFS= read -r line || [ -n "$line" ]; do
+        [ -z "$line" ] || newest=$(path_of "$line")
+    done <"$list"
+    [ -r "$newest" ] || fail "${newest:-what $list names} cannot be read, so that what it holds would be lost: it was not ended"
+    # MySQL's encrypted files begin otherwise.
+    magic=$(head -c 4 -- "$newest" | od -An -tx1 | tr -d ' \n')
+    [ "$magic" = fe62696e ] || fail "$newest is no binlog that can be read without its server (encrypted?): it was not ended"
+fi
+keep "$kept"
 
 rounds=0
 while end; pids=$(servers); [ -n "$pids" ]; do

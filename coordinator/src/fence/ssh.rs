@@ -3,23 +3,21 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use openssh::{KnownHosts, SessionBuilder};
+use openssh::{KnownHosts, Session, SessionBuilder};
 use tasuki_config::Ssh;
-use tasuki_coordinator_core::fence::Fenced;
 
 use super::{Target, last_words};
 
 /// Kills, looks whether the process is gone and nobody listens any more, and keeps the server from starting for a while.
-const SCRIPT: &str = include_str!("kill.sh");
-/// For how many seconds: longer than any attempt that could rest on this fence.
-const KEPT: &str = "60";
+const SCRIPT: &str = concat!(include_str!("servers.sh"), include_str!("kill.sh"));
+/// For how many seconds: longer than any attempt that could rest on this fence, unless its files are read, which prolongs it.
+pub(super) const KEPT: u64 = 60;
 const CONNECT: Duration = Duration::from_secs(3);
 /// A host that falls silent meanwhile is noticed by this; the limit of the whole stands above it.
 const ALIVE: Duration = Duration::from_secs(1);
 
-/// Ends the server, and reads back that it is gone.
-pub(super) async fn kill(ssh: &Ssh, target: &Target) -> Fenced {
-    let data_dir = target.data_dir.as_ref().ok_or("the cluster file does not name its data directory")?;
+/// A connection to a server's host. Dropped, it ends.
+pub(super) async fn connect(ssh: &Ssh, target: &Target) -> Result<Session, String> {
     let mut builder = SessionBuilder::default();
     builder
         .user(ssh.user.clone())
@@ -32,20 +30,30 @@ pub(super) async fn kill(ssh: &Ssh, target: &Target) -> Fenced {
         .connect_timeout(CONNECT)
         .server_alive_interval(ALIVE)
         .control_directory(std::env::temp_dir());
-    let session = builder.connect_mux(target.ssh.ip().to_string()).await.map_err(|error| told(&error))?;
+    builder.connect_mux(target.ssh.ip().to_string()).await.map_err(|error| told(&error))
+}
+
+/// Ends the server, and reads back that it is gone. With `only_readable` it is ended only if its binlog's files, whose list is
+/// at `index` if that is known, are there to be read.
+pub(super) async fn kill(
+    session: &Session,
+    target: &Target,
+    only_readable: bool,
+    index: Option<&str>,
+) -> Result<(), String> {
+    let data_dir = target.data_dir.as_ref().ok_or("the cluster file does not name its data directory")?;
     let mut command = session.command("sh");
     command.arg("-c").arg(SCRIPT).arg("tasuki-fence").arg(data_dir.to_string_lossy());
-    command.arg(KEPT).arg(listening(target.address));
+    command.arg(KEPT.to_string()).arg(listening(target.address));
+    command.arg(if only_readable { "readable" } else { "" }).arg(index.unwrap_or_default());
     let output = command.output().await.map_err(|error| told(&error))?;
     tracing::info!(host = %target.ssh, said = %String::from_utf8_lossy(&output.stdout), "ssh");
-    // What was done stays done, whether or not the connection ends in order.
-    drop(session.close().await);
     let words = last_words(&output.stdout);
     if output.status.success() && words == "gone" { Ok(()) } else { Err(words) }
 }
 
 /// An error with what caused it: the outermost text alone says little.
-fn told(error: &openssh::Error) -> String {
+pub(super) fn told(error: &openssh::Error) -> String {
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(inner) = cause {

@@ -5,17 +5,15 @@ use std::time::Duration;
 
 use tasuki_schemas::answer::Outcome;
 use tasuki_schemas::ballot::Ballot;
-use tasuki_schemas::command::{Delivery, Fetch, Piece, Tail};
+use tasuki_schemas::command::{BATCH, Delivery, Fetch, Piece, Tail};
 use tasuki_schemas::gtid::GtidSet;
-use tasuki_schemas::id::{NodeId, ProgramId};
+use tasuki_schemas::id::{CoordinatorId, NodeId, ProgramId};
 use tasuki_schemas::message::Message;
 use tasuki_schemas::moment::Moment;
 
 use crate::io::{Effect, Output};
 use crate::node::Node;
 
-/// A Fetch is answered with up to so many pieces.
-pub const BATCH: u64 = 8;
 /// The first Fetch is repeated after this: most tails are one piece, and every millisecond of them is seen by clients.
 const REPEAT: Duration = Duration::from_millis(40);
 /// Later ones: only what was lost has to be asked for again.
@@ -33,6 +31,8 @@ const TELL: u64 = 64;
 #[derive(Debug)]
 pub(crate) struct Fetching {
     from: NodeId,
+    /// Who delivers it: the node beside the dead server, or the leader.
+    by: ProgramId,
     fetch: Fetch,
     tail: Option<Tail>,
     /// Pieces before this one came.
@@ -47,9 +47,16 @@ pub(crate) struct Fetching {
 }
 
 impl Fetching {
-    pub(crate) fn new(from: NodeId, ballot: Ballot, have: GtidSet, want: GtidSet, now: Moment) -> Self {
+    pub(crate) fn new(
+        from: NodeId,
+        through: Option<CoordinatorId>,
+        ballot: Ballot,
+        (have, want): (GtidSet, GtidSet),
+        now: Moment,
+    ) -> Self {
+        let by = through.map_or_else(|| ProgramId::from(&from), |leader| ProgramId::from(&leader));
         let fetch = Fetch { ballot, have, want: Some(Box::new(want)), piece: 0 };
-        Self { from, fetch, tail: None, received: 0, spooled: 0, asked: 0, asked_at: None, moved: now }
+        Self { from, by, fetch, tail: None, received: 0, spooled: 0, asked: 0, asked_at: None, moved: now }
     }
 
     pub(crate) fn repeat_at(&self) -> Option<Moment> {
@@ -116,15 +123,15 @@ impl Node {
         if let Some(reason) = fetching.late(now) {
             return self.end_fetching(reason);
         }
-        let asking = fetching.next(now).map(|fetch| (ProgramId::from(&fetching.from), fetch));
+        let asking = fetching.next(now).map(|fetch| (fetching.by.clone(), fetch));
         if let Some((to, fetch)) = asking {
             self.send(to, Message::Fetch(fetch));
         }
     }
 
-    pub(crate) fn delivered(&mut self, from: &NodeId, delivery: Delivery, now: Moment) {
+    pub(crate) fn delivered(&mut self, from: &ProgramId, delivery: Delivery, now: Moment) {
         let Some(fetching) = self.act.as_mut().and_then(crate::orders::Act::fetching) else { return };
-        if fetching.fetch.ballot != delivery.ballot || fetching.from != *from {
+        if fetching.fetch.ballot != delivery.ballot || fetching.by != *from {
             return;
         }
         let Some(piece) = delivery.piece else {

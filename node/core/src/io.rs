@@ -99,10 +99,10 @@ pub enum Input {
         /// What it holds.
         fetch: Fetch,
     },
-    /// Another node delivers transactions.
+    /// Another node, or the leader, delivers transactions.
     Delivered {
         /// Who.
-        from: NodeId,
+        from: ProgramId,
         /// A piece, or why there is none.
         delivery: Delivery,
     },
@@ -322,7 +322,7 @@ pub enum Output {
     Execute(EffectId, Effect),
     /// End an effect at once: kill its connection and see it gone.
     Cancel(EffectId),
-    /// Read pieces of the dead server's binlog tail, up to [`BATCH`](crate::BATCH). Answered by [`Input::TailRead`].
+    /// Read pieces of the dead server's binlog tail, up to [`BATCH`](tasuki_schemas::command::BATCH). Answered by [`Input::TailRead`].
     Deliver {
         /// For whom.
         to: NodeId,

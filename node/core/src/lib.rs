@@ -19,7 +19,6 @@ mod settings;
 pub mod statements;
 mod strangers;
 
-pub use fetching::BATCH;
 pub use io::{Effect, EffectId, Ended, Guarding, Input, Output, Progress, Reader, ServerReport};
 pub use memory::{Memory, ServerRun};
 pub use node::Node;

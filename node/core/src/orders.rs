@@ -206,14 +206,14 @@ impl Node {
 
     fn begin_act(&mut self, act: &Act, order: Order, now: Moment) -> Result<State, String> {
         let effect = match order {
-            Order::CatchUp { goal, from, how: CatchUpHow::Tail } => {
+            Order::CatchUp { goal, from, how: CatchUpHow::Tail, through } => {
                 // A node that was restarted meanwhile told nothing yet: the next attempt's promise does.
                 let have =
                     self.told_holdings(&act.from).ok_or("this run of the node told nobody what its server holds")?;
-                let fetching = Fetching::new(from, act.ballot.clone(), have, goal, now);
+                let fetching = Fetching::new(from, through, act.ballot.clone(), (have, goal), now);
                 return Ok(State::Fetching(Box::new(fetching)));
             }
-            Order::CatchUp { goal, from, how: CatchUpHow::Replicate } => {
+            Order::CatchUp { goal, from, how: CatchUpHow::Replicate, through: _ } => {
                 Effect::Replicate { source: self.address(&from), goal }
             }
             Order::Promote { record, goal } => Effect::Promote {

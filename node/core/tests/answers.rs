@@ -45,7 +45,7 @@ fn a_promise_that_was_given_is_neither_given_nor_worked_for_again() {
 fn having_obeyed_at_a_ballot_is_no_promise_of_it() {
     let mut stage = Stage::replica(Mode::Armed);
     let (goal, from) = (set("0-1-9"), db("db3"));
-    stage.order(2, 1, Order::CatchUp { goal, from, how: CatchUpHow::Replicate }).persisted();
+    stage.order(2, 1, Order::CatchUp { goal, from, how: CatchUpHow::Replicate, through: None }).persisted();
     stage.end(Ended::Done(holdings("0-1-9")));
     assert_eq!(stage.answers().ballot, Some(ballot(2)));
     stage.prepare(2, Kind::Vote).persisted();
@@ -116,7 +116,7 @@ fn a_record_of_a_higher_ballot_displaces_one_whose_duty_is_being_done() {
 fn what_only_waits_for_another_node_is_dropped_for_a_higher_promise() {
     let mut stage = Stage::replica(Mode::Armed);
     let (goal, from) = (set("0-1-12"), db("db1"));
-    stage.order(2, 1, Order::CatchUp { goal, from, how: CatchUpHow::Tail }).persisted();
+    stage.order(2, 1, Order::CatchUp { goal, from, how: CatchUpHow::Tail, through: None }).persisted();
     assert_eq!(stage.effects(), 0, "it asked db1's node for the tail");
     stage.prepare(3, Kind::Failover).persisted().end(Ended::Done(holdings("0-1-9"))).persisted();
     assert!(stage.promised());

@@ -77,7 +77,8 @@ fn servers_that_the_cluster_file_lacks_are_neither_followed_nor_fetched_from() {
         refused(Order::Follow { record: naming("db9") }).unwrap(),
         "the record's primary is not in this cluster file"
     );
-    let fetch = |from: &str| Order::CatchUp { goal: set("0-1-9"), from: db(from), how: CatchUpHow::Replicate };
+    let fetch =
+        |from: &str| Order::CatchUp { goal: set("0-1-9"), from: db(from), how: CatchUpHow::Replicate, through: None };
     assert!(obeyed(fetch("db3")));
     assert_eq!(refused(fetch("db9")).unwrap(), "the donor is not in this cluster file");
 }

@@ -5,9 +5,10 @@
 mod stage;
 
 use stage::{Stage, ballot, db, holdings, set};
-use tasuki_node_core::{BATCH, Effect, Ended, Input, Output};
+use tasuki_node_core::{Effect, Ended, Input, Output};
 use tasuki_schemas::answer::Outcome;
-use tasuki_schemas::command::{CatchUpHow, Delivery, Fetch, Kind, Order, OrderName, Piece, Tail};
+use tasuki_schemas::command::{BATCH, CatchUpHow, Delivery, Fetch, Kind, Order, OrderName, Piece, Tail};
+use tasuki_schemas::id::ProgramId;
 use tasuki_schemas::message::Message;
 use tasuki_schemas::record::Mode;
 
@@ -28,7 +29,7 @@ fn delivery(piece: Option<Piece>, note: &str) -> Input {
         note: note.to_owned(),
         piece: piece.map(Box::new),
     };
-    Input::Delivered { from: db("db1"), delivery }
+    Input::Delivered { from: ProgramId::from(&db("db1")), delivery }
 }
 
 fn kept(number: u64) -> Input {
@@ -45,7 +46,7 @@ fn candidate() -> Stage {
 }
 
 fn order(stage: &mut Stage, number: u64) {
-    let order = Order::CatchUp { goal: set("0-1-110"), from: db("db1"), how: CatchUpHow::Tail };
+    let order = Order::CatchUp { goal: set("0-1-110"), from: db("db1"), how: CatchUpHow::Tail, through: None };
     stage.order(2, number, order);
 }
 
@@ -147,8 +148,11 @@ fn what_another_or_an_earlier_attempt_delivers_is_no_piece() {
     let mut stage = candidate();
     let Input::Delivered { delivery, .. } = piece(0, 1) else { unreachable!() };
     let earlier = Delivery { ballot: ballot(1), ..delivery.clone() };
-    assert_eq!(spools(after(&mut stage, Input::Delivered { from: db("db3"), delivery })), none());
-    assert_eq!(spools(after(&mut stage, Input::Delivered { from: db("db1"), delivery: earlier })), none());
+    assert_eq!(spools(after(&mut stage, Input::Delivered { from: ProgramId::from(&db("db3")), delivery })), none());
+    assert_eq!(
+        spools(after(&mut stage, Input::Delivered { from: ProgramId::from(&db("db1")), delivery: earlier })),
+        none()
+    );
 }
 
 #[test]

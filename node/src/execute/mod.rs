@@ -2,13 +2,13 @@
 
 mod archive;
 mod change;
-mod deliver;
 mod drain;
 mod extras;
 mod fence;
 mod promote;
 mod receive;
 mod relay;
+mod spool;
 mod steps;
 mod tail;
 mod unread;
@@ -25,13 +25,13 @@ use tokio::sync::Mutex;
 use tokio::sync::mpsc::Sender;
 use tokio_util::sync::CancellationToken;
 
-use crate::binlog::Extra;
+use crate::binlog::{Extra, Kept};
 use crate::cut::Cut;
 use crate::dial;
 use crate::probe::Shared;
 use crate::server::{ServerError, Session, options};
 
-pub use deliver::{Kept, deliver, spool_thread};
+pub use spool::spool_thread;
 
 /// Statements that only read or set something.
 pub(crate) const QUICK: Duration = Duration::from_millis(500);

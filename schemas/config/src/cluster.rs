@@ -75,6 +75,8 @@ pub struct Server {
     pub ssh: Option<SocketAddr>,
     /// Its data directory, by which its process is told.
     pub data_dir: Option<PathBuf>,
+    /// The list of its binlog's files, where neither its node told it nor it is the only one in the data directory.
+    pub binlog_index: Option<PathBuf>,
 }
 
 /// A node without a server.
@@ -187,7 +189,8 @@ pub enum PlannedStop {
 const KNOWN: [&str; 10] =
     ["flavour", "server", "witness", "coordinator", "redis", "replication", "vip", "policy", "ssh", "shutdown"];
 
-const KNOWN_SERVER: [&str; 8] = ["name", "address", "mesh", "key", "promotion", "site", "ssh", "data_dir"];
+const KNOWN_SERVER: [&str; 9] =
+    ["name", "address", "mesh", "key", "promotion", "site", "ssh", "data_dir", "binlog_index"];
 
 /// The keys of `[policy]`.
 const KNOWN_POLICY: [&str; 12] = [

@@ -38,6 +38,7 @@ fn everything_that_is_said_is_read() {
         key_file: "/etc/tasuki/fence.key".into(),
         known_hosts_file: "/etc/tasuki/known_hosts".into(),
         limit: Duration::from_secs(4),
+        read_limit: Duration::from_secs(300),
     };
     let words = |last: &str| vec!["/usr/local/bin/power".to_owned(), last.to_owned()];
     let limit = Duration::from_secs(20);
@@ -46,8 +47,8 @@ fn everything_that_is_said_is_read() {
     assert_eq!(file.policy.max_loss, Some(MaxLoss::UnreceivedTail));
     let server = &file.servers[0];
     assert_eq!(
-        (server.ssh, server.data_dir.as_deref()),
-        ("10.99.0.1:2222".parse().ok(), Some(Path::new("/var/lib/mysql")))
+        (server.ssh, server.data_dir.as_deref(), server.binlog_index.as_deref()),
+        ("10.99.0.1:2222".parse().ok(), Some(Path::new("/var/lib/mysql")), Some(Path::new("/var/log/mysql/bin.index")))
     );
     assert_eq!(file.servers[1].ssh, None);
 }
@@ -58,9 +59,10 @@ fn without_a_word_nothing_is_fenced_and_the_loss_is_the_lease_s_matter() {
     let short = text.split("[ssh]").next().unwrap().replace("max_loss = \"unreceived_tail\"\n", "");
     let file = parse(&short);
     assert_eq!((file.fences, file.policy.max_loss), (Fences::default(), None));
-    let text = cluster_text().replace("user = \"fencer\"\n", "").replace("limit_ms = 4000\n", "");
+    let text = cluster_text().replace("user = \"fencer\"\n", "").replace("limit_ms = 4000\n", "").replace("read_limit_s = 300\n", "");
     let ssh = parse(&text).fences.ssh.unwrap();
-    assert_eq!((ssh.user.as_str(), ssh.limit), ("root", Duration::from_secs(5)));
+    let (limit, read_limit) = (Duration::from_secs(5), Duration::from_secs(120));
+    assert_eq!((ssh.user.as_str(), ssh.limit, ssh.read_limit), ("root", limit, read_limit));
 }
 
 #[test]
@@ -72,6 +74,9 @@ fn what_ssh_needs_is_asked_for() {
     refused("data_dir = \"/srv/db2\"\n", "", "[ssh]", what);
     refused("\"/srv/db2\"", "\"db2\"", "data_dir", "`data_dir` must be a whole path, beginning with /");
     refused("limit_ms = 4000", "limit_ms = 4", "limit_ms", "`limit_ms` must lie between 1000 and 60000");
+    refused("read_limit_s = 300", "read_limit_s = 1", "read_limit_s", "`read_limit_s` must lie between 5 and 3600");
+    let what = "`binlog_index` must be a whole path, beginning with /";
+    refused("\"/var/log/mysql/bin.index\"", "\"bin.index\"", "binlog_index", what);
     refused("\"fencer\"", "\"-oX\"", "user = \"-oX", "\"-oX\" is no account; leave the line out for root");
     let (found, _) = said("\"10.99.0.1:2222\"", "\"db1.example\"", "ssh =");
     assert!(found.len() == 1 && found[0].contains("is no address that others reach"), "{found:?}");

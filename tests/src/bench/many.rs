@@ -147,7 +147,7 @@ impl Cluster {
                     Output::Send { to, request } => {
                         self.spoken.push((Some(ProgramId::from(&to)), Message::Request(request)));
                     }
-                    Output::Tell(_) | Output::Fence { .. } => {}
+                    Output::Tell(_) | Output::Fence { .. } | Output::Read { .. } => {}
                 }
             }
         }

@@ -53,6 +53,7 @@ impl Server {
             version: "10.11.19".to_owned(),
             origin: Origin::Mariadb(self.number),
             server_id: self.number,
+            binlog_index: None,
         };
         let connection = if self.run.is_some() { Connection::Answering } else { Connection::Closed };
         let facts = self.run.is_some().then(|| self.facts());

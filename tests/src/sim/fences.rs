@@ -1,18 +1,23 @@
 //! Fences from outside in clusters that acknowledge without replicas and without a lease: they take their time, fail, kill
 //! without telling, and tell when nobody asks any more. Ssh has a network of its own.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tasuki_coordinator_core::Input;
 use tasuki_coordinator_core::fence::Means;
+use tasuki_coordinator_core::reading::{Files, Unread};
 use tasuki_coordinator_core::settings::{MaxLoss, Policy, Promotion};
+use tasuki_node_core::Input as NodeInput;
 use tasuki_schemas::ballot::Ballot;
-use tasuki_schemas::id::NodeId;
+use tasuki_schemas::command::Fetch;
+use tasuki_schemas::id::{NodeId, ProgramId};
 
 use super::Plan;
 use super::faults::Fault;
 use super::net::Dice;
 use super::server::Host;
+use super::tails;
 use super::world::{Happening, MS, World};
 
 /// A cluster whose primary acknowledges alone, and what fences of it lead to.
@@ -21,6 +26,8 @@ pub(crate) struct Manual {
     max_loss: MaxLoss,
     /// How the first fences end; later ones are drawn.
     ways: Vec<Way>,
+    /// Whose files each coordinator has read: its life, its attempt, and the host.
+    copies: BTreeMap<usize, (u64, Ballot, Host)>,
 }
 
 /// How one fence ends.
@@ -66,7 +73,8 @@ impl Manual {
             return None;
         }
         let accepts = (seed / 16).is_multiple_of(2);
-        Some(Self { max_loss: if accepts { MaxLoss::UnreceivedTail } else { MaxLoss::Nothing }, ways: Vec::new() })
+        let max_loss = if accepts { MaxLoss::UnreceivedTail } else { MaxLoss::Nothing };
+        Some(Self { max_loss, ways: Vec::new(), copies: BTreeMap::new() })
     }
 
     /// Whether what only a lost primary has may be lost.
@@ -95,6 +103,51 @@ pub(crate) fn begin(world: &mut World, at: usize, ballot: Ballot, node: &NodeId,
     world.after(way.tells, Happening::ToCoordinator { at, input });
 }
 
+/// A coordinator reads the files of a server that it ended. Copies take their time, are lost on the way, or are damaged; the
+/// server is kept from starting until long after.
+pub(crate) fn read(world: &mut World, at: usize, ballot: Ballot, node: &NodeId) {
+    let Some(host) = world.hosts.iter().position(|host| host.name == *node) else { return };
+    let delay = world.dice.between(10 * MS, 1500 * MS);
+    let server = &world.hosts[host].server;
+    let kept = server.run.is_none() && world.hosts[host].kept_until > world.now;
+    let reading = match world.dice.between(0, 8) {
+        _ if !kept => Err(Unread::Unreadable("it runs again".to_owned())),
+        0 => Err(Unread::Unreached("the connection ended".to_owned())),
+        1 => Err(Unread::Unreadable("bin.000001 is damaged at 4711".to_owned())),
+        _ => Ok(Files { executed: server.executed.clone(), up: Duration::from_secs(100_000) }),
+    };
+    world.note(|| format!("co{} reads {node} at {ballot}: {reading:?}", at + 1));
+    if kept {
+        let again = delay + KEPT;
+        world.hosts[host].kept_until = world.now + again;
+        world.after(again + MS, Happening::Fault(Fault::Start(host)));
+    }
+    let life = world.coordinators[at].life;
+    if let Some(manual) = world.manual.as_mut().filter(|_| reading.is_ok()) {
+        manual.copies.insert(at, (life, ballot.clone(), host));
+    }
+    let input = Box::new(Input::Read { ballot, node: node.clone(), reading });
+    world.after(delay, Happening::ToCoordinator { at, input });
+}
+
+/// A candidate asks the leader for what it has read.
+pub(crate) fn deliver(world: &mut World, from: Host, to: &ProgramId, fetch: Fetch) {
+    let Some(at) = world.coordinators.iter().position(|it| it.name.as_str() == to.as_str()) else { return };
+    let life = world.coordinators[at].life;
+    let copy = world.manual.as_ref().and_then(|manual| manual.copies.get(&at)).cloned();
+    let Some((_, _, host)) = copy.filter(|(of, ballot, _)| *of == life && *ballot == fetch.ballot) else { return };
+    let (place, deliveries) = (world.place(at), tails::pieces(&world.hosts[host].server, fetch));
+    if world.coordinators[at].core.is_none() || world.net.copies(from, place, &mut world.dice).is_empty() {
+        return;
+    }
+    for delivery in deliveries {
+        let input = NodeInput::Delivered { from: to.clone(), delivery };
+        for delay in world.net.copies(place, from, &mut world.dice) {
+            world.after(delay, Happening::Mail { host: from, input: Box::new(input.clone()) });
+        }
+    }
+}
+
 /// The server's process ends, and is kept from starting for a while; then somebody starts it again.
 pub(crate) fn keep_gone(world: &mut World, host: Host) {
     world.hosts[host].kept_until = world.now + KEPT;
@@ -105,7 +158,7 @@ impl Plan {
     pub(super) fn of_fences(name: &str, seed: u64) -> Option<Self> {
         let plan = |faults: Vec<(u64, Fault)>, max_loss, ways| {
             let faults = faults.into_iter().map(|(at, fault)| (at * MS, fault)).collect();
-            let manual = Some(Manual { max_loss, ways });
+            let manual = Some(Manual { max_loss, ways, copies: BTreeMap::new() });
             Self {
                 seed,
                 servers: 3,

@@ -66,6 +66,7 @@ fn report(server: &mut Server, readers: Option<Vec<Reader>>, clients: u32, now: 
         version: if server.flavour == Flavour::Mysql { "9.7.4" } else { "10.11.19" }.to_owned(),
         origin: server.origin(),
         server_id: number,
+        binlog_index: None,
     };
     let report =
         |connection, facts| ServerReport { run: server.run, connection, identity: Some(identity), facts, readers };

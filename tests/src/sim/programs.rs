@@ -151,10 +151,15 @@ impl World {
     }
 
     fn send(&mut self, from: Host, to: &ProgramId, message: Message) {
-        let Some(host) = self.hosts.iter().position(|host| host.name.as_str() == to.as_str()) else { return };
+        let Some(host) = self.hosts.iter().position(|host| host.name.as_str() == to.as_str()) else {
+            if let Message::Fetch(fetch) = message {
+                fences::deliver(self, from, to, fetch);
+            }
+            return;
+        };
         let input = match message {
             Message::Fetch(fetch) => Input::Fetched { from: self.hosts[from].name.clone(), fetch },
-            Message::Delivery(delivery) => Input::Delivered { from: self.hosts[from].name.clone(), delivery },
+            Message::Delivery(delivery) => Input::Delivered { from: ProgramId::from(&self.hosts[from].name), delivery },
             Message::Renew(renew) => Input::Renewed { from: self.hosts[from].name.clone(), renew },
             Message::Grant(grant) => Input::Granted { from: self.hosts[from].name.clone(), grant },
             Message::Observation(_)
@@ -229,7 +234,8 @@ impl World {
                 }
             }
             CoordinatorOutput::Beat(heartbeat) => self.beat(at, &heartbeat),
-            CoordinatorOutput::Fence { ballot, node, how } => fences::begin(self, at, ballot, &node, how),
+            CoordinatorOutput::Fence { ballot, node, how, .. } => fences::begin(self, at, ballot, &node, how),
+            CoordinatorOutput::Read { ballot, node, .. } => fences::read(self, at, ballot, &node),
             CoordinatorOutput::Tell(body) => {
                 self.excuse(at, &body);
                 if matches!(*body, EventBody::Stage { stage: StageName::Recruiting, .. }) {

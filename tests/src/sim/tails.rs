@@ -1,7 +1,6 @@
 //! A dead server's tail on its way to a candidate: a transaction is a piece, so that several are under way.
 
-use tasuki_node_core::BATCH;
-use tasuki_schemas::command::{Delivery, Fetch, Piece, Tail};
+use tasuki_schemas::command::{BATCH, Delivery, Fetch, Piece, Tail};
 use tasuki_schemas::gtid::GtidSet;
 
 use super::server::Server;

@@ -96,6 +96,7 @@ pub(crate) fn observation(process: Process, connection: Connection) -> Observati
                 version: "10.11.19-MariaDB-log".to_owned(),
                 origin: Origin::Mariadb(2),
                 server_id: 2,
+                binlog_index: None,
             }),
             facts: Some(facts()),
             facts_age_ms: 40,

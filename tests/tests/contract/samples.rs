@@ -148,7 +148,7 @@ fn events() -> Vec<EventBody> {
 fn requests() -> Vec<Request> {
     let record = || Box::new(record());
     let order = |order| Request::Order { ballot: ballot(3), number: 4, order: Box::new(order) };
-    let catch_up = |how| order(Order::CatchUp { goal: mariadb("0-1-102"), from: node("db1"), how });
+    let catch_up = |how| order(Order::CatchUp { goal: mariadb("0-1-102"), from: node("db1"), how, through: None });
     let evidence = Some(Diagnosis::PrimaryCrashed { primary: node("db1") });
     vec![
         Request::Probe { nonce: Nonce(5), primary: node("db1") },

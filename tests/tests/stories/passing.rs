@@ -142,7 +142,11 @@ impl Story {
                 }
                 self.inbox.push((to, request));
             }
-            Output::Fence { ballot, node, how } => self.hands.begin(ballot, node, how, now_ms),
+            Output::Fence { ballot, node, how, .. } => self.hands.begin(ballot, node, how, now_ms),
+            Output::Read { ballot, node, .. } => {
+                let executed = self.server(node.as_str()).executed.clone();
+                self.hands.read_files(ballot, node, executed, now_ms);
+            }
             Output::Tell(body) if body.name() == "forecast" && !self.foretells => {}
             Output::Tell(body) => {
                 if let EventBody::Diagnosis { diagnosis, .. } = &*body {

@@ -227,6 +227,7 @@ impl Server {
                 version: self.version.clone(),
                 origin: Origin::Mariadb(self.id),
                 server_id: self.id,
+                binlog_index: None,
             }),
             facts: answers.then(|| self.facts(now_ms)),
             facts_age_ms: 0,

@@ -24,7 +24,10 @@ pub(crate) fn spoken(to: &NodeId, request: &Request) -> Option<String> {
 
 fn ordered(order: &Order) -> String {
     match order {
-        Order::CatchUp { goal, from, how } => format!("catch up to {goal} from {from} ({how:?})"),
+        Order::CatchUp { goal, from, how, through } => {
+            let through = through.as_ref().map(|leader| format!(" through {leader}")).unwrap_or_default();
+            format!("catch up to {goal} from {from} ({how:?}{through})")
+        }
         Order::Promote { goal, .. } => format!("promote, once {goal} is applied"),
         Order::Follow { record } => format!("follow {}", record.primary),
         Order::JoinGroup { .. } => "join the group".to_owned(),

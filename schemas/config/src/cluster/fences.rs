@@ -29,8 +29,10 @@ pub struct Ssh {
     pub key_file: PathBuf,
     /// The hosts' keys, on the coordinators' hosts: an unknown or another one is refused.
     pub known_hosts_file: PathBuf,
-    /// The whole of it takes no longer.
+    /// Ending a server takes no longer.
     pub limit: Duration,
+    /// Reading what it holds takes no longer.
+    pub read_limit: Duration,
 }
 
 /// A hook that shuts a server down.
@@ -54,7 +56,7 @@ pub enum MaxLoss {
     UnreceivedTail,
 }
 
-pub(super) const KNOWN_SSH: [&str; 4] = ["user", "key_file", "known_hosts_file", "limit_ms"];
+pub(super) const KNOWN_SSH: [&str; 5] = ["user", "key_file", "known_hosts_file", "limit_ms", "read_limit_s"];
 pub(super) const KNOWN_SHUTDOWN: [&str; 4] = ["command", "read_back", "trust_exit_code", "limit_s"];
 
 pub(super) fn fences<'a>(reader: &mut Reader<'a>, root: &Section<'_, 'a>, servers: &[Server]) -> Option<Fences> {
@@ -78,7 +80,8 @@ fn ssh<'a>(reader: &mut Reader<'a>, section: &Section<'_, 'a>, servers: &[Server
     }
     let key_file = absolute(reader, section, "key_file");
     let known_hosts_file = absolute(reader, section, "known_hosts_file");
-    let limit = limit(reader, section, "limit_ms", (5000, 1000, 60_000)).map(Duration::from_millis);
+    let ends = limit(reader, section, "limit_ms", (5000, 1000, 60_000)).map(Duration::from_millis);
+    let read_limit = limit(reader, section, "read_limit_s", (120, 5, 3600)).map(Duration::from_secs);
     for server in servers.iter().filter(|server| server.data_dir.is_none()) {
         let what = format!(
             "[ssh] ends the server whose data directory it is told, and [[server]] {} has no `data_dir`; add it",
@@ -87,7 +90,7 @@ fn ssh<'a>(reader: &mut Reader<'a>, section: &Section<'_, 'a>, servers: &[Server
         reader.note(section.place.clone(), what);
     }
     let user = user.map_or_else(|| "root".to_owned(), Spanned::into_inner);
-    Some(Ssh { user, key_file: key_file?, known_hosts_file: known_hosts_file?, limit: limit? })
+    Some(Ssh { user, key_file: key_file?, known_hosts_file: known_hosts_file?, limit: ends?, read_limit: read_limit? })
 }
 
 fn shutdown<'a>(reader: &mut Reader<'a>, section: &Section<'_, 'a>) -> Option<Shutdown> {

@@ -89,18 +89,36 @@ pub(super) fn server<'a>(reader: &mut Reader<'a>, section: &Section<'_, 'a>) -> 
     }
     let site = site.map(Spanned::into_inner);
     let line = reader.line(section);
-    let (ssh, data_dir) = outside(reader, section);
-    Some(Server { line, name: name?, address: address?, mesh: mesh?, key: key?, promotion, site, ssh, data_dir })
+    let (ssh, data_dir, binlog_index) = outside(reader, section);
+    Some(Server {
+        line,
+        name: name?,
+        address: address?,
+        mesh: mesh?,
+        key: key?,
+        promotion,
+        site,
+        ssh,
+        data_dir,
+        binlog_index,
+    })
 }
 
 /// What a fence through ssh needs to know of a server.
-fn outside<'a>(reader: &mut Reader<'a>, section: &Section<'_, 'a>) -> (Option<SocketAddr>, Option<PathBuf>) {
+fn outside<'a>(
+    reader: &mut Reader<'a>,
+    section: &Section<'_, 'a>,
+) -> (Option<SocketAddr>, Option<PathBuf>, Option<PathBuf>) {
     let ssh = reader.optional::<String>(section, "ssh").and_then(|_| address(reader, section, "ssh"));
-    let data_dir = reader.optional::<PathBuf>(section, "data_dir");
-    if let Some(path) = data_dir.as_ref().filter(|path| !path.get_ref().is_absolute()) {
-        reader.note(Some(path.span()), "`data_dir` must be a whole path, beginning with /");
-    }
-    (ssh, data_dir.map(Spanned::into_inner))
+    let mut whole = |key: &str| {
+        let path = reader.optional::<PathBuf>(section, key)?;
+        if !path.get_ref().is_absolute() {
+            reader.note(Some(path.span()), format!("`{key}` must be a whole path, beginning with /"));
+        }
+        Some(path.into_inner())
+    };
+    let data_dir = whole("data_dir");
+    (ssh, data_dir, whole("binlog_index"))
 }
 
 pub(super) fn witness<'a>(reader: &mut Reader<'a>, section: &Section<'_, 'a>) -> Option<Witness> {

@@ -30,6 +30,7 @@ promotion = "prefer"
 site = "east"
 ssh = "10.99.0.1:2222"
 data_dir = "/var/lib/mysql"
+binlog_index = "/var/log/mysql/bin.index"
 
 [[server]]
 name = "db2"
@@ -76,6 +77,7 @@ user = "fencer"
 key_file = "/etc/tasuki/fence.key"
 known_hosts_file = "/etc/tasuki/known_hosts"
 limit_ms = 4000
+read_limit_s = 300
 
 [shutdown]
 command = ["/usr/local/bin/power", "off"]

@@ -137,7 +137,7 @@ fn heard(arrived: Arrived) -> Option<Input> {
         }
         Message::Heartbeat(heartbeat) => Some(Input::Beaten(heartbeat)),
         Message::Fetch(fetch) => Some(Input::Fetched { from: opened.sender.as_str().parse().ok()?, fetch }),
-        Message::Delivery(delivery) => Some(Input::Delivered { from: opened.sender.as_str().parse().ok()?, delivery }),
+        Message::Delivery(delivery) => Some(Input::Delivered { from: opened.sender, delivery }),
         Message::Renew(renew) => Some(Input::Renewed { from: opened.sender.as_str().parse().ok()?, renew }),
         Message::Grant(grant) => Some(Input::Granted { from: opened.sender.as_str().parse().ok()?, grant }),
         Message::Observation(_) | Message::Position(_) | Message::Event(_) | Message::Echo { .. } => None,
@@ -182,7 +182,7 @@ pub(super) async fn coordinate(
                 CoordinatorOutput::Send { to, request } => {
                     say(bus.send(&ProgramId::from(&to), &Message::Request(request)));
                 }
-                CoordinatorOutput::Fence { .. } => {}
+                CoordinatorOutput::Fence { .. } | CoordinatorOutput::Read { .. } => {}
                 CoordinatorOutput::Beat(beat) => say(bus.publish(&Channel::Coordinator, &Message::Heartbeat(beat))),
                 CoordinatorOutput::Tell(body) => {
                     if let EventBody::Decided { record, .. } = &*body {

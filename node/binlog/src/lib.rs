@@ -7,6 +7,7 @@
 
 mod apply;
 mod closed;
+mod deliver;
 mod event;
 mod extract;
 mod frame;
@@ -32,8 +33,9 @@ use std::path::PathBuf;
 
 pub use apply::{Applier, ApplyError};
 pub use closed::was_closed;
+pub use deliver::{Kept, deliver};
 pub use extract::{Bounds, Extra, Extracted, extract, tables};
-pub use history::executed;
+pub use history::{before, executed, read_to_end};
 pub use readable::{Shapes, describe, utc};
 pub use relay::{Unapplied, unapplied};
 pub use rows::Column;

@@ -55,7 +55,10 @@ impl Bounds {
     }
 
     /// To be called before so many bytes are written.
-    pub(super) fn spend(&mut self, bytes: usize) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// When it was cancelled, or the disk is as good as full.
+    pub fn spend(&mut self, bytes: usize) -> io::Result<()> {
         if self.stop.load(Ordering::Relaxed) {
             return Err(io::Error::new(io::ErrorKind::Interrupted, "it was cancelled"));
         }

@@ -23,8 +23,7 @@ pub fn executed(index: &Path, flavour: Flavour) -> Result<GtidSet, BinlogError> 
             break;
         }
     }
-    let untold = || BinlogError::Damaged { path: index.to_owned(), offset: 0, what: "no file tells its earlier GTIDs" };
-    let mut executed = executed.ok_or_else(untold)?;
+    let mut executed = executed.ok_or_else(|| untold(index))?;
     for path in newest.into_iter().rev() {
         let mut reader = Reader::open(&path, flavour)?;
         while let Some(whole) = reader.next(|_, _| {})? {
@@ -32,6 +31,36 @@ pub fn executed(index: &Path, flavour: Flavour) -> Result<GtidSet, BinlogError> 
         }
     }
     Ok(executed)
+}
+
+/// All transactions before a file; `None` if it is torn before it tells them, and so has none itself. Blocks.
+///
+/// # Errors
+/// [`BinlogError`] names the file and the offset.
+pub fn before(path: &Path, flavour: Flavour) -> Result<Option<GtidSet>, BinlogError> {
+    Ok(Reader::open(path, flavour)?.before().cloned())
+}
+
+/// All whole transactions of a server, each of the files that `index` names read to its end. Blocks.
+///
+/// # Errors
+/// [`BinlogError`] names the file and the offset.
+pub fn read_to_end(index: &Path, flavour: Flavour) -> Result<GtidSet, BinlogError> {
+    let mut executed: Option<GtidSet> = None;
+    for path in files(index)? {
+        let mut reader = Reader::open(&path, flavour)?;
+        executed = executed.or_else(|| reader.before().cloned());
+        while let Some(whole) = reader.next(|_, _| {})? {
+            if let Some(executed) = &mut executed {
+                executed.insert(&whole.gtid)?;
+            }
+        }
+    }
+    executed.ok_or_else(|| untold(index))
+}
+
+fn untold(index: &Path) -> BinlogError {
+    BinlogError::Damaged { path: index.to_owned(), offset: 0, what: "no file tells its earlier GTIDs" }
 }
 
 /// The newest files back to the first before which nothing is missing, oldest first.
