@@ -16,3 +16,4 @@ mod network;
 mod others;
 mod power;
 mod replicas;
+mod rescue;

@@ -18,6 +18,7 @@ pub mod redis;
 pub mod run;
 pub mod server;
 pub mod sql;
+pub mod tail;
 pub mod template;
 pub mod tools;
 pub mod waiting;

@@ -10,19 +10,12 @@ use tasuki_schemas::event::{EventBody, StageName};
 use tasuki_schemas::gtid::Flavour;
 use tasuki_tests::lab::net::Kind;
 use tasuki_tests::lab::server::{Extra, Server};
-use tasuki_tests::lab::sql::Sql;
+use tasuki_tests::lab::tail::{TABLE, TRANSACTIONS, UNSYNCED, load, rows, until_alone};
 use tasuki_tests::lab::tools::{self, Daemon};
 use tasuki_tests::lab::waiting::until_slowly;
 use tasuki_tests::lab::writer::Writers;
-use tasuki_tests::lab::{Lab, Options, drill};
+use tasuki_tests::lab::{Lab, Options, Outside, drill};
 
-/// Transactions that nobody has but the primary, and the bytes of each.
-const TRANSACTIONS: u64 = 50_000;
-const BYTES: u64 = 2_000;
-/// Connections that load them.
-const CLIENTS: u64 = 10;
-/// Statements in one packet.
-const PACKET: u64 = 250;
 /// What a rescue may take besides applying: on a machine of its own less than three seconds (seen: 1.4 to 2.4 s), but a test
 /// has others beside it.
 const GAP: Duration = Duration::from_secs(9);
@@ -48,36 +41,6 @@ fn reader(flavour: Flavour) -> Command {
         }
         None => Command::new(base.join("bin/mysqlbinlog")),
     }
-}
-
-/// Inserts so many rows, each a transaction of its own.
-async fn load(sql: &Sql, transactions: u64) {
-    let clients = (0..CLIENTS).map(|client| {
-        let sql = sql.clone();
-        tokio::spawn(async move {
-            let own = transactions / CLIENTS;
-            for packet in 0..own.div_ceil(PACKET) {
-                let ids = packet * PACKET..own.min((packet + 1) * PACKET);
-                let row = |id: u64| {
-                    format!(
-                        "INSERT INTO long_tail.t VALUES ({}, REPEAT(CHAR(65 + {id} % 26), {BYTES}))",
-                        client * own + id
-                    )
-                };
-                sql.run(&ids.map(row).collect::<Vec<_>>().join(";")).await.unwrap();
-            }
-        })
-    });
-    for client in clients.collect::<Vec<_>>() {
-        client.await.unwrap();
-    }
-}
-
-/// Count, sum of ids and checksum of the rows.
-async fn rows(sql: &Sql) -> String {
-    sql.value("SELECT CONCAT(COUNT(*), ' ', SUM(id), ' ', BIT_XOR(CRC32(CONCAT(id, ':', v)))) FROM long_tail.t")
-        .await
-        .unwrap()
 }
 
 /// The sizes of the binlogs' files that were begun since `from`.
@@ -112,35 +75,14 @@ async fn piped(lab: &Lab, flavour: Flavour, file: &Path) -> Duration {
     took
 }
 
-const TABLE: &str = "CREATE DATABASE long_tail; CREATE TABLE long_tail.t (id BIGINT PRIMARY KEY, v VARBINARY(2000))";
-/// What a killed process leaves to the kernel is kept: with 0 an engine would lack what its binlog has.
-const UNSYNCED: &str = "SET GLOBAL sync_binlog = 0; SET GLOBAL innodb_flush_log_at_trx_commit = 2";
-
-/// An asynchronous cluster whose primary alone will have what comes now: the receivers are stopped, and whoever would start
-/// them rests. A new file of the binlog has begun, and nobody writes.
-async fn alone(flavour: Flavour) -> (Lab, String, Writers) {
-    let options = Options { asynchronous: true, coordinators: 1, ..Options::default() };
+/// An asynchronous cluster whose primary alone will have what comes now.
+async fn alone(flavour: Flavour, ssh: bool) -> (Lab, String, Writers) {
+    let outside = Outside { ssh, ..Outside::default() };
+    let options = Options { asynchronous: true, coordinators: 1, outside, ..Options::default() };
     let lab = Lab::start(Kind::Loopback, &[flavour], &options).await.unwrap();
-    let old = lab.clusters[0].primary().await.unwrap();
-    let sql = lab.clusters[0].server(&old).unwrap().sql();
-    sql.run(TABLE).await.unwrap();
-    for server in &lab.clusters[0].servers {
-        server.sql().run(UNSYNCED).await.unwrap();
-        if flavour == Flavour::Mariadb && server.name() != old {
-            server.sql().run("STOP SLAVE; SET GLOBAL slave_parallel_threads = 4; START SLAVE").await.unwrap();
-        }
-    }
     let writers = lab.clusters[0].write(4, 100).unwrap();
     drill::acknowledged(&writers, 50).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    lab.coordinators[0].freeze().unwrap();
-    for server in lab.clusters[0].servers.iter().filter(|server| server.name() != old) {
-        let stop = if flavour == Flavour::Mysql { "STOP REPLICA IO_THREAD" } else { "STOP SLAVE IO_THREAD" };
-        server.sql().run(stop).await.unwrap();
-    }
-    writers.pause(true);
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    sql.run("FLUSH BINARY LOGS").await.unwrap();
+    let old = until_alone(&lab, &[&writers]).await.unwrap();
     (lab, old, writers)
 }
 
@@ -156,13 +98,13 @@ async fn taken_over(lab: &Lab, old: &str, writers: &Writers, fault: Instant) -> 
 }
 
 async fn a_long_tail(flavour: Flavour) {
-    let (mut lab, old, writers) = alone(flavour).await;
+    let (mut lab, old, writers) = alone(flavour, false).await;
     let events = lab.listen(&lab.clusters[0]).unwrap();
     let sql = lab.clusters[0].server(&old).unwrap().sql();
     let began = Instant::now();
-    load(&sql, TRANSACTIONS).await;
+    load(&sql, TRANSACTIONS).await.unwrap();
     let loaded = began.elapsed();
-    let expected = rows(&sql).await;
+    let expected = rows(&sql).await.unwrap();
     let data = lab.clusters[0].server(&old).unwrap().folder().join("data");
     let file = newest_binlog(&data);
     let bytes = fs::metadata(&file).unwrap().len();
@@ -186,7 +128,7 @@ async fn a_long_tail(flavour: Flavour) {
         "{flavour}: {TRANSACTIONS} transactions, {bytes} bytes, loaded in {loaded:?}; gap {gap:?}; {stages:?}; {applied}"
     );
     let there = lab.clusters[0].server(&new).unwrap().sql();
-    assert_eq!(rows(&there).await, expected);
+    assert_eq!(rows(&there).await.unwrap(), expected);
     drill::all_there(&lab.clusters[0], &[&writers]).await.unwrap();
     assert!(applied.contains("as a relay file"), "{applied}");
     assert!(gap <= GAP + applying, "{gap:?}");
@@ -196,7 +138,7 @@ async fn a_long_tail(flavour: Flavour) {
     eprintln!("{flavour}: applied in {applying:?}, by `mysqlbinlog | mysql` in {piped:?}");
     assert!(applying * 2 <= piped, "{applying:?} is more than half of {piped:?}");
     drill::brought_back(&mut lab.clusters[0], &old).await.unwrap();
-    assert_eq!(rows(&lab.clusters[0].server(&old).unwrap().sql()).await, expected);
+    assert_eq!(rows(&lab.clusters[0].server(&old).unwrap().sql()).await.unwrap(), expected);
 }
 
 fn number(line: &str, name: &str) -> f64 {
@@ -231,29 +173,30 @@ async fn lab_fifty_thousand_transactions_of_a_dead_mysql_are_rescued() {
 }
 
 /// A file in the middle of the tail is damaged, then it is gone: nobody opens without what may have been acknowledged, and
-/// people are told which file and where. With the file back, all of it is rescued.
+/// people are told which file and where. Then its sidecar dies as well: the same is found through ssh. With the file back, all
+/// of it is rescued from there.
 async fn damaged(flavour: Flavour) {
-    let (mut lab, old, writers) = alone(flavour).await;
+    let (mut lab, old, writers) = alone(flavour, true).await;
     let events = lab.listen(&lab.clusters[0]).unwrap();
     let sql = lab.clusters[0].server(&old).unwrap().sql();
-    load(&sql, 200).await;
+    load(&sql, 200).await.unwrap();
     let data = lab.clusters[0].server(&old).unwrap().folder().join("data");
     let file = newest_binlog(&data);
     sql.run("FLUSH BINARY LOGS; INSERT INTO long_tail.t VALUES (1000000, 'in a file that is sound')").await.unwrap();
-    let expected = rows(&sql).await;
+    let expected = rows(&sql).await.unwrap();
     let fault = lab.clusters[0].server_mut(&old).unwrap().kill9().unwrap();
     let whole = fs::read(&file).unwrap();
     let mut content = whole.clone();
     let middle = content.len() / 2;
     content[middle] ^= 0x40;
-    fs::write(&file, content).unwrap();
+    fs::write(&file, &content).unwrap();
     lab.coordinators[0].thaw().unwrap();
     writers.pause(false);
     let name = file.file_name().unwrap().to_str().unwrap().to_owned();
-    let told = |words: &'static str| {
+    let told = |since: Instant, words: &'static str| {
         let (events, name) = (&events, name.clone());
         until_slowly("a reason", Duration::from_secs(20), async move || {
-            let holds = events.since(fault).into_iter().filter_map(|heard| {
+            let holds = events.since(since).into_iter().filter_map(|heard| {
                 let EventBody::Hold { reasons } = heard.event.body else { return None };
                 Some(reasons.join("; "))
             });
@@ -261,13 +204,19 @@ async fn damaged(flavour: Flavour) {
             found.ok_or_else(|| anyhow::anyhow!("nothing of {name} that {words}"))
         })
     };
-    eprintln!("{flavour}: {}", told("is damaged at ").await.unwrap());
+    eprintln!("{flavour}: {}", told(fault, "is damaged at ").await.unwrap());
     fs::remove_file(&file).unwrap();
-    eprintln!("{flavour}: {}", told("No such file").await.unwrap());
+    eprintln!("{flavour}: {}", told(fault, "No such file").await.unwrap());
+    lab.clusters[0].node_mut(&old).unwrap().kill9().unwrap();
+    let without = Instant::now();
+    fs::write(&file, content).unwrap();
+    let hold = told(without, "is damaged at ").await.unwrap();
+    eprintln!("{flavour}: {hold}");
+    assert!(hold.contains("was ended through ssh"), "{hold}");
     assert!(!writers.since(fault).iter().any(|it| it.acknowledged && it.start > fault), "somebody opened");
     fs::write(&file, whole).unwrap();
     let new = taken_over(&lab, &old, &writers, fault).await;
-    assert_eq!(rows(&lab.clusters[0].server(&new).unwrap().sql()).await, expected);
+    assert_eq!(rows(&lab.clusters[0].server(&new).unwrap().sql()).await.unwrap(), expected);
     drill::all_there(&lab.clusters[0], &[&writers]).await.unwrap();
 }
 
@@ -279,10 +228,10 @@ async fn lab_a_tail_that_cannot_be_read_is_told_with_its_place_and_rescued_once_
 
 /// The node beside the dead server is killed while it delivers, and the candidate's while it applies.
 async fn restarted(flavour: Flavour) {
-    let (mut lab, old, writers) = alone(flavour).await;
+    let (mut lab, old, writers) = alone(flavour, false).await;
     let sql = lab.clusters[0].server(&old).unwrap().sql();
-    load(&sql, TRANSACTIONS).await;
-    let expected = rows(&sql).await;
+    load(&sql, TRANSACTIONS).await.unwrap();
+    let expected = rows(&sql).await.unwrap();
     let fault = lab.clusters[0].server_mut(&old).unwrap().kill9().unwrap();
     lab.coordinators[0].thaw().unwrap();
     writers.pause(false);
@@ -299,7 +248,7 @@ async fn restarted(flavour: Flavour) {
         "{flavour}: {candidate}'s node was killed as it applied; {new} opened, gap {:?}",
         drill::gap(&writers, fault)
     );
-    assert_eq!(rows(&lab.clusters[0].server(&new).unwrap().sql()).await, expected);
+    assert_eq!(rows(&lab.clusters[0].server(&new).unwrap().sql()).await.unwrap(), expected);
     drill::all_there(&lab.clusters[0], &[&writers]).await.unwrap();
     for server in ["db1", "db2", "db3"].iter().filter(|name| **name != old) {
         no_traces(&lab, server, flavour).await;

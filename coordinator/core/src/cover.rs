@@ -105,9 +105,9 @@ impl Evidence<'_> {
         };
         match self.acceptance(group) {
             Some(by) => Ok(fenced(primary, how, Kept::LossAccepted(by))),
-            None => {
-                Err(self.unread(primary).unwrap_or(NoProof::Unaccepted { primary: primary.clone(), serves: false }))
-            }
+            None => Err(self
+                .unread(primary)
+                .unwrap_or_else(|| NoProof::Unaccepted { primary: primary.clone(), serves: false })),
         }
     }
 

@@ -24,10 +24,10 @@ const LIST: &str = concat!(include_str!("servers.sh"), include_str!("list.sh"));
 const LISTED: Duration = Duration::from_secs(10);
 /// A copy of which nothing came for so long is given up: the host is lost.
 const STALLED: Duration = Duration::from_secs(4);
-/// A candidate applies what was read within 20 s and a second more for each of so many bytes; so long the server is kept from
-/// starting behind that.
+/// A candidate applies what was read within 20 s and a second more for each of so many bytes, and has to get it before and to
+/// open afterwards: for longer than all that the server is kept from starting.
 const BYTES_A_SECOND: u64 = 1 << 20;
-const APPLIED: u64 = 20;
+const OPENED: u64 = 40;
 const BUFFER: usize = 256 << 10;
 
 /// What has to be read.
@@ -68,7 +68,8 @@ pub(super) async fn read(session: &Session, wanted: &Wanted<'_>, folder: &Folder
     let flavour = wanted.flavour;
     let executed = blocking(move || read_to_end(&index, flavour)).await;
     let executed = executed.map_err(|reason| copies.on_its_host(&reason))?;
-    let last = list(session, wanted, KEPT + APPLIED + copies.bytes / BYTES_A_SECOND).await?;
+    let kept = KEPT.max(OPENED + copies.bytes / BYTES_A_SECOND);
+    let last = list(session, wanted, kept).await?;
     if last.files != first.files || last.list != first.list {
         let what = "its files changed while they were read: something starts it again and again; disable its unit";
         return Err(Unread::Unreadable(format!("{}: {what}", first.list)));

@@ -53,6 +53,34 @@ fn the_server_of_one_folder_is_ended_and_kept_from_starting_and_no_other_is() {
     fs::remove_dir_all(other).unwrap();
 }
 
+/// Where nobody accepts a loss, a server is ended only if what it holds can be read.
+#[test]
+fn a_server_whose_binlog_is_not_there_to_be_read_is_left_alone() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let ours = folder("unreadable");
+    let mut child = server(&ours, "mysqld");
+    let nobody = listening("127.0.0.1:1".parse().unwrap());
+    let fence = || {
+        let mut command = Command::new("sh");
+        command.args(["-c", SCRIPT, "fence"]).arg(&ours).args(["1", &nobody, "readable", ""]);
+        last_words(&command.output().unwrap().stdout)
+    };
+    let none = fence();
+    assert!(none.contains("binlog_index"), "{none}");
+    fs::write(ours.join("bin.index"), "./bin.000001\n").unwrap();
+    let missing = fence();
+    assert!(missing.contains("bin.000001 cannot be read") && missing.contains("was not ended"), "{missing}");
+    fs::write(ours.join("bin.000001"), b"\xfdbin and more").unwrap();
+    let encrypted = fence();
+    assert!(encrypted.contains("encrypted") && child.try_wait().unwrap().is_none(), "{encrypted}");
+    fs::write(ours.join("bin.000001"), b"\xfebin and more").unwrap();
+    assert_eq!(fence(), "gone");
+    child.wait().unwrap();
+    fs::remove_dir_all(ours).unwrap();
+}
+
 #[test]
 fn what_is_no_data_directory_or_still_listened_at_is_not_gone() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

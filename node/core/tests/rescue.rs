@@ -155,6 +155,24 @@ fn what_another_or_an_earlier_attempt_delivers_is_no_piece() {
     );
 }
 
+/// Where the node beside the dead server is dead as well, the leader reads its files and delivers.
+#[test]
+fn a_tail_comes_through_the_leader_where_it_says_so() {
+    let mut stage = Stage::replica(Mode::Armed);
+    stage.prepare(2, Kind::Failover).persisted().end(Ended::Done(holdings("0-1-100")));
+    let through = Some("co1".parse().unwrap());
+    let order = Order::CatchUp { goal: set("0-1-110"), from: db("db1"), how: CatchUpHow::Tail, through };
+    stage.outputs.clear();
+    stage.order(2, 1, order).persisted();
+    let leader: ProgramId = "co1".parse().unwrap();
+    let sent = stage.outputs.iter();
+    let mut asked = sent.filter_map(|output| if let Output::Send(to, _) = output { Some(to.clone()) } else { None });
+    assert_eq!(asked.next(), Some(leader.clone()));
+    let Input::Delivered { from: node, delivery } = piece(0, 1) else { unreachable!() };
+    assert_eq!(spools(after(&mut stage, Input::Delivered { from: node, delivery: delivery.clone() })), none());
+    assert_eq!(spools(after(&mut stage, Input::Delivered { from: leader, delivery })), [0]);
+}
+
 #[test]
 fn a_tail_that_cannot_be_read_kept_or_waited_for_ends_with_the_reason() {
     let mut stage = candidate();

@@ -59,7 +59,10 @@ fn without_a_word_nothing_is_fenced_and_the_loss_is_the_lease_s_matter() {
     let short = text.split("[ssh]").next().unwrap().replace("max_loss = \"unreceived_tail\"\n", "");
     let file = parse(&short);
     assert_eq!((file.fences, file.policy.max_loss), (Fences::default(), None));
-    let text = cluster_text().replace("user = \"fencer\"\n", "").replace("limit_ms = 4000\n", "").replace("read_limit_s = 300\n", "");
+    let text = cluster_text()
+        .replace("user = \"fencer\"\n", "")
+        .replace("limit_ms = 4000\n", "")
+        .replace("read_limit_s = 300\n", "");
     let ssh = parse(&text).fences.ssh.unwrap();
     let (limit, read_limit) = (Duration::from_secs(5), Duration::from_secs(120));
     assert_eq!((ssh.user.as_str(), ssh.limit, ssh.read_limit), ("root", limit, read_limit));
@@ -105,6 +108,6 @@ fn max_loss_has_two_values_and_unknown_keys_are_told() {
     refused("\"unreceived_tail\"", "\"some\"", "max_loss", what);
     let none = parse(&cluster_text().replacen("\"unreceived_tail\"", "\"none\"", 1));
     assert_eq!(none.policy.max_loss, Some(MaxLoss::None));
-    let known = "(known here: user, key_file, known_hosts_file, limit_ms)";
+    let known = "(known here: user, key_file, known_hosts_file, limit_ms, read_limit_s)";
     refused("limit_ms", "limit_s", "limit_s = 4000", &format!("unknown key `limit_s`; is `limit_ms` meant? {known}"));
 }

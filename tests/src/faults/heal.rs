@@ -14,8 +14,8 @@ use crate::lab::wire::channel;
 /// The longest wait for everybody to follow.
 const WHOLE: Duration = Duration::from_secs(60);
 
-/// A server that was killed through ssh is kept from starting for so long.
-const KEPT_DOWN: Duration = Duration::from_secs(60);
+/// A server that was killed through ssh is kept from starting for so long, also where a long tail was read.
+const KEPT_DOWN: Duration = Duration::from_secs(150);
 
 /// Whatever waited for a disk has gone on within this.
 const DISK: Duration = Duration::from_millis(500);
@@ -84,7 +84,7 @@ pub(super) async fn heal(scene: &mut Scene) -> Result<Vec<String>> {
 pub(super) async fn whole_again(scene: &mut Scene, row: &Row, started: &[String]) -> Result<&'static str> {
     let returned: Vec<String> = started.iter().filter(|name| scene.lost.contains(*name)).cloned().collect();
     let mut opened = None;
-    let kept = if row.proof == "ssh_killed" { KEPT_DOWN } else { Duration::ZERO };
+    let kept = if (row.options)().outside.ssh { KEPT_DOWN } else { Duration::ZERO };
     let whole = until_slowly("everybody to follow", WHOLE + kept, async || {
         for server in &mut scene.cluster_mut()?.servers {
             if !server.is_running() {

@@ -115,10 +115,6 @@ impl Row {
         Self { bound: Bound { median: Some(median), ..self.bound }, ..self }
     }
 
-    pub(super) const fn proof(self, proof: &'static str) -> Self {
-        Self { proof, ..self }
-    }
-
     pub(super) const fn with(self, options: fn() -> Options) -> Self {
         Self { options, ..self }
     }

@@ -4,7 +4,7 @@ use tasuki_schemas::gtid::Flavour;
 
 use super::row::Outcome::{FailsOver, GoesOn, Holds, WritesAgain};
 use super::row::Row;
-use super::{crash, network, others, power, replicas};
+use super::{crash, network, others, power, replicas, rescue};
 use crate::lab::Options;
 use crate::lab::net::Kind::{Loopback, Namespaces};
 
@@ -161,9 +161,13 @@ pub const ROWS: &[Row] = &[
     Row::new("fenced-by-ssh", Namespaces, others::reach_by_ssh, FailsOver, [3000, 3000])
         .told(HOST_LOST)
         .with(others::by_ssh)
-        .proof("ssh_killed")
         .quarantines()
         .only(Flavour::Mariadb),
+    Row::new("rescued-through-ssh", Loopback, rescue::kill_with_sidecar_and_long_tail, FailsOver, [30_000, 30_000])
+        .told(HOST_LOST)
+        .may_tell(&["sidecar_lost", "replication_only_partition", "coordinator_blind", "attempt_unfinished"])
+        .with(rescue::by_ssh_alone)
+        .quarantines(),
     // Power.
     Row::new("primary-host-rebooted", Namespaces, power::reboot_primary, FailsOver, HOST)
         .told(HOST_LOST)

@@ -20,7 +20,7 @@ use crate::lab::writer::{Attempt, Writers};
 use crate::lab::{drill, history};
 
 /// The longest wait for an outcome; what is too long for the row is told by its gap.
-const OUTCOME: Duration = Duration::from_secs(30);
+const OUTCOME: Duration = Duration::from_secs(90);
 /// How long a cluster is watched where nothing must happen.
 const WATCHED: Duration = Duration::from_secs(4);
 /// Where nobody can write, nothing is acknowledged in the last part of it.
@@ -69,6 +69,10 @@ async fn judge_history(scene: &Scene, report: &mut Report, until_now: Instant) -
     (report.acknowledged, report.lost, report.doubled) = (found.acknowledged, found.lost.len(), found.doubled.len());
     if !found.lost.is_empty() || !found.doubled.is_empty() {
         report.wrong.push(format!("lost {:?}, doubled {:?}", found.lost, found.doubled));
+    }
+    if let Some((question, expected)) = &scene.expected {
+        let found = primary.sql().value(question).await?;
+        ensure!(found == *expected, "{found} instead of {expected}");
     }
     let old = cluster.server(&scene.old)?.id();
     report.mute = mute(&log, &executed(primary).await?, old, until_now);

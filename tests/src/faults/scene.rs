@@ -46,6 +46,8 @@ pub struct Scene {
     pub ahead: BTreeSet<String>,
     /// Statements that put a server right again.
     pub undo: Vec<(String, String)>,
+    /// A question that the new primary must answer so, beside what writers wrote.
+    pub expected: Option<(&'static str, String)>,
     /// Connections that clients hold.
     pub held: Vec<Conn>,
     /// When the fault came.
@@ -75,8 +77,8 @@ impl Scene {
         drill::acknowledged(&locals, WARM_LOCALS).await.context("on the primary's own host")?;
         let (own, mark, fault) = (BTreeSet::from([old.clone()]), Mark::now(&lab), Instant::now());
         let (lost, ahead, undo) = (own.clone(), own, Vec::new());
-        let held = Vec::new();
-        Ok(Self { lab, writers, locals, old, others, lost, ahead, undo, held, fault, mark, epoch, events })
+        let (expected, held) = (None, Vec::new());
+        Ok(Self { lab, writers, locals, old, others, lost, ahead, undo, expected, held, fault, mark, epoch, events })
     }
 
     /// The cluster.

@@ -76,6 +76,15 @@ pub(crate) fn stopped() -> Observation {
     observation
 }
 
+/// A server that tells where its binlog's files are listed.
+pub(crate) fn with_index() -> Observation {
+    let mut observation = observation(Process::Running { pid: 77 }, Connection::Answering);
+    if let Some(identity) = observation.server.as_mut().and_then(|server| server.identity.as_mut()) {
+        identity.binlog_index = Some("/var/lib/mysql/bin.index".to_owned());
+    }
+    observation
+}
+
 pub(crate) fn observation(process: Process, connection: Connection) -> Observation {
     Observation {
         node: node("db2"),

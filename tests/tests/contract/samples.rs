@@ -17,7 +17,7 @@ use tasuki_schemas::past::{Cause, Past, Pause};
 use tasuki_schemas::record::{Mode, Record, Reign, WriteGroup};
 
 use crate::grounds::{with_grounds, word};
-use crate::observed::{observation, position, stopped};
+use crate::observed::{observation, position, stopped, with_index};
 
 pub(crate) fn node(name: &str) -> NodeId {
     name.parse().unwrap()
@@ -170,6 +170,13 @@ fn requests() -> Vec<Request> {
     ]
 }
 
+/// A candidate gets what a dead server holds from the leader that reads it.
+fn through_leader() -> Request {
+    let through = Some("co1".parse().unwrap());
+    let order = Order::CatchUp { goal: mariadb("0-1-102"), from: node("db1"), how: CatchUpHow::Tail, through };
+    Request::Order { ballot: ballot(3), number: 4, order: Box::new(order) }
+}
+
 fn snapshot() -> Snapshot {
     Snapshot {
         cluster: "main".parse().unwrap(),
@@ -293,6 +300,8 @@ pub(crate) fn all() -> BTreeMap<String, Value> {
     let mut anew = observation(Process::Running { pid: 77 }, Connection::Answering);
     anew.ledger.anew = Some("its state directory held no ledger".to_owned());
     messages.push(("observation_anew".to_owned(), Message::Observation(Box::new(anew))));
+    messages.push(("observation_binlog_index".to_owned(), Message::Observation(Box::new(with_index()))));
+    messages.push(("request_order_catch_up_through".to_owned(), Message::Request(through_leader())));
     messages.push(("event_decided_remembering".to_owned(), Message::Event(Box::new(event(decided)))));
     messages.extend(requests().into_iter().map(|request| (String::new(), Message::Request(request))));
     messages.extend(events().into_iter().map(|body| (String::new(), Message::Event(Box::new(event(body))))));

@@ -13,13 +13,16 @@ use tasuki_schemas::id::{IncidentId, NodeId};
 
 use crate::script::millis;
 
+/// How a reading ends: after so many milliseconds, on a host that has been up for so long.
+type Way = (u64, Result<Duration, Unread>);
+
 /// What each fence of a server will lead to, and what is under way.
 #[derive(Debug, Default)]
 pub(crate) struct Hands {
     /// How the next fences end, in order; the last way stays.
     ways: BTreeMap<(NodeId, Means), VecDeque<(u64, Fenced)>>,
     /// How the next readings of a server's files end, in order; the last way stays.
-    readings: BTreeMap<NodeId, VecDeque<(u64, Result<Duration, Unread>)>>,
+    readings: BTreeMap<NodeId, VecDeque<Way>>,
     under_way: Vec<(u64, NodeId, bool, Input)>,
 }
 
