@@ -5,8 +5,8 @@
 find_list "$2"
 keep "$3"
 printf 'list %s\n' "$list"
-read -r up _ </proc/uptime
-printf 'up %s\n' "${up%%.*}"
+uptime
+printf 'up %s\n' "$up"
 while IFS= read -r line || [ -n "$line" ]; do
     [ -n "$line" ] || continue
     file=$(path_of "$line")

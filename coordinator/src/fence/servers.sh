@@ -31,15 +31,22 @@ end() {
     [ -z "$pids" ] || kill -KILL $pids 2>/dev/null
 }
 
+# Sets up to the whole seconds for which the host is up.
+uptime() {
+    read -r up _ </proc/uptime
+    up=${up%%.*}
+}
+
 # For $1 seconds, beside this connection and beyond it: whatever starts the server again meanwhile, it does not get far.
 keep() {
     (
         trap '' HUP
-        rounds=$(($1 * 10))
-        while [ $rounds -gt 0 ]; do
+        uptime
+        last=$((up + $1))
+        while [ "$up" -le $last ]; do
             end
             sleep 0.1
-            rounds=$((rounds - 1))
+            uptime
         done
     ) </dev/null >/dev/null 2>&1 &
     keeper=$!
