@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tasuki_coordinator_core::pause::Wish;
+use tasuki_coordinator_core::reclone::Reclone;
 use tasuki_coordinator_core::switchover::Switchover;
 use tasuki_schemas::grounds::Override;
 use tasuki_schemas::id::NodeId;
@@ -50,6 +51,7 @@ impl Act {
             Self::Wish(Wish::Resume) => format!("resume {name}"),
             Self::Wish(Wish::Override(word)) => format!("override {name}\t{}", overriding(word)),
             Self::Wish(Wish::Switchover(wish)) => format!("switchover {name}\t{}", switching(wish)),
+            Self::Wish(Wish::Reclone(wish)) => format!("reclone {name}\t{}", recloning(wish)),
             Self::Wish(Wish::Admit { node }) => format!("admit {name}\t{node}"),
             Self::Wish(Wish::Pause { owner, reason, length }) => {
                 format!("pause {name}\t{}\t{}\t{}", length.as_millis(), plain(owner), plain(reason))
@@ -73,6 +75,7 @@ impl Act {
                 Self::Wish(Wish::Pause { owner, reason, length })
             }
             "switchover" => Self::Wish(Wish::Switchover(switched(&mut fields)?)),
+            "reclone" => Self::Wish(Wish::Reclone(recloned(&mut fields)?)),
             "override" => Self::Wish(Wish::Override(overridden(&mut fields)?)),
             _ => return None,
         };
@@ -120,6 +123,18 @@ fn switched<'a>(fields: &mut impl Iterator<Item = &'a str>) -> Option<Switchover
     let (to, dry_run) = (server(fields.next()?)?, said(fields.next()?, "dry")?);
     let (by, reason) = (fields.next()?.to_owned(), fields.next()?.to_owned());
     Some(Switchover { to, dry_run, by, reason })
+}
+
+/// The fields of a re-clone: server, `dry` (or `-`), who, why.
+fn recloning(wish: &Reclone) -> String {
+    let dry = if wish.dry_run { "dry" } else { "-" };
+    format!("{}\t{dry}\t{}\t{}", wish.node, plain(&wish.by), plain(&wish.reason))
+}
+
+fn recloned<'a>(fields: &mut impl Iterator<Item = &'a str>) -> Option<Reclone> {
+    let (node, dry_run) = (fields.next()?.parse().ok()?, said(fields.next()?, "dry")?);
+    let (by, reason) = (fields.next()?.to_owned(), fields.next()?.to_owned());
+    Some(Reclone { node, dry_run, by, reason })
 }
 
 /// The socket of a state directory.
@@ -225,8 +240,12 @@ mod tests {
         let (by, reason) = ("ann".to_owned(), "new kernel".to_owned());
         let best = Switchover { to: None, dry_run: true, by, reason };
         let named = Switchover { to: Some("db2".parse().unwrap()), dry_run: false, ..best.clone() };
-        let wishes = [Wish::Resume, pause, fenced, lost, admit, Wish::Switchover(best), Wish::Switchover(named)];
-        for act in wishes.into_iter().map(Act::Wish).chain([Act::Init]) {
+        let (node, by, reason) = ("db3".parse().unwrap(), "ann".to_owned(), "its disk was replaced".to_owned());
+        let reclone = Wish::Reclone(Reclone { node, dry_run: true, by, reason });
+        let switches = [Wish::Switchover(best), Wish::Switchover(named)];
+        let wishes = [Wish::Resume, pause, fenced, lost, admit, reclone];
+        for act in wishes.into_iter().chain(switches).collect::<Vec<_>>().into_iter().map(Act::Wish).chain([Act::Init])
+        {
             let line = act.line("main");
             assert_eq!(Act::parse(&format!("{line}\n")), Some(("main".to_owned(), act)));
         }
@@ -239,6 +258,7 @@ mod tests {
             "stop main",
             "admit main",
             "switchover main\tdb2\tperhaps\tann\twhy",
+            "reclone main\t-\tdry\tann\twhy",
             "override main\tx\t-\tloss\tann\twhy",
         ] {
             assert_eq!(Act::parse(wrong), None, "{wrong}");

@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 use tasuki_config::{CoordinatorConfig, Findings};
 use tasuki_coordinator::start;
 use tasuki_coordinator_core::pause::{LONGEST, Wish};
+use tasuki_coordinator_core::reclone::Reclone;
 use tasuki_coordinator_core::switchover::Switchover;
 use tasuki_schemas::grounds::Override;
 use tasuki_schemas::id::{IncidentId, NodeId};
@@ -96,6 +97,23 @@ enum Act {
         #[arg(long, value_parser = words)]
         reason: String,
     },
+    /// Bring a server home whose data cannot go on: copy a healthy server's data beside its own, then let the two change
+    /// places. Its own data is kept aside. It leaves the write group first. Ask the coordinator that leads.
+    Reclone {
+        /// The cluster.
+        name: String,
+        /// The server.
+        node: NodeId,
+        /// Only say whether it could be done, and from whom.
+        #[arg(long)]
+        dry_run: bool,
+        /// Who asks.
+        #[arg(long, value_parser = words)]
+        by: String,
+        /// Why, for everybody who wonders.
+        #[arg(long, value_parser = words)]
+        reason: String,
+    },
     /// Make a key file (mode 0600) and print its public key for the cluster file.
     Key {
         /// The file; it must not exist.
@@ -123,6 +141,10 @@ fn main() -> ExitCode {
         Some(Act::Switchover { name, to, dry_run, by, reason }) => {
             let (to, by, reason) = (to.clone(), by.clone(), reason.clone());
             wish(&arguments.config, name, Wish::Switchover(Switchover { to, dry_run: *dry_run, by, reason }))
+        }
+        Some(Act::Reclone { name, node, dry_run, by, reason }) => {
+            let (node, by, reason) = (node.clone(), by.clone(), reason.clone());
+            wish(&arguments.config, name, Wish::Reclone(Reclone { node, dry_run: *dry_run, by, reason }))
         }
         Some(Act::Admit { name, node }) => wish(&arguments.config, name, Wish::Admit { node: node.clone() }),
         Some(Act::Resume { name }) => wish(&arguments.config, name, Wish::Resume),

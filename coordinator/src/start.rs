@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tasuki_bus::{Arrived, Bus, boot, clock};
 use tasuki_config::{
-    ClusterFile, CoordinatorConfig, MaxLoss as LossWish, PlannedStop as StopWish, Promotion as Wanted,
+    ClusterFile, CoordinatorConfig, MaxLoss as LossWish, PlannedStop as StopWish, Promotion as Wanted, Rejoin,
 };
 use tasuki_coordinator_core::birth::Birth;
 use tasuki_coordinator_core::pause::Wish;
@@ -132,6 +132,7 @@ fn settings(config: &CoordinatorConfig, cluster: &ClusterFile, boot: Boot) -> an
             LossWish::None => MaxLoss::Nothing,
             LossWish::UnreceivedTail => MaxLoss::UnreceivedTail,
         }),
+        recloning: cluster.policy.rejoin == Rejoin::Clone,
         ..usual
     };
     Ok(Settings {

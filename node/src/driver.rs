@@ -122,6 +122,11 @@ impl Driver {
                     let _ = spool.try_send((ballot, piece));
                 }
             }
+            Output::AbandonReclone => {
+                if let Some(hands) = &self.hands {
+                    hands.reclone.abandon();
+                }
+            }
             Output::Send(to, message) => said(self.bus.send(&to, &message)),
             Output::Guard(order) => {
                 if let Some(guard) = &self.guard {

@@ -14,6 +14,7 @@ pub mod pace;
 pub mod positions;
 pub mod probe;
 pub mod process;
+pub mod reclone;
 pub mod server;
 pub mod serving;
 pub mod start;

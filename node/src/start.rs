@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use mysql_async::OptsBuilder;
-use tasuki_bus::{Arrived, Bus, boot, clock};
+use tasuki_bus::{Arrived, BulkDialler, Bus, boot, clock};
 use tasuki_config::{Cut as CutWish, NodeConfig};
 use tasuki_node_core::statements::Dialect;
 use tasuki_node_core::{Guarding, Input, Memory, Node, Settings};
@@ -23,6 +23,7 @@ use crate::home;
 use crate::ledger::Ledger;
 use crate::positions;
 use crate::probe::{Known, Prober, Shared};
+use crate::reclone::{self, Recloner};
 use crate::server::options;
 use crate::serving::{Serving, Writes, move_vip, probe_writes};
 use crate::vip::Vip;
@@ -41,7 +42,7 @@ const WARM: Duration = Duration::from_secs(2);
 pub async fn run(config: Arc<NodeConfig>) -> anyhow::Result<()> {
     let boot = boot::count(&config.state_dir)?;
     let (ledger, memory) = home::open(&config.state_dir)?;
-    let (bus, arrived) = Bus::start(config.cluster.node_bus(&config.name, &config.key, boot)?)?;
+    let (mut bus, arrived) = Bus::start(config.cluster.node_bus(&config.name, &config.key, boot)?)?;
     let (inputs_tx, inputs) = channel(INPUTS);
     let ledger = ledger_thread(ledger, inputs_tx.clone())?;
     let (shown, shown_rx) = watch::channel(Shown::default());
@@ -68,7 +69,11 @@ pub async fn run(config: Arc<NodeConfig>) -> anyhow::Result<()> {
     let guard = guard_of(&config, &inputs_tx);
     let (hands, positions, rounds) = match &config.server {
         Some(_) => {
-            let (hands, positions, rounds) = beside_server(&config, strength, &inputs_tx, &serving)?;
+            let (hands, positions, rounds) = beside_server(&config, strength, &inputs_tx, &serving, bus.dialler())?;
+            tokio::spawn(reclone::recover(Arc::clone(&hands)));
+            if let Some(asked) = bus.take_bulk() {
+                tokio::spawn(reclone::serve(Arc::clone(&hands), asked));
+            }
             (Some(hands), Some(positions), Some(rounds))
         }
         None => (None, None, None),
@@ -128,6 +133,7 @@ fn beside_server(
     strength: CutStrength,
     inputs: &Sender<Input>,
     serving: &watch::Sender<Serving>,
+    dialler: BulkDialler,
 ) -> anyhow::Result<Beside> {
     let (Some(server), Some(own)) = (&config.server, config.cluster.server(&config.name)) else {
         anyhow::bail!("a witness has no server");
@@ -147,6 +153,15 @@ fn beside_server(
         spool: config.state_dir.join("rescue").join("tail"),
         tail: Mutex::new(None),
         warm: Mutex::new(None),
+        state_dir: config.state_dir.clone(),
+        peers: config
+            .cluster
+            .servers
+            .iter()
+            .map(|other| other.name.clone())
+            .filter(|name| *name != config.name)
+            .collect(),
+        reclone: Recloner::new(dialler, server.commands.clone(), &config.state_dir),
     });
     let (write_tx, write_rx) = watch::channel(Writes::default());
     tokio::spawn(probe_writes(server.clone(), dialect, serving.subscribe(), write_tx));

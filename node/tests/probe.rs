@@ -38,6 +38,7 @@ impl Probed {
             password: Secret::new(String::new()),
             cut: Cut::None,
             boots_closed: true,
+            commands: None,
         };
         let (told, inputs) = channel(64);
         let (writes, written) = watch::channel(Writes::default());

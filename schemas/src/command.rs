@@ -154,6 +154,35 @@ pub enum Order {
         /// What the primary was seen to hold after that: what it lacks of `holds` is meant.
         beyond: GtidSet,
     },
+    /// Bring a server home whose data cannot go on: a copy of another server's takes its place.
+    Reclone {
+        /// The decided record; it is opened, and names this node neither as primary nor in a write group.
+        record: Box<Record>,
+        /// What is to be done now.
+        step: RecloneStep,
+    },
+}
+
+/// A step of a re-clone. Copying goes on by itself, whatever ballot comes next, since it changes nothing on the server; how
+/// far it is stands in the node's report.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "step", rename_all = "snake_case")]
+pub enum RecloneStep {
+    /// Only say whether a copy of this server could be made. Lawful for a member of the write group as well.
+    Check {
+        /// Whose data is copied.
+        donor: NodeId,
+    },
+    /// Begin to copy into a directory beside the server's own. Done when it has begun.
+    Copy {
+        /// Whose data is copied.
+        donor: NodeId,
+    },
+    /// The copy is whole: stop the server, let the directories change places, start it again. Done when that has begun.
+    Exchange {
+        /// What is held elsewhere: by the primary, or in an archive. A server that holds more is not touched.
+        known: GtidSet,
+    },
 }
 
 /// Where a candidate gets what it lacks.
@@ -190,6 +219,8 @@ pub enum OrderName {
     Drain,
     /// [`Order::Archive`]: its outcome names the folder.
     Archive,
+    /// [`Order::Reclone`]: its outcome says what is copied where.
+    Reclone,
 }
 
 impl Order {
@@ -206,6 +237,7 @@ impl Order {
             Self::LeaveGroup { .. } => OrderName::LeaveGroup,
             Self::Drain { .. } => OrderName::Drain,
             Self::Archive { .. } => OrderName::Archive,
+            Self::Reclone { .. } => OrderName::Reclone,
         }
     }
 }

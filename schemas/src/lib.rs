@@ -17,4 +17,5 @@ pub mod message;
 pub mod moment;
 pub mod observation;
 pub mod past;
+pub mod reclone;
 pub mod record;

@@ -12,6 +12,7 @@ use crate::ballot::Ballot;
 use crate::gtid::{Flavour, GtidSet, Origin};
 use crate::id::{CoordinatorId, Incarnation, NodeId, Nonce};
 use crate::lease::LeaseView;
+use crate::reclone::Recloning;
 use crate::record::Accepted;
 
 /// A node's whole report. Whole means: a later one replaces an earlier one, so a lost one costs time and never truth.
@@ -75,6 +76,9 @@ pub struct ServerView {
     /// Who acknowledged without being in the write group and was cut off lately: each a sentence with its fix.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub strangers: Vec<String>,
+    /// Its re-clone: the one under way, or what came of the last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reclone: Option<Recloning>,
 }
 
 /// The server's process.

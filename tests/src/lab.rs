@@ -7,6 +7,7 @@ pub mod config;
 pub mod disk;
 pub mod drill;
 pub mod events;
+pub mod hands;
 pub mod haproxy;
 pub mod health;
 pub mod history;

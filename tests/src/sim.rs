@@ -22,6 +22,7 @@ mod losses;
 mod net;
 mod probes;
 mod programs;
+mod reclones;
 mod register;
 mod scenarios;
 mod server;

@@ -19,6 +19,7 @@ use tasuki_schemas::envelope::{Opened, Opener, Rejected, Sealer};
 use tasuki_schemas::event::{Event, Snapshot};
 use tasuki_schemas::id::{Boot, BootId, ClusterName, Nonce, ProgramId};
 use tasuki_schemas::message::{Message, Role};
+use tasuki_schemas::reclone::{DonorAsk, DonorEnd, DonorOffer};
 use tasuki_schemas::record::Record;
 
 fn folder(name: &str) -> PathBuf {
@@ -77,6 +78,11 @@ fn every_golden_file_decodes_and_says_the_same() {
         let again = match name {
             "record" => serde_json::to_value(serde_json::from_value::<Record>(golden.clone()).unwrap()),
             "snapshot" => serde_json::to_value(serde_json::from_value::<Snapshot>(golden.clone()).unwrap()),
+            "donor_offer" => serde_json::to_value(serde_json::from_value::<DonorOffer>(golden.clone()).unwrap()),
+            "donor_end" => serde_json::to_value(serde_json::from_value::<DonorEnd>(golden.clone()).unwrap()),
+            name if name.starts_with("donor_ask") => {
+                serde_json::to_value(serde_json::from_value::<DonorAsk>(golden.clone()).unwrap())
+            }
             // Its bytes are compared by a test of its own.
             "envelope" => continue,
             _ => serde_json::to_value(serde_json::from_value::<Message>(golden.clone()).unwrap()),

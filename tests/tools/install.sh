@@ -54,6 +54,7 @@ install_base() {
     want mariadbd mariadb-server-core mariadb-client-core
     want mariadb-install-db mariadb-server-core
     want mariadb-binlog mariadb-client
+    want mariadb-backup mariadb-backup
     want my_print_defaults mariadb-client-core
     want redis-check-rdb redis-tools
     want flock util-linux

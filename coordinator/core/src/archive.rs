@@ -44,9 +44,12 @@ impl Archive {
         folder.as_deref().ok().filter(|_| *names == extras.text)
     }
 
-    /// How it stands with these, and what people should do.
-    pub(crate) fn sentence(&self, extras: &Extras) -> String {
+    /// How it stands with these, and what people should do, or the policy does.
+    pub(crate) fn sentence(&self, extras: &Extras, recloning: bool) -> String {
         match &self.last {
+            Some((names, Ok(folder), _)) if *names == extras.text && recloning => {
+                format!("archived on its host in {folder}; now it is re-cloned")
+            }
             Some((names, Ok(folder), _)) if *names == extras.text => {
                 format!("archived on its host in {folder}; look at them there, then re-clone the server")
             }

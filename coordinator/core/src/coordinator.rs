@@ -22,6 +22,7 @@ use crate::overrule::Case;
 use crate::pause::Pauses;
 use crate::propose::{Progress as Proposing, Proposal, Purpose};
 use crate::random::Random;
+use crate::reclone::Reclones;
 use crate::settings::Settings;
 use crate::switchover::Handing;
 use crate::verdict::Verdicts;
@@ -68,6 +69,7 @@ pub struct Coordinator {
     pub(crate) pauses: Pauses,
     pub(crate) calm: Calm,
     pub(crate) handing: Option<Handing>,
+    pub(crate) reclones: Reclones,
 }
 
 impl Coordinator {
@@ -98,6 +100,7 @@ impl Coordinator {
             pauses: Pauses::default(),
             calm: Calm::default(),
             handing: None,
+            reclones: Reclones::default(),
             settings,
         }
     }
@@ -314,6 +317,7 @@ impl Coordinator {
             self.role = Role::Leading(leading);
             return false;
         }
+        leading.retiring = self.retiring();
         let next = leading.step(&self.settings, &self.view, &mut self.outbox, now);
         self.foresight.measure(&leading, now);
         match next {
@@ -321,6 +325,9 @@ impl Coordinator {
                 if leading.record().opened && self.begins_switchover(&mut leading, now) {
                     self.role = Role::Leading(leading);
                     return true;
+                }
+                if leading.record().opened {
+                    self.tend_reclones(&mut leading, now);
                 }
                 let record = leading.record();
                 let settled = record.opened && self.calm.look(&self.settings, &self.view, record, now);

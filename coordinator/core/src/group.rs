@@ -117,6 +117,14 @@ impl Ackers {
     }
 }
 
+/// How many replicas of the group would acknowledge without this one.
+pub(crate) fn acknowledging(settings: &Settings, view: &View, record: &Record, without: &NodeId, now: Moment) -> u32 {
+    let members = record.group().map(|group| &group.members).into_iter().flatten();
+    let others = members.filter(|node| **node != record.primary && *node != without);
+    let count = others.filter(|node| acker(settings, view, record, node, now) == Acker::Acknowledges).count();
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
 fn acker(settings: &Settings, view: &View, record: &Record, node: &NodeId, now: Moment) -> Acker {
     let Some(server) = view.server(node, settings.policy.silence, now) else { return Acker::Lost };
     if server.process.has_exited() || server.connection != Connection::Answering {

@@ -36,10 +36,12 @@ pub struct Leading {
     pub followers: BTreeSet<NodeId>,
     acts: BTreeMap<(NodeId, OrderName), (u64, Moment)>,
     last_act: u64,
-    care: BTreeMap<NodeId, Care>,
+    pub(crate) care: BTreeMap<NodeId, Care>,
     ackers: group::Ackers,
     asked_acks: Option<u32>,
     pub(crate) removal: Removal,
+    /// A server that is to be re-cloned: it leaves the write group.
+    pub(crate) retiring: Option<NodeId>,
     seats: Seats,
     /// Whether the last look found something to do.
     pub(crate) tends: bool,
@@ -93,6 +95,7 @@ impl Leading {
             ackers: group::Ackers::default(),
             asked_acks: None,
             removal: Removal::default(),
+            retiring: None,
             seats: Seats::default(),
             tends: true,
         }
@@ -225,8 +228,12 @@ impl Leading {
         let found = self.ackers.look(settings, view, &self.record, now);
         let refuses = view.server(&primary, settings.policy.silence, now).is_some_and(|own| !own.refused.is_empty());
         self.tends |= found != group::Finding::Well || !self.ackers.are_calm() || refuses;
-        let removed = if let group::Finding::Narrow(node) = &found { Some(node) } else { None };
-        if let Some(next) = self.tend_refused(settings, view, removed, outbox, now) {
+        let removed = match &found {
+            group::Finding::Narrow(node) => Some(node.clone()),
+            group::Finding::Well => self.retiring_member(),
+            group::Finding::Lower(_) | group::Finding::SetWaitCount(_) | group::Finding::Waiting(_) => None,
+        };
+        if let Some(next) = self.tend_refused(settings, view, removed.as_ref(), outbox, now) {
             return next;
         }
         match found {
@@ -278,6 +285,7 @@ impl Leading {
             self.tends |= !matches!(finding, Finding::Well | Finding::Wait);
             match finding {
                 Finding::Well | Finding::Wait => {}
+                Finding::Follow | Finding::Join | Finding::Widen if self.is_spared(settings, view, node, now) => {}
                 Finding::AskPosition(asked) => {
                     outbox.ask_report(&asked, now);
                 }

@@ -24,6 +24,7 @@ pub mod promises;
 pub mod proof;
 pub mod propose;
 pub mod reading;
+pub mod reclone;
 pub mod repair;
 pub mod sentence;
 pub mod settings;
@@ -38,6 +39,7 @@ mod attempting;
 mod awake;
 mod calling;
 mod cover;
+mod donor;
 mod doubts;
 #[cfg(test)]
 mod fixtures;

@@ -137,17 +137,21 @@ impl Leading {
             self.removal.node = Some(node.clone());
         }
         let patience = settings.policy.narrow_patience.as_secs_f64();
+        let why = match &self.retiring {
+            Some(retiring) if retiring == node => "is to be re-cloned".to_owned(),
+            Some(_) | None => format!("acknowledged nothing for {patience} s"),
+        };
         if self.has_rules(settings, view, node, now) {
-            self.say(node, format!("acknowledged nothing for {patience} s; it leaves the write group"), outbox);
+            self.say(node, format!("{why}; it leaves the write group"), outbox);
             return Some((node.clone(), Means::Rules));
         }
         if self.can_answer(settings, view, node, now) {
-            self.say(node, format!("acknowledged nothing for {patience} s; it leaves the write group"), outbox);
+            self.say(node, format!("{why}; it leaves the write group"), outbox);
             return self.leaves(settings, view, node, outbox, now).then(|| (node.clone(), Means::Itself));
         }
         let primary = &self.record.primary;
         let sentence = format!(
-            "acknowledged nothing for {patience} s and stays in the write group: {primary} has no kernel rules against its address, and its own node is silent, so that nothing shows that it acknowledges no more; set cut = \"kernel\" in the node.toml of {primary}, or bring {node} back"
+            "{why} and stays in the write group: {primary} has no kernel rules against its address, and its own node is silent, so that nothing shows that it acknowledges no more; set cut = \"kernel\" in the node.toml of {primary}, or bring {node} back"
         );
         self.say(node, sentence, outbox);
         None

@@ -14,6 +14,7 @@ use crate::coordinator::{Coordinator, Role};
 use crate::flapping;
 use crate::outbox::Outbox;
 use crate::propose::Purpose;
+use crate::reclone::Reclone;
 use crate::switchover::Switchover;
 
 /// The longest pause: one that is forgotten ends by itself.
@@ -44,6 +45,8 @@ pub enum Wish {
     },
     /// The primary hands over.
     Switchover(Switchover),
+    /// A server is brought home on a copy of another's data.
+    Reclone(Reclone),
 }
 
 /// The line for the operator, or everything that stands in the way.
@@ -83,7 +86,11 @@ impl Pauses {
     pub(crate) const fn admission(&self) -> Option<&NodeId> {
         match &self.wish {
             Some((Wish::Admit { node }, _)) => Some(node),
-            Some((Wish::Pause { .. } | Wish::Resume | Wish::Override(_) | Wish::Switchover(_), _)) | None => None,
+            Some((
+                Wish::Pause { .. } | Wish::Resume | Wish::Override(_) | Wish::Switchover(_) | Wish::Reclone(_),
+                _,
+            ))
+            | None => None,
         }
     }
 
@@ -91,7 +98,23 @@ impl Pauses {
     pub(crate) const fn switchover(&self) -> Option<&Switchover> {
         match &self.wish {
             Some((Wish::Switchover(wish), _)) => Some(wish),
-            Some((Wish::Pause { .. } | Wish::Resume | Wish::Override(_) | Wish::Admit { .. }, _)) | None => None,
+            Some((
+                Wish::Pause { .. } | Wish::Resume | Wish::Override(_) | Wish::Admit { .. } | Wish::Reclone(_),
+                _,
+            ))
+            | None => None,
+        }
+    }
+
+    /// The re-clone that an operator waits for.
+    pub(crate) const fn reclone(&self) -> Option<&Reclone> {
+        match &self.wish {
+            Some((Wish::Reclone(wish), _)) => Some(wish),
+            Some((
+                Wish::Pause { .. } | Wish::Resume | Wish::Override(_) | Wish::Admit { .. } | Wish::Switchover(_),
+                _,
+            ))
+            | None => None,
         }
     }
 
@@ -143,7 +166,7 @@ impl Coordinator {
         self.rests_until = None;
         (self.pauses.answer, self.pauses.wish) = match wish {
             Wish::Override(word) => (Some(self.overrule(word, now)), None),
-            Wish::Pause { .. } | Wish::Resume | Wish::Admit { .. } | Wish::Switchover(_) => {
+            Wish::Pause { .. } | Wish::Resume | Wish::Admit { .. } | Wish::Switchover(_) | Wish::Reclone(_) => {
                 match self.leads_elsewhere(&wish, now) {
                     Some(reason) => (Some(Err(reason)), None),
                     None => (None, Some((wish, now))),
@@ -194,7 +217,7 @@ impl Coordinator {
             }
             Some((Wish::Resume, _)) => Some(Purpose::Resume { forget: true }),
             Some((Wish::Override(_), _)) => None,
-            Some((Wish::Admit { .. } | Wish::Switchover(_), _)) => None,
+            Some((Wish::Admit { .. } | Wish::Switchover(_) | Wish::Reclone(_), _)) => None,
             None => (self.pauses.expired && record.pause.is_some()).then_some(Purpose::Resume { forget: false }),
         }
     }

@@ -36,6 +36,8 @@ pub struct Care {
     within_at: Option<Moment>,
     extras: Option<Extras>,
     archive: Archive,
+    /// The policy re-clones it once they are archived.
+    recloning: bool,
     /// Extras seen once. Only when the next comparison shows the same are they believed.
     suspected: Option<(String, Moment)>,
     told: Option<String>,
@@ -69,6 +71,7 @@ impl Care {
         if record.mode == Mode::Observe {
             return Finding::Well;
         }
+        self.recloning = settings.policy.recloning;
         let answering = view
             .server(node, settings.policy.silence, now)
             .is_some_and(|server| server.connection == Connection::Answering);
@@ -102,6 +105,15 @@ impl Care {
     /// How far they are archived.
     pub const fn archive(&mut self) -> &mut Archive {
         &mut self.archive
+    }
+
+    /// All that it held when that was archived; `Ok(None)` if it holds nothing in excess.
+    pub(crate) fn kept(&self) -> Result<Option<&GtidSet>, String> {
+        match &self.extras {
+            None => Ok(None),
+            Some(extras) if self.archive.folder(extras).is_some() => Ok(Some(&extras.holds)),
+            Some(extras) => Err(self.archive.sentence(extras, self.recloning)),
+        }
     }
 
     /// The folder where all of them are archived.
@@ -247,7 +259,7 @@ impl Care {
     /// What people must know of a server that holds more than the primary.
     fn quarantine(&self, record: &Record) -> Option<String> {
         let extras = self.extras.as_ref()?;
-        let kept = self.archive.sentence(extras);
+        let kept = self.archive.sentence(extras, self.recloning);
         Some(format!("quarantined: it holds transactions that {} does not: {}; {kept}", record.primary, extras.text))
     }
 

@@ -129,6 +129,8 @@ pub struct Policy {
     pub read_limit: Duration,
     /// What a failover may lose without asking people; `None`: what a leased primary alone had, and of others nothing.
     pub max_loss: Option<MaxLoss>,
+    /// A server that holds more than the primary is re-cloned, once that is archived; otherwise it is left to people.
+    pub recloning: bool,
     /// An answer or a write that takes longer is told as overload.
     pub slow: Duration,
     /// A replica that has not applied what the primary held so long ago is told as lagging.
@@ -156,6 +158,7 @@ impl Default for Policy {
             fences: BTreeMap::new(),
             read_limit: Duration::from_secs(120),
             max_loss: None,
+            recloning: false,
             slow: Duration::from_millis(500),
             lag: Duration::from_secs(10),
         }

@@ -168,6 +168,10 @@ impl Coordinator {
         let Some(facts) = self.view.facts(to, self.settings.policy.silence, now) else {
             return Some(format!("{to} does not answer; look at its server and its node"));
         };
+        let told = self.view.server(to, self.settings.policy.silence, now).and_then(|server| server.reclone.as_ref());
+        if told.is_some_and(|told| told.stage.is_under_way()) {
+            return Some(format!("{to} is being re-cloned"));
+        }
         if let Some(reason) = unfit(&self.settings, &self.view, to, now) {
             return Some(format!("{to} cannot take over: {reason}"));
         }
@@ -284,10 +288,10 @@ impl Coordinator {
         }
     }
 
-    /// Only the leader's own word moves a primary.
+    /// Only the leader's own word moves a primary, or brings a server home.
     pub(crate) fn leads_elsewhere(&self, wish: &Wish, now: Moment) -> Option<String> {
         let leads = !matches!(self.role, Role::Following);
-        let Wish::Switchover(_) = wish else { return None };
+        let (Wish::Switchover(_) | Wish::Reclone(_)) = wish else { return None };
         let leader = self.view.leader(self.settings.policy.leader_patience, now).map(|(name, _)| name);
         (!leads).then(|| match leader {
             Some(leader) => format!("{leader} leads; ask there"),

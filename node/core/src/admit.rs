@@ -201,7 +201,8 @@ impl Node {
             What::Accept { .. } if effect.is_none() => Some(self.keep(&pending.what, &pending.ballot)),
             What::Accept { .. } => None,
         };
-        let duty = effect.is_none().then_some(Duty::Nothing);
+        let away = failover && self.is_exchanging();
+        let duty = effect.is_none().then(|| if away { Self::exchanging_duty() } else { Duty::Nothing });
         let effect = effect.map(|effect| self.execute(effect));
         Step::OnDuty { effect, duty, holdings: None, durable }
     }
@@ -211,12 +212,13 @@ impl Node {
         let born = self.memory.accepted.is_none();
         let done = self.on_duty_done.as_ref() == Some(ballot);
         let same = self.record().is_some_and(|accepted| accepted.epoch == record.epoch);
-        !born && !done && !same && record.mode == Mode::Armed && self.server.run().is_some()
+        let here = self.server.run().is_some() && !self.is_exchanging();
+        !born && !done && !same && record.mode == Mode::Armed && here
     }
 
-    /// What a failover demands of this node's server; `None` on a witness.
+    /// What a failover demands of this node's server; `None` on a witness, and where the server is being exchanged.
     fn duty_effect(&self, drain: bool) -> Option<Effect> {
-        if !self.settings.has_server() {
+        if !self.settings.has_server() || self.is_exchanging() {
             return None;
         }
         let me = &self.settings.me;

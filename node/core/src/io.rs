@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use tasuki_schemas::answer::{Holdings, Look};
 use tasuki_schemas::ballot::{Ballot, Epoch};
-use tasuki_schemas::command::{Delivery, Fetch, Heartbeat, Piece, Request, Tail};
-use tasuki_schemas::gtid::GtidSet;
+use tasuki_schemas::command::{Delivery, Fetch, Heartbeat, Piece, RecloneStep, Request, Tail};
+use tasuki_schemas::gtid::{GtidSet, Origin};
 use tasuki_schemas::id::{CoordinatorId, Incarnation, NodeId, ProgramId};
 use tasuki_schemas::lease::{Grant, Renew};
 use tasuki_schemas::message::Message;
 use tasuki_schemas::moment::Moment;
 use tasuki_schemas::observation::{Connection, Facts, Identity, Observation, Position};
+use tasuki_schemas::reclone::Recloning;
 
 use crate::memory::{Memory, ServerRun};
 
@@ -146,6 +147,8 @@ pub enum Input {
     Stopped(ServerRun),
     /// Whom the kernel keeps away from the server's port.
     Refused(BTreeSet<IpAddr>),
+    /// How far the re-clone of this server is.
+    Recloning(Recloning),
     /// A position was read.
     Positioned(Box<Position>),
     /// The ledger holds this sequence durably.
@@ -278,6 +281,15 @@ pub enum Effect {
         /// What is held elsewhere.
         beyond: GtidSet,
     },
+    /// A step of a re-clone. What it begins goes on after its end, and is told by [`Input::Recloning`].
+    Reclone {
+        /// What is to be done.
+        step: RecloneStep,
+        /// The donor's server; of an exchange the primary's.
+        address: SocketAddr,
+        /// The origin of the primary's own transactions: a server that follows it may hold more of these than was known.
+        primary: Origin,
+    },
     /// Replicate from a living server until the goal is received, then stop receiving.
     Replicate {
         /// Whom from.
@@ -336,6 +348,8 @@ pub enum Output {
         /// The piece.
         piece: Piece,
     },
+    /// The server is needed as it is: end its re-clone, and remove the copy.
+    AbandonReclone,
     /// Say something to one program.
     Send(ProgramId, Box<Message>),
     /// The guard is to hold this, or to let go. Answered by [`Input::Guarded`].

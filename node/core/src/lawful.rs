@@ -50,6 +50,7 @@ impl Node {
             }
             Order::LeaveGroup { record } if record.primary == *me => wrong("the primary acknowledges nothing"),
             Order::Archive { record, .. } if record.primary == *me => wrong("the primary holds nothing in excess"),
+            Order::Reclone { record, step } => self.unclonable(record, step).and_then(|reason| wrong(&reason)),
             Order::Promote { .. }
             | Order::Follow { .. }
             | Order::JoinGroup { .. }
@@ -72,6 +73,7 @@ pub(crate) fn carried(order: &Order) -> Option<&Record> {
         | Order::LeaveGroup { record }
         | Order::Drain { record, .. }
         | Order::Archive { record, .. }
+        | Order::Reclone { record, .. }
         | Order::CutAcker { record, .. }
         | Order::SetWaitCount { record, .. } => Some(record),
     }

@@ -13,6 +13,7 @@ mod lease;
 mod memory;
 mod node;
 mod orders;
+mod reclone;
 mod refused;
 mod report;
 mod settings;

@@ -9,6 +9,7 @@ use tasuki_schemas::id::{CoordinatorId, NodeId, Nonce, ProgramId};
 use tasuki_schemas::message::Message;
 use tasuki_schemas::moment::Moment;
 use tasuki_schemas::observation::{Facts, Process};
+use tasuki_schemas::reclone::Recloning;
 use tasuki_schemas::record::{Accepted, Mode, Record};
 
 use crate::admit::Pending;
@@ -75,6 +76,8 @@ pub struct Node {
     /// Whom the kernel keeps away from the server.
     pub(crate) refused: BTreeSet<NodeId>,
     pub(crate) strangers: Strangers,
+    /// The server's re-clone, and when that was told.
+    pub(crate) recloning: Option<(Recloning, Moment)>,
     pub(crate) dirty: bool,
     pub(crate) outputs: Vec<Output>,
     published_at: Option<Moment>,
@@ -105,6 +108,7 @@ impl Node {
             serving: false,
             refused: BTreeSet::new(),
             strangers: Strangers::default(),
+            recloning: None,
             dirty: true,
             outputs: Vec::new(),
             published_at: None,
@@ -132,6 +136,7 @@ impl Node {
             Input::Exited(run) => self.exited(run, false),
             Input::Stopped(run) => self.exited(run, true),
             Input::Refused(addresses) => self.refuses(&addresses),
+            Input::Recloning(told) => (self.recloning, self.dirty) = (Some((told, now)), true),
             Input::Positioned(position) => self.outputs.push(Output::PublishPosition(position)),
             Input::Persisted(sequence) => self.durable = self.durable.max(sequence),
             Input::Drawn(incarnation) => self.begin_anew(incarnation),

@@ -131,6 +131,10 @@ impl Node {
             let reason = "its server was not opened by this record".to_owned();
             return self.refuse(from, &ballot, Refusal::Unlawful { reason });
         }
+        if self.is_exchanging() {
+            let reason = "its data directory is being exchanged".to_owned();
+            return self.refuse(from, &ballot, Refusal::Unlawful { reason });
+        }
         if self.owes_for(&ballot, &order) {
             return;
         }
@@ -151,6 +155,7 @@ impl Node {
             | Order::CutAcker { .. }
             | Order::Drain { .. }
             | Order::Archive { .. }
+            | Order::Reclone { .. }
             | Order::LeaveGroup { .. } => false,
         };
         let found_open = if name == OrderName::Drain { self.memory.opened.take() } else { None };
@@ -216,12 +221,11 @@ impl Node {
             Order::CatchUp { goal, from, how: CatchUpHow::Replicate, through: _ } => {
                 Effect::Replicate { source: self.address(&from), goal }
             }
-            Order::Promote { record, goal } => Effect::Promote {
-                epoch: record.epoch.clone(),
-                goal,
-                acks: record.group().map_or(0, |group| group.acks),
-                outside: self.outside(&record),
-            },
+            Order::Promote { record, goal } => {
+                self.abandon_reclone();
+                let acks = record.group().map_or(0, |group| group.acks);
+                Effect::Promote { epoch: record.epoch.clone(), goal, acks, outside: self.outside(&record) }
+            }
             Order::Follow { record } => {
                 let semi_sync =
                     record.wanted > 0 && record.group().is_some_and(|group| group.members.contains(&self.settings.me));
@@ -241,11 +245,12 @@ impl Node {
                 Effect::Drain { within: Duration::from_millis(within_ms), let_in: self.others() }
             }
             Order::Archive { holds, beyond, .. } => Effect::Archive { holds, beyond },
+            Order::Reclone { record, step } => self.reclone_effect(&record, step)?,
         };
         Ok(State::Running { id: self.execute(effect), opened: false })
     }
 
-    fn address(&self, node: &NodeId) -> SocketAddr {
+    pub(crate) fn address(&self, node: &NodeId) -> SocketAddr {
         let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
         self.settings.servers.get(node).copied().unwrap_or(nowhere)
     }
@@ -370,6 +375,7 @@ fn is_alone(order: &Order) -> bool {
         | Order::LeaveGroup { .. }
         | Order::Drain { .. }
         | Order::Archive { .. }
+        | Order::Reclone { .. }
         | Order::CutAcker { .. } => None,
     };
     acks == Some(0) && carried(order).and_then(Record::group).is_some_and(|group| group.leased)

@@ -38,6 +38,7 @@ impl Node {
             lease: self.lease_view(now),
             refused: self.refused.clone(),
             strangers: self.strangers.told(now),
+            reclone: self.recloning_view(now),
         }
     }
 }

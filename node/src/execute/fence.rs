@@ -60,7 +60,7 @@ async fn close(hands: &Hands, session: &mut Session, let_in: &BTreeSet<IpAddr>) 
 }
 
 /// What a server that was just closed holds, if it is seen to be closed.
-pub(super) async fn verified(hands: &Hands, session: &mut Session) -> Result<Holdings, Failed> {
+pub(crate) async fn verified(hands: &Hands, session: &mut Session) -> Result<Holdings, Failed> {
     let tables = session.tables(&hands.dialect.probe(), STATEMENT).await?;
     let first = tables.first().and_then(|table| table.first()).cloned().unwrap_or_default();
     if facts::writable(&first)? {
@@ -69,7 +69,7 @@ pub(super) async fn verified(hands: &Hands, session: &mut Session) -> Result<Hol
     holdings(hands, session).await
 }
 
-pub(super) async fn end_clients(hands: &Hands, session: &mut Session) -> Result<(), Failed> {
+pub(crate) async fn end_clients(hands: &Hands, session: &mut Session) -> Result<(), Failed> {
     end_listed(hands, session, &hands.dialect.connections()).await
 }
 
@@ -123,7 +123,7 @@ pub(super) async fn kill(hands: &Hands) -> Result<(), Failed> {
 }
 
 /// Whether the process was seen to end.
-pub(super) fn is_gone(hands: &Hands) -> bool {
+pub(crate) fn is_gone(hands: &Hands) -> bool {
     let known = lock(&hands.shared);
     known.watch.as_ref().is_some_and(|watch| !crate::process::is_running(watch.pid(), watch.start_time()))
 }

@@ -31,7 +31,9 @@ use crate::dial;
 use crate::probe::Shared;
 use crate::server::{ServerError, Session, options};
 
+pub(crate) use fence::{end_clients, is_gone, verified};
 pub use spool::spool_thread;
+pub(crate) use steps::{Failed, channel, position};
 
 /// Statements that only read or set something.
 pub(crate) const QUICK: Duration = Duration::from_millis(500);
@@ -67,6 +69,12 @@ pub struct Hands {
     pub tail: Kept,
     /// A warm connection for the next effect.
     pub warm: Mutex<Option<Session>>,
+    /// Where this node keeps what must outlive it.
+    pub state_dir: std::path::PathBuf,
+    /// Nodes that may ask for a copy of this server: those of the cluster's other servers.
+    pub peers: std::collections::BTreeSet<NodeId>,
+    /// The re-clone of this server.
+    pub reclone: crate::reclone::Recloner,
 }
 
 impl Hands {
@@ -153,7 +161,7 @@ pub async fn execute(hands: Arc<Hands>, id: EffectId, effect: Effect, cancel: Ca
     let _ = hands.inputs.send(Input::Ended(id, ended)).await;
 }
 
-async fn carry_out(hands: &Hands, id: EffectId, effect: Effect, session: &mut Session) -> Ended {
+async fn carry_out(hands: &Arc<Hands>, id: EffectId, effect: Effect, session: &mut Session) -> Ended {
     let done = match effect {
         Effect::Look { address } => return Ended::Looked(dial::look(address).await),
         Effect::Fence { was_primary, let_in, source } => {
@@ -169,10 +177,13 @@ async fn carry_out(hands: &Hands, id: EffectId, effect: Effect, session: &mut Se
         }
         Effect::CutAcker { refused, barrier } => promote::cut_acker(hands, session, &refused, barrier.as_ref()).await,
         Effect::CutStrangers { connections, hosts } => fence::cut_strangers(hands, session, &connections, &hosts).await,
-        Effect::LeaveGroup if fence::is_gone(hands) => return fence::gone(hands, false).await,
+        Effect::LeaveGroup if is_gone(hands) => return fence::gone(hands, false).await,
         Effect::LeaveGroup => change::leave(hands, session).await,
         Effect::Drain { within, let_in } => return drain::drain(hands, session, within, &let_in).await,
         Effect::Archive { holds, beyond } => return extras::archive(hands, session, Extra { holds, beyond }).await,
+        Effect::Reclone { step, address, primary } => {
+            return crate::reclone::step(hands, session, step, address, primary).await;
+        }
         Effect::Replicate { source, goal } => change::replicate(hands, session, source, &goal).await,
         Effect::Apply { have, tail } => tail::apply(hands, session, id, have, &tail).await,
         Effect::Promote { epoch, goal, acks, outside } => {
@@ -240,6 +251,7 @@ const fn serves(effect: &Effect) -> bool {
         | Effect::Drain { .. }
         | Effect::Replicate { .. }
         | Effect::Archive { .. }
+        | Effect::Reclone { .. }
         | Effect::Apply { .. } => false,
     }
 }
@@ -249,7 +261,7 @@ async fn end_rescue(hands: &Hands) {
     let mut session = Session::new(options(&hands.config));
     loop {
         match relay::end(hands, &mut session).await {
-            Ok(()) | Err(steps::Failed::Server(ServerError::Closed(_))) => return,
+            Ok(()) | Err(Failed::Server(ServerError::Closed(_))) => return,
             Err(error) => tracing::warn!(%error, "a rescue does not end; nothing newer is promised before it does"),
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
@@ -270,6 +282,7 @@ const fn name(effect: &Effect) -> &'static str {
         Effect::LeaveGroup => "leave_group",
         Effect::Drain { .. } => "drain",
         Effect::Archive { .. } => "archive",
+        Effect::Reclone { .. } => "reclone",
         Effect::Replicate { .. } => "replicate",
         Effect::Apply { .. } => "apply",
         Effect::Promote { .. } => "promote",

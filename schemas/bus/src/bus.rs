@@ -13,6 +13,7 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use crate::bulk::{self, BulkDialler, BulkStream};
 use crate::config::{BusConfig, BusError, Peer};
 use crate::counters::{Counters, Tally};
 use crate::inbox::{Arrived, Inbox};
@@ -36,6 +37,8 @@ pub struct Carriers {
 pub struct Bus {
     outbox: Arc<Outbox>,
     tally: Arc<Tally>,
+    dialler: BulkDialler,
+    bulk: Option<mpsc::Receiver<(ProgramId, BulkStream)>>,
     _tasks: JoinSet<()>,
 }
 
@@ -53,6 +56,9 @@ impl Bus {
         let servers = servers(&config, &tally)?;
         let links = links(&config, &tally);
         let tls = Arc::new(tls(&config, &tally)?);
+        let peers = config.peers.iter().filter_map(|peer| Some((peer.program.clone(), peer.address?))).collect();
+        let dialler = BulkDialler::new(Arc::clone(&tls), peers);
+        let (bulk_tx, bulk) = mpsc::channel(bulk::WAITING);
         let channels = outbox::channels(&config.me, config.role, &config.cluster);
 
         let (program, arrived) = mpsc::channel(ARRIVALS);
@@ -76,9 +82,9 @@ impl Bus {
             }
         }
         if let Some(listener) = listener {
-            tasks.spawn(mesh::accept(listener, outbox.links.clone(), tls, inbox));
+            tasks.spawn(mesh::accept(listener, outbox.links.clone(), tls, inbox, bulk_tx));
         }
-        Ok((Self { outbox, tally, _tasks: tasks }, arrived))
+        Ok((Self { outbox, tally, dialler, bulk: Some(bulk), _tasks: tasks }, arrived))
     }
 
     /// Says something to everybody who listens to the channel. Never waits for a carrier.
@@ -95,6 +101,17 @@ impl Bus {
     /// [`Rejected::Oversized`] when the message is too large for the carriers.
     pub fn send(&self, to: &ProgramId, message: &Message) -> Result<(), Rejected> {
         self.outbox.publish(&Channel::To(to.clone()), message)
+    }
+
+    /// What dials other programs for bulk.
+    #[must_use]
+    pub fn dialler(&self) -> BulkDialler {
+        self.dialler.clone()
+    }
+
+    /// Connections for bulk that others open, each with its program; whoever takes them serves them. The first time only.
+    pub fn take_bulk(&mut self) -> Option<mpsc::Receiver<(ProgramId, BulkStream)>> {
+        self.bulk.take()
     }
 
     /// What was carried and what was dropped since the start.

@@ -21,6 +21,7 @@
 //! ```
 
 pub mod boot;
+mod bulk;
 mod bus;
 pub mod clock;
 mod config;
@@ -35,6 +36,7 @@ mod queue;
 mod redis;
 mod window;
 
+pub use bulk::{BulkDialler, BulkStream};
 pub use bus::{Bus, Carriers};
 pub use config::{BusConfig, BusError, Peer};
 pub use counters::{Counters, Reason};

@@ -14,12 +14,14 @@ use rustls::pki_types::ServerName;
 use tasuki_schemas::id::ProgramId;
 use tasuki_schemas::message::Role;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsStream;
 
 pub(crate) use self::link::Link;
 pub(crate) use self::tls::Tls;
+use crate::bulk::{self, BulkStream};
 use crate::counters::Reason;
 use crate::inbox::Inbox;
 use crate::jitter::jitter;
@@ -68,7 +70,13 @@ async fn connect(address: SocketAddr, tls: &Tls) -> std::io::Result<TlsStream<Tc
 }
 
 /// Serves whoever dials, for ever.
-pub(crate) async fn accept(listener: TcpListener, links: Vec<Arc<Link>>, tls: Arc<Tls>, inbox: Arc<Inbox>) {
+pub(crate) async fn accept(
+    listener: TcpListener,
+    links: Vec<Arc<Link>>,
+    tls: Arc<Tls>,
+    inbox: Arc<Inbox>,
+    bulk: mpsc::Sender<(ProgramId, BulkStream)>,
+) {
     let links: Arc<[Arc<Link>]> = links.into();
     let mut accepted = JoinSet::new();
     loop {
@@ -81,13 +89,16 @@ pub(crate) async fn accept(listener: TcpListener, links: Vec<Arc<Link>>, tls: Ar
         if accepted.len() >= MAX_ACCEPTED || tune(&stream).is_err() {
             continue;
         }
-        let (links, tls, inbox) = (Arc::clone(&links), Arc::clone(&tls), Arc::clone(&inbox));
+        let (links, tls, inbox, bulk) = (Arc::clone(&links), Arc::clone(&tls), Arc::clone(&inbox), bulk.clone());
         accepted.spawn(async move {
             let Ok(Ok(stream)) = timeout(GREETING, tls.acceptor.accept(stream)).await else {
                 return;
             };
             let stream = TlsStream::from(stream);
             let peer = tls.peer_of(&stream);
+            if let Some(peer) = peer.clone().filter(|_| Tls::is_bulk(&stream)) {
+                return bulk::hand_over(stream, peer, &bulk);
+            }
             if let Some(link) = links.iter().find(|link| peer.as_ref() == Some(&link.program)) {
                 link::serve(stream, link, &inbox).await;
             }

@@ -174,6 +174,19 @@ pub struct Policy {
     pub planned_stop: PlannedStop,
     /// What a failover may lose without asking people; `None`: what a leased primary alone had, and of others nothing.
     pub max_loss: Option<MaxLoss>,
+    /// What becomes of a server that holds more than the primary, once that is archived.
+    pub rejoin: Rejoin,
+}
+
+/// What becomes of a server that holds more than the primary, once that is archived.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Rejoin {
+    /// People look at it, and have it re-cloned.
+    #[default]
+    Leave,
+    /// It is re-cloned.
+    Clone,
 }
 
 /// What happens when somebody stops the primary.
@@ -193,7 +206,7 @@ const KNOWN_SERVER: [&str; 9] =
     ["name", "address", "mesh", "key", "promotion", "site", "ssh", "data_dir", "binlog_index"];
 
 /// The keys of `[policy]`.
-const KNOWN_POLICY: [&str; 12] = [
+const KNOWN_POLICY: [&str; 13] = [
     "mode",
     "heartbeat_ms",
     "silence_ms",
@@ -206,6 +219,7 @@ const KNOWN_POLICY: [&str; 12] = [
     "planned_stop",
     "planned_stop_wait_s",
     "max_loss",
+    "rejoin",
 ];
 
 impl ClusterFile {

@@ -10,9 +10,9 @@ mod local;
 mod secret;
 
 pub use cluster::{
-    ClusterFile, Coordinator, Fences, MaxLoss, PlannedStop, Policy, Promotion, Replication, Server, Shutdown, Ssh, Vip,
-    Witness,
+    ClusterFile, Coordinator, Fences, MaxLoss, PlannedStop, Policy, Promotion, Rejoin, Replication, Server, Shutdown,
+    Ssh, Vip, Witness,
 };
 pub use findings::{Finding, Findings};
-pub use local::{CoordinatorConfig, Cut, FeedConfig, NodeConfig, Reach, ServerConfig};
+pub use local::{Commands, CoordinatorConfig, Cut, FeedConfig, NodeConfig, Reach, ServerConfig};
 pub use secret::Secret;

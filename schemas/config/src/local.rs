@@ -14,6 +14,10 @@ use crate::cluster::{ClusterFile, read_secret};
 use crate::findings::{Findings, Reader, Section};
 use crate::secret::Secret;
 
+mod commands;
+
+pub use commands::Commands;
+
 /// How a node cuts its server off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -46,6 +50,8 @@ pub struct ServerConfig {
     pub cut: Cut,
     /// The operator's word that the server's own options start it read-only and not replicating.
     pub boots_closed: bool,
+    /// How it is stopped and started; `None`: only people do that.
+    pub commands: Option<Commands>,
 }
 
 /// A node.
@@ -93,6 +99,20 @@ pub struct CoordinatorConfig {
     pub feed: FeedConfig,
 }
 
+const KNOWN_SERVER: [&str; 11] = [
+    "socket",
+    "address",
+    "pid_file",
+    "user",
+    "password_file",
+    "cut",
+    "boots_closed",
+    "stop_command",
+    "start_command",
+    "stop_within_s",
+    "start_within_s",
+];
+
 fn text_of(path: &Path) -> Result<String, Findings> {
     fs::read_to_string(path).map_err(|error| Findings::one(path, format!("cannot be read: {error}; check the path")))
 }
@@ -117,8 +137,7 @@ impl NodeConfig {
         let key = reader.needed::<PathBuf>(&root, "key_file").and_then(|path| key(reader, &path));
         let state_dir = reader.needed::<PathBuf>(&root, "state_dir");
         let health = reader.optional::<SocketAddr>(&root, "health");
-        let known = ["socket", "address", "pid_file", "user", "password_file", "cut", "boots_closed"];
-        let server = reader.section(&root, "server", &known).map(|section| server(reader, &section));
+        let server = reader.section(&root, "server", &KNOWN_SERVER).map(|section| server(reader, &section));
         let cluster = cluster.and_then(|path| other(reader, ClusterFile::load(path.get_ref())));
         let (name, cluster, key) = (name?, cluster?, key?);
         let named = cluster.nodes().find(|(node, ..)| *node == name.get_ref()).map(|(.., key)| *key);
@@ -237,6 +256,7 @@ fn server<'a>(reader: &mut Reader<'a>, section: &Section<'_, 'a>) -> Option<Serv
         password: password?,
         cut: cut?.into_inner(),
         boots_closed,
+        commands: commands::commands(reader, section),
     })
 }
 

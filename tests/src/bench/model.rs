@@ -101,6 +101,7 @@ impl Server {
             | Effect::LeaveGroup
             | Effect::Archive { .. }
             | Effect::CutStrangers { .. }
+            | Effect::Reclone { .. }
             | Effect::Apply { .. } => {}
             Effect::Fence { .. } | Effect::Drain { .. } => self.writable = false,
             Effect::Follow { source, .. } => (self.writable, self.source) = (false, Some(source)),

@@ -11,6 +11,7 @@ use anyhow::{Context as _, Result};
 use tasuki_bus::key;
 use tasuki_schemas::gtid::Flavour;
 
+use super::hands;
 use super::outside::Outside;
 use super::sshd::Keys;
 use super::template::{REPLICATION_PASSWORD, REPLICATION_USER};
@@ -41,6 +42,8 @@ pub struct ClusterPlan {
     pub never: Option<&'static str>,
     /// `degraded`.
     pub degraded: Option<&'static str>,
+    /// Who is ahead is re-cloned.
+    pub recloning: bool,
 }
 
 impl ClusterPlan {
@@ -209,6 +212,9 @@ fn cluster_toml(files: &Files, cluster: &ClusterPlan, coordinators: &str, redis:
     if let Some(degraded) = cluster.degraded {
         writeln!(text, "degraded = \"{degraded}\"")?;
     }
+    if cluster.recloning {
+        text += "rejoin = \"clone\"\n";
+    }
     // A small, busy machine reads the dead server's tail slower than a real one. Without it that server would be ahead
     // and quarantined, and could not be seen coming back.
     text += "tail_patience_ms = 400\n";
@@ -225,6 +231,9 @@ fn node_toml(files: &Files, cluster: &str, node: &NodePlan) -> Result<String> {
     if let Some(ServerPlan { socket, kernel, .. }) = &node.server {
         let cut = if *kernel { "kernel" } else { "none" };
         write!(text, "\n[server]\nsocket = {socket:?}\nuser = \"root\"\ncut = \"{cut}\"\nboots_closed = true\n")?;
+        let folder = socket.parent().context("a socket without a folder")?;
+        let (stop, start) = (hands::stop_script(folder), hands::start_script(folder));
+        write!(text, "stop_command = [\"/bin/sh\", {stop:?}]\nstart_command = [\"/bin/sh\", {start:?}]\n")?;
     }
     fs::create_dir_all(files.state(name))?;
     Ok(text)

@@ -10,6 +10,7 @@ use rustix::process::Signal;
 use tasuki_schemas::gtid::Flavour;
 
 use super::disk::Disk;
+use super::hands;
 use super::net::Net;
 use super::process::{self, Process};
 use super::run::Run;
@@ -66,7 +67,7 @@ impl Server {
         let data = folder.join("data");
         process::run(&["cp", "-a", "--reflink=auto", &template.to_string_lossy(), &data.to_string_lossy()])?;
         let address = SocketAddr::from((net.ip(name)?, net.port(name, 3306)?));
-        Ok(Self {
+        let server = Self {
             name: name.to_owned(),
             net: Arc::clone(net),
             daemon: daemon.clone(),
@@ -77,7 +78,9 @@ impl Server {
             starts: 0,
             disk,
             process: None,
-        })
+        };
+        hands::write(&server.folder, daemon, &server.options())?;
+        Ok(server)
     }
 
     /// Starts the server's process and does not wait for it. A former process must have ended.
@@ -219,6 +222,12 @@ impl Server {
         self.daemon.flavour
     }
 
+    /// The pid that it wrote down itself: another one once its node has started it.
+    #[must_use]
+    pub fn pid_told(&self) -> Option<u32> {
+        std::fs::read_to_string(self.folder.join("pid")).ok()?.trim().parse().ok()
+    }
+
     fn options(&self) -> Vec<String> {
         let own = |text: &str| self.folder.join(text).display().to_string();
         let mut options = vec!["--no-defaults".to_owned()];
@@ -248,6 +257,12 @@ impl Server {
         options.extend(dialect.iter().map(|&option| option.to_owned()));
         options.extend(self.extra.clone());
         options
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        hands::end(&self.folder);
     }
 }
 

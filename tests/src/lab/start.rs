@@ -53,6 +53,8 @@ pub struct Options {
     pub never: Option<&'static str>,
     /// `degraded`: what a primary does that has lost its last replica.
     pub degraded: Option<&'static str>,
+    /// Who is ahead is re-cloned.
+    pub recloning: bool,
     /// Give birth to the clusters and wait until they are guarded.
     pub born: bool,
     /// Wait until no other lab runs on this machine.
@@ -74,6 +76,7 @@ impl Default for Options {
             disk_mb: None,
             never: None,
             degraded: None,
+            recloning: false,
             born: true,
             alone: true,
         }
@@ -237,6 +240,7 @@ fn plan_clusters(net: &Net, hosts: &Hosts, trios: &[Vec<Server>], options: &Opti
             outside,
             never: options.never,
             degraded: options.degraded,
+            recloning: options.recloning,
         });
     }
     Ok(plans)

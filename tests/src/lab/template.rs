@@ -22,7 +22,7 @@ pub const WRITER_USER: &str = "app";
 pub const WRITER_PASSWORD: &str = "writes-on";
 
 /// Counts changes of what is below, so that older templates are not taken.
-const EDITION: u32 = 1;
+const EDITION: u32 = 2;
 
 /// The data folder to copy for new servers of this kind.
 ///
@@ -108,7 +108,7 @@ fn make_options(daemon: &Daemon, data: &Path, users: &Path) -> Vec<String> {
 fn users_sql(flavour: Flavour) -> String {
     let replication = match flavour {
         Flavour::Mariadb => "REPLICATION SLAVE, BINLOG MONITOR",
-        Flavour::Mysql => "REPLICATION SLAVE, REPLICATION CLIENT",
+        Flavour::Mysql => "REPLICATION SLAVE, REPLICATION CLIENT, BACKUP_ADMIN",
     };
     [
         "FLUSH PRIVILEGES;".to_owned(),

@@ -62,6 +62,7 @@ const fn ordered_by(effect: &Effect) -> Option<OrderName> {
         Effect::LeaveGroup => Some(OrderName::LeaveGroup),
         Effect::Drain { .. } => Some(OrderName::Drain),
         Effect::Archive { .. } => Some(OrderName::Archive),
+        Effect::Reclone { .. } => Some(OrderName::Reclone),
         Effect::Look { .. }
         | Effect::ReadFiles { .. }
         | Effect::Fence { .. }

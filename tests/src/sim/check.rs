@@ -80,6 +80,11 @@ impl History {
         self.acknowledged.iter().any(|write| write.gtid == *gtid && !write.excused)
     }
 
+    /// A server's data was exchanged: what it was seen to hold is no longer known.
+    pub(crate) fn came_back(&mut self, host: Host) {
+        self.held[host] = 0;
+    }
+
     /// The first acknowledged write that a server does not hold.
     pub(crate) fn missing(&mut self, host: Host, server: &Server) -> Option<(Gtid, u64)> {
         let from = self.held[host];

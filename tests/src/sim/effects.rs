@@ -9,6 +9,7 @@ use tasuki_schemas::command::Tail;
 use tasuki_schemas::gtid::{Flavour, Gtid, GtidSet};
 use tasuki_schemas::observation::{Received, Thread};
 
+use super::reclones;
 use super::server::{Host, Server};
 use super::switchovers;
 use super::world::{Happening, MS, World};
@@ -146,6 +147,9 @@ fn go_on(world: &mut World, host: Host, running: &mut Running) -> Step {
         Effect::LeaveGroup => leave(server, running.step),
         Effect::Archive { .. } if running.step == 0 => Step::After(20 * MS),
         Effect::Archive { .. } => Step::End(Ended::Kept("/archive/extra-1".to_owned())),
+        Effect::Reclone { step, address, primary } => {
+            reclones::step(world, host, running.step, host_of(address), &step, &primary)
+        }
         Effect::Drain { within, .. } => {
             let within = u64::try_from(within.as_nanos()).unwrap_or(u64::MAX);
             switchovers::drain(server, running.step, waited, within)

@@ -228,6 +228,7 @@ fn touched(world: &World) -> Option<BTreeSet<Place>> {
         }
         Happening::Mail { host, .. }
         | Happening::Exit { host, .. }
+        | Happening::Clone { host, .. }
         | Happening::Guard { host, .. }
         | Happening::LeaseEnds { host } => Some(BTreeSet::from([*host])),
         Happening::ToCoordinator { at, .. } => Some(BTreeSet::from([world.place(*at)])),

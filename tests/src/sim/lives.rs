@@ -14,6 +14,7 @@ use tasuki_schemas::moment::Moment;
 use tasuki_schemas::observation::CutStrength;
 use tasuki_schemas::record::{Accepted, Mode, Record, Reign, WriteGroup};
 
+use super::reclones;
 use super::server::{Host, Server};
 use super::traffic;
 use super::world::{CoordinatorState, Happening, HostState, MS, World};
@@ -62,6 +63,7 @@ impl World {
                 paused_until: 0,
                 kept_until: 0,
                 effects: BTreeMap::new(),
+                cloning: None,
                 spool: Vec::new(),
                 ledger: memory,
                 written_at: 0,
@@ -111,6 +113,7 @@ impl World {
         let held = Box::new(Input::Guarded(state.guard));
         self.after(2 * MS, Happening::ToNode { host, life, input: held });
         self.tell_refused(host);
+        reclones::recover(self, host);
         self.after(MS, Happening::WakeNode { host, life });
         self.after(2 * MS, Happening::Probe { host, life });
     }

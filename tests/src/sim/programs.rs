@@ -13,6 +13,7 @@ use super::fences::{self, Manual};
 use super::foretold;
 use super::lives::{LATER_LEDGERS, address};
 use super::net::Place;
+use super::reclones;
 use super::server::Host;
 use super::tails;
 use super::timing;
@@ -125,6 +126,7 @@ impl World {
                 let input = Box::new(Input::Spooled { ballot, piece: number, kept: Ok(()) });
                 self.after(delay, Happening::ToNode { host, life, input });
             }
+            Output::AbandonReclone => reclones::give_up(self, host, "the server is needed as it is"),
             Output::Send(to, message) => self.send(host, &to, *message),
             Output::Guard(guarding) => {
                 let delay = self.dice.between(100, MS);

@@ -75,8 +75,10 @@ pub(crate) struct Server {
     pub(crate) silent_since: Option<u64>,
     pub(crate) lags_until: u64,
     runs: u64,
+    /// How often MySQL's data was exchanged: each time it got another name.
+    pub(crate) names: u32,
     /// The number of its last own transaction, or of the domain's last one.
-    top: u64,
+    pub(crate) top: u64,
 }
 
 impl Server {
@@ -105,6 +107,7 @@ impl Server {
             silent_since: None,
             lags_until: 0,
             runs: 0,
+            names: 0,
             top: 0,
         }
     }
@@ -116,7 +119,9 @@ impl Server {
     pub(crate) fn origin(&self) -> Origin {
         match self.flavour {
             Flavour::Mariadb => Origin::Mariadb(u32::try_from(self.host).unwrap_or(0) + 1),
-            Flavour::Mysql => Origin::Mysql(format!("00000000-0000-0000-0000-00000000000{}", self.host + 1)),
+            Flavour::Mysql => {
+                Origin::Mysql(format!("00000000-0000-0000-{:04}-00000000000{}", self.names, self.host + 1))
+            }
         }
     }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tasuki_node_core::{Effect, Memory, ServerRun};
 use tasuki_schemas::answer::{Answers, Duty};
 use tasuki_schemas::ballot::{Ballot, Epoch};
-use tasuki_schemas::command::{Kind, Request};
+use tasuki_schemas::command::{Kind, RecloneStep, Request};
 use tasuki_schemas::gtid::Gtid;
 use tasuki_schemas::id::{CoordinatorId, Incarnation, NodeId};
 use tasuki_schemas::record::{Mode, Record};
@@ -268,6 +268,11 @@ impl Watch {
             }),
             Effect::Drain { .. } => kept.is_some_and(|kept| {
                 kept.record.opened && decided(&kept.record.epoch, &|primary| *primary == state.name)
+            }),
+            Effect::Reclone { step: RecloneStep::Check { .. }, .. } => true,
+            Effect::Reclone { .. } => kept.is_some_and(|kept| {
+                let member = kept.record.groups.iter().any(|group| group.members.contains(&state.name));
+                !member && decided(&kept.record.epoch, &|primary| *primary != state.name)
             }),
             Effect::SetWaitCount { epoch, .. } => decided(epoch, &|primary| *primary == state.name),
             Effect::Look { .. }

@@ -19,6 +19,7 @@ use super::foretold::{self, Foretold};
 use super::lives::name;
 use super::net::{Dice, Net};
 use super::probes;
+use super::reclones::{self, Cloning};
 use super::register::Register;
 use super::server::{Host, Registry, Server};
 use super::timing::Times;
@@ -41,6 +42,8 @@ pub(crate) struct HostState {
     /// Nobody can start the server before.
     pub(crate) kept_until: u64,
     pub(crate) effects: BTreeMap<EffectId, Running>,
+    /// The re-clone of its server, while one is under way.
+    pub(crate) cloning: Option<Cloning>,
     /// The tail that the node is fetching.
     pub(crate) spool: Vec<String>,
     /// What the disk holds, and what is on its way there.
@@ -131,6 +134,12 @@ pub(crate) enum Happening {
     Write {
         writer: usize,
     },
+    /// A re-clone gets on.
+    Clone {
+        host: Host,
+        number: u64,
+        next: reclones::Next,
+    },
     Fault(Fault),
 }
 
@@ -209,6 +218,8 @@ impl World {
         let mut dice = Dice::new(seed);
         // Some groups get narrower within the faults of a run, some in none.
         let narrow_patience = Duration::from_millis(Dice::new(seed ^ 0x6e61).between(200, 2500));
+        // A third of the clusters re-clone who is ahead.
+        let recloning = seed.is_multiple_of(3);
         // Clocks drift by up to one percent.
         let clocks = (0..servers + witnesses + coordinators).map(|_| dice.between(990_000, 1_010_001)).collect();
         let mut world = Self {
@@ -230,7 +241,13 @@ impl World {
             clocks,
             keeping: false,
             kept: Vec::new(),
-            policy: Policy { lease, flap_limit: u32::MAX, narrow_patience, ..fences::policy(manual.as_ref()) },
+            policy: Policy {
+                lease,
+                flap_limit: u32::MAX,
+                narrow_patience,
+                recloning,
+                ..fences::policy(manual.as_ref())
+            },
             manual,
             times: None,
             recruited_at: None,
@@ -319,6 +336,7 @@ impl World {
             Happening::Apply { host } => traffic::apply(self, host),
             Happening::Ack { source, run, gtid, replica } => traffic::acknowledge(self, source, run, &gtid, replica),
             Happening::Write { writer } => traffic::write(self, writer),
+            Happening::Clone { host, number, next } => reclones::go_on(self, host, number, next),
             Happening::Fault(fault) => {
                 foretold::strikes(self, &fault);
                 self.note_absence();
@@ -335,6 +353,7 @@ impl World {
             | Happening::WakeNode { host, .. }
             | Happening::Step { host, .. }
             | Happening::Probe { host, .. }
+            | Happening::Clone { host, .. }
             | Happening::Exit { host, .. } => self.hosts[*host].paused_until,
             Happening::ToCoordinator { at, .. } | Happening::WakeCoordinator { at, .. } => {
                 self.coordinators[*at].paused_until

@@ -10,6 +10,7 @@ use tasuki_schemas::observation::{
     BinlogCoordinates, Connection, CutStrength, Endpoint, Facts, FailingGate, Identity, LedgerView, Observation,
     Position, Process, Received, Replication, SemiSync, ServerView, Thread, WriteProbe,
 };
+use tasuki_schemas::reclone::{RecloneStage, Recloning};
 use tasuki_schemas::record::Accepted;
 
 use crate::samples::{ballot, mariadb, mysql, node, record};
@@ -85,6 +86,26 @@ pub(crate) fn with_index() -> Observation {
     observation
 }
 
+/// One report for each stage of a re-clone.
+pub(crate) fn recloning() -> Vec<(&'static str, Observation)> {
+    let (aside, reason) = ("/var/lib/mysql.before-7-1790000000".to_owned(), "the donor's node is gone".to_owned());
+    let stages = [
+        ("copying", RecloneStage::Copying { bytes: 1_000, expected: 9_000 }),
+        ("preparing", RecloneStage::Preparing),
+        ("copied", RecloneStage::Copied),
+        ("exchanging", RecloneStage::Exchanging { step: "the server is being stopped".to_owned() }),
+        ("done", RecloneStage::Done { aside, ago_ms: 5 }),
+        ("failed", RecloneStage::Failed { reason, ago_ms: 5 }),
+    ];
+    let told = |(name, stage)| {
+        let mut observation = observation(Process::Running { pid: 77 }, Connection::Answering);
+        let server = observation.server.as_mut().unwrap();
+        server.reclone = Some(Recloning { donor: node("db3"), stage });
+        (name, observation)
+    };
+    stages.into_iter().map(told).collect()
+}
+
 pub(crate) fn observation(process: Process, connection: Connection) -> Observation {
     Observation {
         node: node("db2"),
@@ -115,6 +136,7 @@ pub(crate) fn observation(process: Process, connection: Connection) -> Observati
             lease: None,
             refused: BTreeSet::new(),
             strangers: Vec::new(),
+            reclone: None,
         }),
         answers: BTreeMap::from([("co1".parse().unwrap(), answers())]),
     }

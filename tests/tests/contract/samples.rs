@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 use tasuki_schemas::ballot::{Ballot, Epoch};
-use tasuki_schemas::command::{CatchUpHow, Delivery, Fetch, Heartbeat, Kind, Order, Piece, Request, Tail, Transaction};
+use tasuki_schemas::command::{
+    CatchUpHow, Delivery, Fetch, Heartbeat, Kind, Order, Piece, RecloneStep, Request, Tail, Transaction,
+};
 use tasuki_schemas::event::{Diagnosis, Event, EventBody, Snapshot, StageName};
 use tasuki_schemas::forecast::{Blocker, Forecast, Guarantee, Loss, Outlook};
 use tasuki_schemas::grounds::FenceHow;
@@ -14,10 +16,11 @@ use tasuki_schemas::lease::{Grant, Renew};
 use tasuki_schemas::message::Message;
 use tasuki_schemas::observation::{Connection, Process};
 use tasuki_schemas::past::{Cause, Past, Pause};
+use tasuki_schemas::reclone::{DonorAsk, DonorEnd, DonorOffer};
 use tasuki_schemas::record::{Mode, Record, Reign, WriteGroup};
 
 use crate::grounds::{with_grounds, word};
-use crate::observed::{observation, position, stopped, with_index};
+use crate::observed::{observation, position, recloning, stopped, with_index};
 
 pub(crate) fn node(name: &str) -> NodeId {
     name.parse().unwrap()
@@ -165,6 +168,9 @@ fn requests() -> Vec<Request> {
         order(Order::LeaveGroup { record: record() }),
         order(Order::Drain { record: record(), within_ms: 1000 }),
         order(Order::Archive { record: record(), holds: mariadb("0-1-102,0-2-7"), beyond: mariadb("0-1-102") }),
+        order(Order::Reclone { record: record(), step: RecloneStep::Check { donor: node("db3") } }),
+        order(Order::Reclone { record: record(), step: RecloneStep::Copy { donor: node("db3") } }),
+        order(Order::Reclone { record: record(), step: RecloneStep::Exchange { known: mysql() } }),
         Request::Report,
         Request::BeginAnew { incarnation: Incarnation(2), reason: "its ledger went back from 9 to 7".to_owned() },
     ]
@@ -303,6 +309,8 @@ pub(crate) fn all() -> BTreeMap<String, Value> {
     messages.push(("observation_binlog_index".to_owned(), Message::Observation(Box::new(with_index()))));
     messages.push(("request_order_catch_up_through".to_owned(), Message::Request(through_leader())));
     messages.push(("event_decided_remembering".to_owned(), Message::Event(Box::new(event(decided)))));
+    let recloning = recloning().into_iter().map(|(stage, told)| (format!("observation_reclone_{stage}"), told));
+    messages.extend(recloning.map(|(name, told)| (name, Message::Observation(Box::new(told)))));
     messages.extend(requests().into_iter().map(|request| (String::new(), Message::Request(request))));
     messages.extend(events().into_iter().map(|body| (String::new(), Message::Event(Box::new(event(body))))));
     let named = |(name, message): (String, Message)| {
@@ -311,8 +319,22 @@ pub(crate) fn all() -> BTreeMap<String, Value> {
     };
     let mut samples: BTreeMap<String, Value> = messages.into_iter().map(named).collect();
     samples.insert("record".to_owned(), serde_json::to_value(record()).unwrap());
+    samples.extend(donor());
     samples.insert("snapshot".to_owned(), serde_json::to_value(snapshot()).unwrap());
     samples
+}
+
+/// What the nodes of a re-clone's two servers say to each other.
+fn donor() -> Vec<(String, Value)> {
+    let (version, refusal) = ("9.7.4".to_owned(), Some("the clone plugin is not active".to_owned()));
+    let offer = DonorOffer { version, bytes: 9_000, executed: mysql(), refusal };
+    let end = DonorEnd { executed: mariadb("0-1-102"), failure: Some("mariadb-backup ended with 1".to_owned()) };
+    vec![
+        ("donor_ask_offer".to_owned(), serde_json::to_value(DonorAsk::Offer).unwrap()),
+        ("donor_ask_backup".to_owned(), serde_json::to_value(DonorAsk::Backup).unwrap()),
+        ("donor_offer".to_owned(), serde_json::to_value(offer).unwrap()),
+        ("donor_end".to_owned(), serde_json::to_value(end).unwrap()),
+    ]
 }
 
 /// The name of a request's or event's sample: its tags, from the outside in.
@@ -324,6 +346,7 @@ fn name_of(sample: &Value) -> String {
         tag(sample, "kind"),
         tag(&sample["order"], "order"),
         tag(&sample["order"], "how"),
+        tag(&sample["order"]["step"], "step"),
         tag(sample, "event"),
         tag(&sample["diagnosis"], "diagnosis"),
         tag(sample, "stage"),

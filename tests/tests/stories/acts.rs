@@ -4,6 +4,7 @@ use tasuki_schemas::ballot::Ballot;
 use tasuki_schemas::gtid::Flavour;
 use tasuki_schemas::id::{BootId, Incarnation, NodeId};
 use tasuki_schemas::observation::CutStrength;
+use tasuki_schemas::reclone::RecloneStage;
 
 use crate::puppet::Puppet;
 use crate::script::{Story, set};
@@ -140,6 +141,20 @@ impl Story {
             ["has", "no", "kernel", "rules"] => server.cut = CutStrength::Server,
             ["is", "mysql"] => server.flavour = Flavour::Mysql,
             ["has", "the", "server_id", id] => server.id = id.parse().unwrap(),
+            ["has", "copied", megabytes] => {
+                let bytes = megabytes.parse::<u64>().unwrap() << 20;
+                server.copy_is(RecloneStage::Copying { bytes, expected: 9 << 20 });
+            }
+            ["has", "the", "whole", "copy"] => server.copy_is(RecloneStage::Copied),
+            ["loses", "its", "copy:", reason @ ..] => {
+                server.copy_is(RecloneStage::Failed { reason: reason.join(" "), ago_ms: 0 });
+            }
+            ["returns", "on", "the", "copy"] => {
+                let aside = "/data.before-reclone-1".to_owned();
+                server.copy_is(RecloneStage::Done { aside, ago_ms: 0 });
+                server.life = Life::Runs;
+                (server.writable, server.follows, server.semi_sync) = (false, None, false);
+            }
             ["holds", sets] => {
                 let (executed, received) = sets.split_once('/').unwrap_or((sets, sets));
                 (server.executed, server.received) = (set(executed), set(received));

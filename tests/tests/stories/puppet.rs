@@ -186,7 +186,9 @@ impl Puppet {
             Some(Reported { number, outcome: Outcome::Failed { reason } })
         };
         let done = |server: &Server| {
-            let place = matches!(order, Order::Archive { .. }).then(|| "/archive/extra-1".to_owned());
+            let archive = matches!(order, Order::Archive { .. }).then_some("/archive/extra-1");
+            let copy = matches!(order, Order::Reclone { .. }).then_some("about 9 MB are copied beside /data");
+            let place = archive.or(copy).map(str::to_owned);
             let outcome = Outcome::Done { holdings: Some(server.holdings()), took_ms: 1, place };
             Reported { number, outcome }
         };
@@ -223,6 +225,7 @@ impl Puppet {
             Order::LeaveGroup { .. } => server.semi_sync = false,
             Order::Drain { .. } => server.writable = false,
             Order::Archive { .. } => {}
+            Order::Reclone { step, .. } => server.reclone(step),
         }
         answers.outcomes.insert(order.name(), done(server));
     }

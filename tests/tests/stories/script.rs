@@ -19,6 +19,7 @@ use std::time::Duration;
 use tasuki_coordinator_core::Coordinator;
 use tasuki_coordinator_core::fence::Means;
 use tasuki_coordinator_core::pause::Wish;
+use tasuki_coordinator_core::reclone::Reclone;
 use tasuki_coordinator_core::settings::{
     Degraded, MaxLoss, PlannedStop, Policy, Promotion, Server as Configured, Settings,
 };
@@ -94,6 +95,7 @@ fn policy(policy: &mut Policy, setting: &[&str]) {
         ["lag", time] => policy.lag = length(time),
         ["fence", "ssh", time] => drop(policy.fences.insert(Means::Ssh, length(time))),
         ["fence", "hook", time] => drop(policy.fences.insert(Means::Hook, length(time))),
+        ["rejoin", "clone"] => policy.recloning = true,
         ["max_loss", "none"] => policy.max_loss = Some(MaxLoss::Nothing),
         ["max_loss", "unreceived_tail"] => policy.max_loss = Some(MaxLoss::UnreceivedTail),
         ["lease", time] => policy.lease = LeaseTerms::new(length(time), Duration::from_millis(200)).ok(),
@@ -271,6 +273,11 @@ impl Story {
             ["is", "asked", "by", owner, "to", "pause", time, reason @ ..] => {
                 let (owner, length) = ((*owner).to_owned(), Duration::from_millis(millis(time)));
                 self.core.ask(Wish::Pause { owner, reason: reason.join(" "), length }, now);
+            }
+            ["is", "asked", "by", by, "to", "re-clone", node, reason @ ..] => {
+                let dry_run = reason.first() == Some(&"dry");
+                let (node, by, reason) = (node.parse().unwrap(), (*by).to_owned(), reason.join(" "));
+                self.core.ask(Wish::Reclone(Reclone { node, dry_run, by, reason }), now);
             }
             ["is", "asked", "by", by, "to", "switch", "to", to, reason @ ..] => {
                 let to = (*to != "anybody").then(|| to.parse().unwrap());

@@ -3,12 +3,15 @@
 use std::collections::BTreeSet;
 
 use tasuki_schemas::answer::Holdings;
+use tasuki_schemas::command::RecloneStep;
 use tasuki_schemas::gtid::{Flavour, GtidSet, Origin};
 use tasuki_schemas::id::NodeId;
 use tasuki_schemas::observation::{
     Connection, CutStrength, Endpoint, Facts, FailingGate, Identity, Process, Received, Replication, SemiSync,
     ServerView, Thread, WriteProbe,
 };
+
+use tasuki_schemas::reclone::{RecloneStage, Recloning};
 
 use crate::script::address;
 
@@ -80,6 +83,8 @@ pub(crate) struct Server {
     pub(crate) gate: Option<String>,
     pub(crate) disk: Option<String>,
     pub(crate) unsupported: Option<String>,
+    /// Its re-clone.
+    pub(crate) reclone: Option<Recloning>,
     pub(crate) flavour: Flavour,
     pub(crate) version: String,
     /// Settings that should be on.
@@ -114,6 +119,7 @@ impl Server {
             gate: None,
             disk: None,
             unsupported: None,
+            reclone: None,
             flavour: Flavour::Mariadb,
             version: "10.11".to_owned(),
             lacks: Vec::new(),
@@ -137,6 +143,28 @@ impl Server {
     /// It can be closed to writes without a SIGKILL.
     pub(crate) fn can_be_closed(&self) -> bool {
         self.life == Life::Runs && !matches!(self.writes, Writes::Hang { .. })
+    }
+
+    /// A step of its re-clone begins.
+    pub(crate) fn reclone(&mut self, step: &RecloneStep) {
+        match step {
+            RecloneStep::Check { .. } => {}
+            RecloneStep::Copy { donor } => {
+                let stage = RecloneStage::Copying { bytes: 0, expected: 9 << 20 };
+                self.reclone = Some(Recloning { donor: donor.clone(), stage });
+            }
+            RecloneStep::Exchange { .. } => {
+                self.copy_is(RecloneStage::Exchanging { step: "the server is being stopped".to_owned() });
+                self.life = Life::Gone { clean: true };
+            }
+        }
+    }
+
+    /// How far that is now.
+    pub(crate) fn copy_is(&mut self, stage: RecloneStage) {
+        if let Some(told) = &mut self.reclone {
+            told.stage = stage;
+        }
     }
 
     fn known(&self) -> Received {
@@ -237,6 +265,7 @@ impl Server {
             lease: None,
             refused: self.refused.clone(),
             strangers: self.strangers.clone(),
+            reclone: self.reclone.clone(),
         }
     }
 }

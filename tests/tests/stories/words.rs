@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use tasuki_schemas::command::{Order, Request};
+use tasuki_schemas::command::{Order, RecloneStep, Request};
 use tasuki_schemas::event::EventBody;
 use tasuki_schemas::id::NodeId;
 use tasuki_schemas::record::Voters;
@@ -38,6 +38,11 @@ fn ordered(order: &Order) -> String {
         Order::CutAcker { refused, removed: None, .. } => format!("refuse {}", names(refused)),
         Order::LeaveGroup { .. } => "acknowledge no more".to_owned(),
         Order::Drain { .. } => "let writes end, then close".to_owned(),
+        Order::Reclone { step: RecloneStep::Check { donor }, .. } => format!("say whether {donor} could be copied"),
+        Order::Reclone { step: RecloneStep::Copy { donor }, .. } => format!("copy {donor}"),
+        Order::Reclone { step: RecloneStep::Exchange { known }, .. } => {
+            format!("put the copy in its place, if it holds nothing beyond {known}")
+        }
         Order::Archive { holds, beyond, .. } => format!("archive what it has of {holds} beyond {beyond}"),
     }
 }

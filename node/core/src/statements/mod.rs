@@ -2,6 +2,7 @@
 
 pub mod mariadb;
 pub mod mysql;
+mod reclone;
 
 use std::net::SocketAddr;
 

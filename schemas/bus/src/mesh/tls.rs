@@ -28,9 +28,14 @@ use crate::counters::{Reason, Tally};
 /// What stands before the 32 bytes of an Ed25519 key in a SubjectPublicKeyInfo (RFC 8410).
 const SPKI_PREFIX: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
 
+/// The protocol of connections that carry bulk; the frames of the mesh have no name.
+const BULK: &[u8] = b"tasuki-bulk/1";
+
 /// Both ends of the mesh's TLS for one program.
 pub(crate) struct Tls {
     pub(crate) connector: TlsConnector,
+    /// For a connection that carries bulk: both ends agree on that while they greet.
+    pub(crate) bulk_connector: TlsConnector,
     pub(crate) acceptor: TlsAcceptor,
     keys: Arc<Keys>,
 }
@@ -59,7 +64,21 @@ impl Tls {
             .with_client_cert_verifier(Arc::clone(&keys) as Arc<dyn ClientCertVerifier>)
             .with_cert_resolver(Arc::new(AlwaysResolvesServerRawPublicKeys::new(own)));
         server.send_tls13_tickets = 0;
-        Ok(Self { connector: Arc::new(client).into(), acceptor: Arc::new(server).into(), keys })
+        server.alpn_protocols = vec![BULK.to_vec()];
+        let mut bulk = client.clone();
+        bulk.alpn_protocols = vec![BULK.to_vec()];
+        Ok(Self {
+            connector: Arc::new(client).into(),
+            bulk_connector: Arc::new(bulk).into(),
+            acceptor: Arc::new(server).into(),
+            keys,
+        })
+    }
+
+    /// Whether a connection carries bulk.
+    pub(crate) fn is_bulk<S>(stream: &TlsStream<S>) -> bool {
+        let (_, connection) = stream.get_ref();
+        connection.alpn_protocol() == Some(BULK)
     }
 
     /// Who is at the other end of a connection.

@@ -13,7 +13,7 @@ use tasuki_schemas::lease::LeaseTerms;
 use tasuki_schemas::record::Mode;
 use toml::Spanned;
 
-use super::{Coordinator, MaxLoss, PlannedStop, Policy, Promotion, Replication, Server, Vip, Witness};
+use super::{Coordinator, MaxLoss, PlannedStop, Policy, Promotion, Rejoin, Replication, Server, Vip, Witness};
 use crate::findings::{Reader, Section};
 use crate::secret::Secret;
 
@@ -222,6 +222,10 @@ pub(super) fn checked_policy<'a>(reader: &mut Reader<'a>, section: Option<&Secti
         holds_when_degraded: degraded == Some(DegradedWish::Hold),
         planned_stop,
         max_loss: section.and_then(|it| reader.optional::<MaxLoss>(it, "max_loss")).map(Spanned::into_inner),
+        rejoin: section
+            .and_then(|it| reader.optional::<Rejoin>(it, "rejoin"))
+            .map(Spanned::into_inner)
+            .unwrap_or_default(),
     }
 }
 

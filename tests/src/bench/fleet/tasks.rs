@@ -116,7 +116,7 @@ impl NodeTask {
                 return vec![Input::Spooled { ballot, piece: piece.number, kept: Ok(()) }];
             }
             // Every effect has ended by then.
-            Output::Cancel(_) | Output::Serving(_) | Output::Guard(_) => {}
+            Output::Cancel(_) | Output::Serving(_) | Output::Guard(_) | Output::AbandonReclone => {}
         }
         Vec::new()
     }
