@@ -279,13 +279,13 @@ impl Leading {
         let others: Vec<&NodeId> = settings.servers.keys().filter(|node| **node != primary && !leaving(node)).collect();
         for node in others {
             let mut care = self.care.remove(node).unwrap_or_default();
+            care.spare(self.is_spared(settings, view, node, now));
             let finding = care.look(settings, view, &self.record, node, now);
             self.archive(settings, view, node, &mut care, outbox, now);
             self.care.insert(node.clone(), care);
             self.tends |= !matches!(finding, Finding::Well | Finding::Wait);
             match finding {
                 Finding::Well | Finding::Wait => {}
-                Finding::Follow | Finding::Join | Finding::Widen if self.is_spared(settings, view, node, now) => {}
                 Finding::AskPosition(asked) => {
                     outbox.ask_report(&asked, now);
                 }

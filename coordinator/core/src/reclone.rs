@@ -78,6 +78,8 @@ impl Coordinator {
 
     /// Brings every re-clone one step on.
     pub(crate) fn tend_reclones(&mut self, leading: &mut Leading, now: Moment) {
+        self.take_up(leading, now);
+        self.begin_reclone(leading, now);
         let nodes: Vec<NodeId> = self.settings.servers.keys().cloned().collect();
         for node in &nodes {
             self.tell_reclone(node, now);
@@ -85,7 +87,10 @@ impl Coordinator {
                 self.exchange(leading, node, now);
             }
         }
-        self.take_up(leading, now);
+    }
+
+    /// The one that was asked for gets on, until its node has begun to copy.
+    fn begin_reclone(&mut self, leading: &mut Leading, now: Moment) {
         let Some(asked) = self.reclones.asked.clone() else { return };
         leading.tends = true;
         if let Err(reason) = self.may_reclone(leading, &asked.wish.node, now) {

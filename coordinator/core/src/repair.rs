@@ -38,6 +38,8 @@ pub struct Care {
     archive: Archive,
     /// The policy re-clones it once they are archived.
     recloning: bool,
+    /// It is left as it is, since a copy is to take the place of its data.
+    spared: bool,
     /// Extras seen once. Only when the next comparison shows the same are they believed.
     suspected: Option<(String, Moment)>,
     told: Option<String>,
@@ -85,6 +87,9 @@ impl Care {
         }
         let astray = stray(settings, view, record, node, now);
         self.compare(view, record, node, astray.is_none(), now);
+        if self.spared {
+            return self.quarantine(record).map_or(Finding::Wait, |sentence| self.tell(sentence));
+        }
         match astray {
             Some(reason) => match self.in_vain(settings, view, record, node, now) {
                 Some(error) => {
@@ -94,6 +99,11 @@ impl Care {
             },
             None => self.look_at_follower(settings, view, record, node, facts, now),
         }
+    }
+
+    /// Whether the server is left as it is, until it is seen otherwise.
+    pub(crate) const fn spare(&mut self, spared: bool) {
+        self.spared = spared;
     }
 
     /// What the server holds that the primary does not.

@@ -209,11 +209,13 @@ impl Node {
 
     /// Accepting a record of a new epoch first finishes what a failover promise at its ballot would have demanded.
     fn owes_duty(&self, ballot: &Ballot, record: &Record) -> bool {
+        if self.is_exchanging() {
+            return false;
+        }
         let born = self.memory.accepted.is_none();
         let done = self.on_duty_done.as_ref() == Some(ballot);
         let same = self.record().is_some_and(|accepted| accepted.epoch == record.epoch);
-        let here = self.server.run().is_some() && !self.is_exchanging();
-        !born && !done && !same && record.mode == Mode::Armed && here
+        !born && !done && !same && record.mode == Mode::Armed && self.server.run().is_some()
     }
 
     /// What a failover demands of this node's server; `None` on a witness, and where the server is being exchanged.

@@ -152,7 +152,7 @@ impl Story {
             ["returns", "on", "the", "copy"] => {
                 let aside = "/data.before-reclone-1".to_owned();
                 server.copy_is(RecloneStage::Done { aside, ago_ms: 0 });
-                server.life = Life::Runs;
+                (server.life, server.applier_error, server.receiver_error) = (Life::Runs, None, None);
                 (server.writable, server.follows, server.semi_sync) = (false, None, false);
             }
             ["holds", sets] => {
