@@ -70,7 +70,7 @@ pub async fn run(config: Arc<NodeConfig>) -> anyhow::Result<()> {
     let (hands, positions, rounds) = match &config.server {
         Some(_) => {
             let (hands, positions, rounds) = beside_server(&config, strength, &inputs_tx, &serving, bus.dialler())?;
-            tokio::spawn(reclone::recover(Arc::clone(&hands)));
+            reclone::recover(Arc::clone(&hands)).await;
             if let Some(asked) = bus.take_bulk() {
                 tokio::spawn(reclone::serve(Arc::clone(&hands), asked));
             }

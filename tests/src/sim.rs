@@ -103,6 +103,7 @@ impl Plan {
             voters::draw(&mut dice, servers, &mut faults);
         }
         switchovers::draw(seed, servers, &mut faults, &mut traps);
+        reclones::draw(seed, servers, &mut faults, &mut traps);
         let manual = Manual::drawn(seed);
         Self { seed, servers, faults, traps, wishes: Vec::new(), witnesses, calm_from: None, manual }
     }

@@ -38,6 +38,7 @@ fn lawful(run: &Run) -> Files {
         outside: Outside { hook: true, ..Outside::default() },
         never: None,
         degraded: None,
+        recloning: false,
     };
     let coordinator = |number: u8| CoordinatorPlan { name: format!("co{number}"), feed: address(10 + number, 3000) };
     let redis = ["redis://127.0.0.1:6379".to_owned()];

@@ -20,9 +20,9 @@ const WHOLE: Duration = Duration::from_secs(60);
 async fn told(listener: &Listener, since: Instant, name: &str, words: &str) -> String {
     until(words, WHOLE, async || {
         let mut heard = listener.since(since).into_iter().rev();
-        let told = heard.find_map(|heard| match heard.event.body {
-            EventBody::Repair { node, sentence } if node.as_str() == name && sentence.contains(words) => Some(sentence),
-            _ => None,
+        let told = heard.find_map(|heard| {
+            let EventBody::Repair { node, sentence } = heard.event.body else { return None };
+            (node.as_str() == name && sentence.contains(words)).then_some(sentence)
         });
         told.context("not told yet")
     })
@@ -166,6 +166,25 @@ async fn asked_for(flavour: Flavour) {
         assert!(!workshop.exists());
         lab.clusters[0].wait_whole(WHOLE).await.unwrap();
     }
+    // Its node dies while the directories change places: the server runs on the one or on the other.
+    let asked = Instant::now();
+    reclone(&lab, &[name]).await.unwrap();
+    told(&listener, asked, name, "takes the place of its data").await;
+    let cut = lab.clusters[0].node_mut(name).unwrap().kill9().unwrap();
+    lab.clusters[0].node_mut(name).unwrap().start().unwrap();
+    let end = until("the end of the exchange", WHOLE, async || {
+        let end = stage(&lab, name).await?;
+        ensure!(!end.is_under_way(), "{end:?}");
+        Ok(end)
+    })
+    .await
+    .unwrap();
+    assert!(!workshop.exists(), "{end:?}");
+    lab.clusters[0].wait_whole(WHOLE).await.unwrap();
+    eprintln!("{flavour}: whole {:.1?} after its node died in the exchange, which ended as {end:?}", cut.elapsed());
+    let pid = lab.clusters[0].server(name).unwrap().pid_told();
+    let kept = usize::from(matches!(end, RecloneStage::Done { .. }));
+
     let asked = Instant::now();
     reclone(&lab, &[name]).await.unwrap();
     let done = told(&listener, asked, name, "runs on a copy of").await;
@@ -174,7 +193,7 @@ async fn asked_for(flavour: Flavour) {
     eprintln!("{flavour}: on the copy after {took:.1?}, in the write group after {:.1?}", asked.elapsed());
     assert_ne!(lab.clusters[0].server(name).unwrap().pid_told(), pid);
     assert!(aside(&done).join("lab").is_dir() && !workshop.exists(), "{done}");
-    assert_eq!(fs::read_dir(data.parent().unwrap()).unwrap().flatten().filter(is_before).count(), 1);
+    assert_eq!(fs::read_dir(data.parent().unwrap()).unwrap().flatten().filter(is_before).count(), 1 + kept);
     drill::acknowledged(&writers, 50).await.unwrap();
     drill::all_there(&lab.clusters[0], &[&writers]).await.unwrap();
     drop(writers);

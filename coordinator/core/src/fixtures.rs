@@ -107,6 +107,7 @@ pub(crate) fn observation(node: &NodeId, primary: bool, witness: bool) -> Observ
         lease: None,
         refused: BTreeSet::new(),
         strangers: Vec::new(),
+        reclone: None,
     };
     Observation {
         node: node.clone(),

@@ -75,6 +75,7 @@ impl Pair {
             lease: None,
             refused: std::collections::BTreeSet::new(),
             strangers: Vec::new(),
+            reclone: None,
         }
     }
 

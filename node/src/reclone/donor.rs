@@ -125,12 +125,22 @@ fn size(datadir: &Path, logs: &[PathBuf]) -> io::Result<u64> {
     Ok(bytes)
 }
 
-/// The backup, piece by piece.
+/// The backup, under the node's account, whose file goes away with it.
 async fn backup(hands: &Hands, datadir: &Path, stream: &mut BulkStream) -> Result<(), String> {
+    let login = hands.state_dir.join("backup.cnf");
+    let written = write_login(hands, &login).map_err(|error| format!("{}: {error}", login.display()));
+    let done = match written {
+        Ok(()) => pieces(hands, datadir, &login, stream).await,
+        Err(error) => Err(error),
+    };
+    drop(fs::remove_file(&login));
+    done
+}
+
+/// The backup, piece by piece.
+async fn pieces(hands: &Hands, datadir: &Path, login: &Path, stream: &mut BulkStream) -> Result<(), String> {
     let program = command::find(BACKUP).ok_or_else(|| format!("{BACKUP} is not installed"))?;
     let failed = |error: io::Error| format!("{BACKUP}: {error}");
-    let login = hands.state_dir.join("backup.cnf");
-    write_login(hands, &login).map_err(|error| format!("{}: {error}", login.display()))?;
     let said = hands.state_dir.join("backup.log");
     let mut child = command::quiet(&program, &said)
         .map_err(failed)?
@@ -151,7 +161,6 @@ async fn backup(hands: &Hands, datadir: &Path, stream: &mut BulkStream) -> Resul
         wire::write(stream, bytes).await.map_err(failed)?;
     }
     let status = timeout(ENDS, child.wait()).await.map_err(|_| format!("{BACKUP} does not end"))?.map_err(failed)?;
-    drop(fs::remove_file(&login));
     if status.success() { Ok(()) } else { Err(format!("{BACKUP} ended with {status}: {}", command::end_of(&said))) }
 }
 

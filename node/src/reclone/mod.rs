@@ -229,7 +229,7 @@ async fn begin_exchange(
     Ok(told)
 }
 
-/// A node that starts goes on with what its former self left behind.
+/// A node that starts goes on with what its former self left behind. When this returns the core has been told.
 pub async fn recover(hands: Arc<Hands>) {
     let note = match hands.reclone.notes.read() {
         Ok(Some(note)) => note,
@@ -245,7 +245,7 @@ pub async fn recover(hands: Arc<Hands>) {
         Phase::Copying => {
             tell(&hands, &donor, RecloneStage::Preparing).await;
             let reason = "its node was restarted before the copy was whole".to_owned();
-            give_up(&hands, &note.places, &donor, reason).await;
+            drop(aside("reclone", async move { give_up(&hands, &note.places, &donor, reason).await }));
         }
         Phase::Exchanging { .. } => {
             tell(&hands, &donor, RecloneStage::Exchanging { step }).await;

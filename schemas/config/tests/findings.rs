@@ -7,7 +7,7 @@ mod world;
 use std::path::Path;
 use std::time::Duration;
 
-use tasuki_config::{ClusterFile, PlannedStop, Promotion};
+use tasuki_config::{ClusterFile, PlannedStop, Promotion, Rejoin};
 use tasuki_schemas::gtid::Flavour;
 use tasuki_schemas::record::Mode;
 
@@ -83,7 +83,7 @@ fn what_is_misspelt_is_told_with_a_guess() {
             "tail_patence_ms",
             "unknown key `tail_patence_ms`; is `tail_patience_ms` meant? (known here: mode, heartbeat_ms, silence_ms, \
              tail_patience_ms, lease_ms, pausable, degraded, stable_window_ms, flap_limit, planned_stop, \
-             planned_stop_wait_s, max_loss)",
+             planned_stop_wait_s, max_loss, rejoin)",
         )],
     );
     said("[redis]\n", "[redis]\npool = 3\n", &[("pool", "unknown key `pool` (known here: urls, ca_file)")]);
@@ -137,6 +137,18 @@ fn patience_has_bounds() {
     said("flap_limit = 3", "flap_limit = 0", &[("= 0", "`flap_limit` must lie between 1 and 1000000")]);
     // The bound of one value is not computed from another that is out of bounds.
     said("= 250", "= 30000", &[("= 30000", "`heartbeat_ms` must lie between 50 and 2000")]);
+}
+
+#[test]
+fn who_is_ahead_is_left_to_people_unless_the_file_says_otherwise() {
+    let wish = |setting: &str| {
+        let text = cluster_text().replace("[policy]\n", &format!("[policy]\n{setting}"));
+        ClusterFile::parse(Path::new("main.toml"), &text).map(|file| file.policy.rejoin)
+    };
+    assert_eq!(wish("").unwrap(), Rejoin::Leave);
+    assert_eq!(wish("rejoin = \"leave\"\n").unwrap(), Rejoin::Leave);
+    assert_eq!(wish("rejoin = \"clone\"\n").unwrap(), Rejoin::Clone);
+    assert!(wish("rejoin = \"perhaps\"\n").unwrap_err().to_string().contains("rejoin"));
 }
 
 #[test]

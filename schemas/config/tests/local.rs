@@ -101,6 +101,23 @@ fn lawful_files_are_read_whole() {
 }
 
 #[test]
+fn a_server_is_stopped_and_started_by_programs_and_no_shell() {
+    let folder = Folder::new("commands");
+    assert_eq!(folder.node("db1").unwrap().server.unwrap().commands, None);
+    let both = "stop_command = [\"/bin/systemctl\", \"stop\", \"mariadb\"]\nstart_command = [\"/bin/start\"]\n";
+    folder.change("db1.toml", "user = \"root\"\n", &format!("user = \"root\"\n{both}start_within_s = 7\n"));
+    let commands = folder.node("db1").unwrap().server.unwrap().commands.unwrap();
+    assert_eq!(commands.stop, ["/bin/systemctl", "stop", "mariadb"]);
+    assert_eq!((commands.stop_within.as_secs(), commands.start_within.as_secs()), (60, 7));
+    folder.change("db1.toml", "\"/bin/start\"", "\"start\"");
+    assert!(folder.node("db1").unwrap_err().contains("`start_command` is a list: a program by its whole path"));
+    folder.change("db1.toml", "start_within_s = 7", "start_within_s = 0");
+    assert!(folder.node("db1").unwrap_err().contains("`start_within_s` must lie between 1 and 3600"));
+    folder.change("db1.toml", "start_command = [\"start\"]\n", "");
+    assert!(folder.node("db1").unwrap_err().contains("`stop_command` and `start_command` belong together"));
+}
+
+#[test]
 fn a_server_is_reached_by_one_way() {
     let folder = Folder::new("reach");
     folder.change("db1.toml", "socket = \"/run/mysqld.sock\"", "address = \"127.0.0.1:3306\"\npid_file = \"/run/pid\"");

@@ -74,6 +74,8 @@ pub(crate) enum Fault {
     Stranger(Host),
     /// An operator asks for a switchover, to this server or to the best.
     HandOver(Option<Host>),
+    /// An operator asks that this server be re-cloned.
+    Reclone(Host),
     /// Somebody writes on a replica itself: read-only stops no administrator.
     Errant(Host),
     /// The whole network is well again.
@@ -199,6 +201,7 @@ impl Fault {
             Self::Lag(host, length) => world.hosts[host].server.lags_until = world.now + length,
             Self::Stranger(host) => world.hosts[host].server.stranger = world.hosts[host].server.run.is_some(),
             Self::HandOver(to) => super::switchovers::ask(world, to),
+            Self::Reclone(host) => super::reclones::ask(world, host),
             Self::Errant(host) => world.hosts[host].server.write_aside(),
             Self::Mend => world.net.heal(),
         }

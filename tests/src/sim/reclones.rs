@@ -3,15 +3,52 @@
 
 use std::collections::BTreeSet;
 
+use tasuki_coordinator_core::pause::Wish;
+use tasuki_coordinator_core::reclone::Reclone;
 use tasuki_node_core::Input;
 use tasuki_schemas::command::RecloneStep;
 use tasuki_schemas::gtid::{Flavour, Gtid, GtidSet, Origin};
+use tasuki_schemas::moment::Moment;
 use tasuki_schemas::reclone::{RecloneStage, Recloning};
 
 use super::effects::{Step, failed};
+use super::faults::{Fault, Snare, Trap};
 use super::lives::name;
+use super::net::Dice;
 use super::server::{Host, Server, Transaction};
 use super::world::{Happening, MS, World};
+
+/// Some runs have one or two by an operator's word, often with a fault that waits for one of their steps.
+pub(crate) fn draw(seed: u64, servers: usize, faults: &mut Vec<(u64, Fault)>, traps: &mut Vec<Trap>) {
+    // Dice of its own, so that the other faults of a seed stay as they were.
+    let mut dice = Dice::new(seed ^ 0x7ec1);
+    if !dice.one_in(4) {
+        return;
+    }
+    for _ in 0..dice.between(1, 3) {
+        let host = usize::try_from(dice.between(0, servers as u64)).unwrap_or(0);
+        faults.push((dice.between(1000 * MS, 4000 * MS), Fault::Reclone(host)));
+    }
+    if dice.one_in(2) {
+        let snare = match dice.between(0, 4) {
+            0 => Snare::Server { whole_host: dice.one_in(2) },
+            1 => Snare::Node,
+            2 => Snare::Pause([dice.between(0, 3000 * MS), dice.between(0, 3000 * MS)]),
+            _ => Snare::Other(Fault::Hang(0)),
+        };
+        traps.push(Trap { effect: "Reclone", skip: dice.between(0, 3), delay: dice.between(0, 1500 * MS), snare });
+    }
+}
+
+/// An operator asks every coordinator; the one that leads takes it up.
+pub(crate) fn ask(world: &mut World, host: Host) {
+    let (by, reason) = ("ann".to_owned(), "rows are missing".to_owned());
+    let wish = Wish::Reclone(Reclone { node: name(host), dry_run: false, by, reason });
+    let now = Moment::from_nanos(world.now);
+    for core in world.coordinators.iter_mut().filter_map(|state| state.core.as_mut()) {
+        core.ask(wish.clone(), now);
+    }
+}
 
 /// A re-clone under way.
 #[derive(Clone, Debug)]

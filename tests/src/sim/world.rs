@@ -218,8 +218,8 @@ impl World {
         let mut dice = Dice::new(seed);
         // Some groups get narrower within the faults of a run, some in none.
         let narrow_patience = Duration::from_millis(Dice::new(seed ^ 0x6e61).between(200, 2500));
-        // A third of the clusters re-clone who is ahead.
-        let recloning = seed.is_multiple_of(3);
+        // Most clusters re-clone who is ahead.
+        let recloning = !seed.is_multiple_of(3);
         // Clocks drift by up to one percent.
         let clocks = (0..servers + witnesses + coordinators).map(|_| dice.between(990_000, 1_010_001)).collect();
         let mut world = Self {

@@ -9,6 +9,7 @@
     reason = "a test ends where something is not as it should be"
 )]
 
+mod bulk;
 mod carriers;
 mod intruders;
 mod key;
