@@ -169,7 +169,11 @@ async fn asked_for(flavour: Flavour) {
     // Its node dies while the directories change places: the server runs on the one or on the other.
     let asked = Instant::now();
     reclone(&lab, &[name]).await.unwrap();
-    told(&listener, asked, name, "takes the place of its data").await;
+    let step = match flavour {
+        Flavour::Mariadb => "is being started on the copy",
+        Flavour::Mysql => "is being stopped",
+    };
+    told(&listener, asked, name, step).await;
     let cut = lab.clusters[0].node_mut(name).unwrap().kill9().unwrap();
     lab.clusters[0].node_mut(name).unwrap().start().unwrap();
     let end = until("the end of the exchange", WHOLE, async || {
