@@ -112,7 +112,7 @@ async fn comes_home(flavour: Flavour) {
     let returned = Instant::now();
     lab.clusters[0].node_mut(&old).unwrap().start().unwrap();
     let archived = told(&listener, returned, &old, "archived on its host in").await;
-    assert!(archived.contains("now it is re-cloned"), "{archived}");
+    assert!(archived.contains("the policy has it re-cloned"), "{archived}");
     let done = told(&listener, returned, &old, "runs on a copy of").await;
     let took = returned.elapsed();
     let primary = lab.clusters[0].wait_whole(WHOLE).await.unwrap();

@@ -48,7 +48,7 @@ impl Archive {
     pub(crate) fn sentence(&self, extras: &Extras, recloning: bool) -> String {
         match &self.last {
             Some((names, Ok(folder), _)) if *names == extras.text && recloning => {
-                format!("archived on its host in {folder}; now it is re-cloned")
+                format!("archived on its host in {folder}; the policy has it re-cloned, once an hour at most")
             }
             Some((names, Ok(folder), _)) if *names == extras.text => {
                 format!("archived on its host in {folder}; look at them there, then re-clone the server")

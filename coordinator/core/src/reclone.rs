@@ -2,7 +2,7 @@
 //! policy does for a server that holds more than the primary, once that is archived. The server leaves the write group first;
 //! what is copied and exchanged is its node's work, told in its reports, so that whoever leads next goes on from there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tasuki_schemas::answer::Outcome;
@@ -67,6 +67,8 @@ pub(crate) struct Reclones {
     /// When an exchange was last refused.
     refused: Option<Moment>,
     told: BTreeMap<NodeId, String>,
+    /// Who was said to be ahead again too soon.
+    again: BTreeSet<NodeId>,
 }
 
 impl Coordinator {
@@ -150,16 +152,18 @@ impl Coordinator {
         }
         let archived = leading.quarantine().into_iter().filter(|(_, (_, archive))| archive.is_some());
         for node in archived.map(|(node, _)| node) {
-            if self.reclones.tried.get(&node).is_some_and(|at| now.since(*at) < AGAIN) {
-                continue;
-            }
             let stage = self.stage(&node, now);
+            let lately = |ago_ms: u64, within| Duration::from_millis(ago_ms) < within;
+            let tried = self.reclones.tried.get(&node).is_some_and(|at| now.since(*at) < AGAIN);
             match stage {
-                Some(RecloneStage::Failed { ago_ms, .. }) if Duration::from_millis(ago_ms) < AGAIN => {}
-                Some(RecloneStage::Done { ago_ms, .. }) if Duration::from_millis(ago_ms) < STABLE => {
+                Some(RecloneStage::Done { ago_ms, .. }) if lately(ago_ms, STABLE) => {
                     let again = "ahead again so soon after it was re-cloned; that is left to people: find out who writes there, then `tasuki-coordinator reclone`";
-                    self.say(&node, again.to_owned());
+                    if self.reclones.again.insert(node.clone()) {
+                        self.outbox.tell(EventBody::Repair { node, sentence: again.to_owned() });
+                    }
                 }
+                Some(RecloneStage::Failed { ago_ms, .. }) if lately(ago_ms, AGAIN) => {}
+                Some(_) | None if tried => {}
                 Some(stage) if stage.is_under_way() => {}
                 Some(_) | None => {
                     let (by, reason) =
@@ -204,6 +208,7 @@ impl Coordinator {
         let node = &asked.wish.node;
         leading.forget(node, OrderName::Reclone);
         self.reclones.asked = None;
+        self.reclones.again.remove(node);
         let sentence = match &answer {
             Ok(text) => text.clone(),
             Err(reason) => format!("not re-cloned: {reason}"),
