@@ -163,6 +163,9 @@ pub const ROWS: &[Row] = &[
         .with(others::by_ssh)
         .quarantines()
         .only(Flavour::Mariadb),
+    Row::new("rescued", Loopback, rescue::kill_with_long_tail, FailsOver, [30_000, 60_000])
+        .told(CRASHED)
+        .with(rescue::alone),
     Row::new("rescued-through-ssh", Loopback, rescue::kill_with_sidecar_and_long_tail, FailsOver, [30_000, 60_000])
         .told(HOST_LOST)
         .may_tell(&["sidecar_lost", "replication_only_partition", "coordinator_blind", "attempt_unfinished"])
