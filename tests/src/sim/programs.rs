@@ -136,19 +136,18 @@ impl World {
         }
     }
 
-    /// An effect begins: traps that waited for it strike.
+    /// An effect begins: traps that waited for it strike, unless everything is healed by then.
     fn spring(&mut self, host: Host, effect: &str) {
+        let (now, healed_at) = (self.now, self.healed_at);
         let mut sprung = Vec::new();
         for trap in self.traps.iter_mut().filter(|trap| effect.starts_with(trap.effect)) {
-            if trap.skip == 0 {
+            if trap.skip == 0 && now + trap.delay < healed_at {
                 sprung.extend(trap.faults(host));
             }
             trap.skip = trap.skip.wrapping_sub(1);
         }
-        if self.now < self.healed_at {
-            for (delay, fault) in sprung {
-                self.after(delay, Happening::Fault(fault));
-            }
+        for (delay, fault) in sprung {
+            self.after(delay, Happening::Fault(fault));
         }
     }
 
