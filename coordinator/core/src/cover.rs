@@ -165,7 +165,8 @@ impl Evidence<'_> {
 
     /// The primaries that a fence from outside would help to prove, and whether what would be lost is accepted: nothing covers
     /// their group, the node beside them does not fence them, and the loss is accepted or ssh can show what they hold. That
-    /// others show a group with acknowledgements is waited for (`awaited`) before its primary is ended, and that a majority promised: without one it would be ended for nothing.
+    /// others show a group with acknowledgements is waited for (`awaited`) before its primary is ended, and that a majority
+    /// promised: without one it would be ended for nothing.
     pub(crate) fn worth_fencing(
         &self,
         record: &Record,

@@ -118,11 +118,12 @@ impl Proposal {
             if let Some(promise) = &answers.promise {
                 self.promises.keep(node, promise, now);
             }
-            match &answers.refusal {
-                Some(Refusal::Unfinished { .. }) => return Progress::Unfinished,
-                Some(Refusal::Promised { promised }) if *promised > ballot => return Progress::Lost,
-                _ => {}
+            if matches!(&answers.refusal, Some(Refusal::Unfinished { .. })) {
+                return Progress::Unfinished;
             }
+        }
+        if outbid(settings, view, &ballot) {
+            return Progress::Lost;
         }
         let base = self.promises.base();
         if base.is_some_and(|base| self.of.as_ref().is_some_and(|of| of != base)) {

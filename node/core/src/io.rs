@@ -195,6 +195,11 @@ pub enum Ended {
     Cancelled,
 }
 
+/// Others may name another primary when a node was silent for so long.
+pub const STILL: Duration = Duration::from_millis(700);
+/// Before it opens its server, a node that stood still listens for so long: a lower ballot's promotion is cancelled then.
+pub const LISTEN: Duration = Duration::from_millis(300);
+
 /// An act on this node's server. Every effect has a deadline of its own in the shell.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {

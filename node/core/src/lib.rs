@@ -20,7 +20,7 @@ mod settings;
 pub mod statements;
 mod strangers;
 
-pub use io::{Effect, EffectId, Ended, Guarding, Input, Output, Progress, Reader, ServerReport};
+pub use io::{Effect, EffectId, Ended, Guarding, Input, LISTEN, Output, Progress, Reader, STILL, ServerReport};
 pub use memory::{Memory, ServerRun};
 pub use node::Node;
 pub use settings::Settings;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use tasuki_node_core::{EffectId, Input, Progress, ServerRun};
+use tasuki_node_core::{EffectId, Input, LISTEN, Progress, STILL, ServerRun};
 use tasuki_schemas::answer::Holdings;
 use tasuki_schemas::ballot::Epoch;
 use tasuki_schemas::gtid::{Flavour, GtidSet};
@@ -23,11 +23,6 @@ const BARRIER: Duration = Duration::from_secs(3600);
 
 /// The barrier row after the wait count was raised must be acknowledged within this: clients wait as long.
 const RAISED: Duration = Duration::from_millis(700);
-
-/// Others may name another primary when a node was silent for so long.
-const STILL: Duration = Duration::from_millis(700);
-/// Within this a node that stood still has heard of that, and a lower ballot's promotion is cancelled.
-const LISTEN: Duration = Duration::from_millis(300);
 
 /// What a promotion is about.
 pub(super) struct Reign {

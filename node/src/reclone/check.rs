@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::fs::statvfs;
+use tasuki_bus::clock;
 use tasuki_schemas::gtid::{Flavour, GtidSet};
 use tasuki_schemas::id::NodeId;
 use tasuki_schemas::reclone::DonorOffer;
@@ -12,7 +13,6 @@ use tokio::time::timeout;
 use super::command;
 use super::copy::{Behind, UNPACK, ask_offer};
 use super::donor::{BACKUP, NO_PLUGIN};
-use super::notes::millis;
 use super::places::Places;
 use crate::execute::{Failed, Hands, QUICK, position};
 use crate::server::Session;
@@ -71,7 +71,7 @@ pub(super) async fn look(hands: &Hands, session: &mut Session, donor: &NodeId) -
         return Err(other(NO_PLUGIN.to_owned()));
     }
     let datadir = PathBuf::from(told("datadir"));
-    let places = Places::beside(&datadir, millis() / 1000).map_err(other)?;
+    let places = Places::beside(&datadir, clock::wall_ms() / 1000).map_err(other)?;
     for name in LOGS.into_iter().chain(DIRECTORIES) {
         inside(&places.data, name, &told(name)).map_err(other)?;
     }
@@ -84,7 +84,10 @@ pub(super) async fn look(hands: &Hands, session: &mut Session, donor: &NodeId) -
         let (here, there) = (told("version"), offer.version);
         return Err(other(format!("MySQL clones between equal versions alone: here runs {here}, on {donor} {there}")));
     }
-    let server_id = told("server_id").parse().unwrap_or(0);
+    let server_id = told("server_id");
+    let server_id = server_id
+        .parse()
+        .map_err(|_| other(format!("its server_id {server_id:?} is no number that can be compared")))?;
     if dialect.0 == Flavour::Mariadb {
         repeats(&own, server_id, &offer.executed).map_err(other)?;
     }

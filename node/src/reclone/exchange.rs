@@ -198,8 +198,8 @@ async fn settle(hands: &Hands, places: &Places, behind: Option<&Behind>, uuid: O
             return failed("the copy has the server_uuid of the data from before".to_owned());
         }
         session.run(hands.dialect.forget_sources(), SLOW).await?;
-        if let Some(behind) = behind {
-            session.run(&hands.dialect.continue_behind(&behind.state, &behind.position), SLOW).await?;
+        if let Some(sql) = behind.and_then(|it| hands.dialect.continue_behind(&it.state, &it.position)) {
+            session.run(&sql, SLOW).await?;
         }
         let held = position(hands, &mut session).await?.executed;
         let wanted = behind.map(|behind| GtidSet::parse(hands.dialect.0, &behind.state)).transpose();

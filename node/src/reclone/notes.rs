@@ -3,9 +3,9 @@
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
+use tasuki_bus::clock;
 use tasuki_schemas::id::NodeId;
 use tasuki_schemas::reclone::{RecloneStage, Recloning};
 
@@ -57,12 +57,12 @@ impl Phase {
 
 impl Note {
     pub(super) fn new(places: &Places, donor: &NodeId, phase: Phase) -> Self {
-        Self { donor: donor.clone(), places: places.clone(), at_ms: millis(), phase }
+        Self { donor: donor.clone(), places: places.clone(), at_ms: clock::wall_ms(), phase }
     }
 
     /// What is told of one that has ended.
     pub(super) fn told(&self) -> Option<Recloning> {
-        let ago_ms = millis().saturating_sub(self.at_ms);
+        let ago_ms = clock::wall_ms().saturating_sub(self.at_ms);
         let stage = match &self.phase {
             Phase::Copying | Phase::Exchanging { .. } => return None,
             Phase::Done => RecloneStage::Done { aside: self.places.aside.display().to_string(), ago_ms },
@@ -98,11 +98,6 @@ impl Notes {
         }
         .map_err(|error| format!("{}: {error}", self.0.display()))
     }
-}
-
-/// Milliseconds since 1970.
-pub(super) fn millis() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]

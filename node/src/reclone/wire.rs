@@ -14,8 +14,9 @@ use tokio::time::timeout;
 pub(super) const PIECE: usize = 256 << 10;
 /// Nor is anything else that is said.
 const SAID: usize = 1 << 20;
-/// A peer that neither sends nor takes anything for so long is gone. A backup waits for locks and slow disks.
-const SILENCE: Duration = Duration::from_secs(60);
+/// A peer that neither sends nor takes anything for so long is gone: longer than a donor waits for its own backup, whose
+/// reason would otherwise never be heard.
+const SILENCE: Duration = Duration::from_secs(150);
 
 /// Says one thing.
 pub(super) async fn say(stream: &mut (impl AsyncWrite + Unpin), what: &impl Serialize) -> io::Result<()> {

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::time::Duration;
 
-use tasuki_node_core::{Effect, EffectId, Ended, Input, Progress};
+use tasuki_node_core::{Effect, EffectId, Ended, Input, LISTEN, Progress, STILL};
 use tasuki_schemas::answer::{Holdings, Look};
 use tasuki_schemas::command::Tail;
 use tasuki_schemas::gtid::{Flavour, Gtid, GtidSet};
@@ -377,9 +378,10 @@ fn promote(
         server.applying = true;
         return if waited > 5000 * MS { failed("the goal was not applied") } else { Step::After(POLL) };
     }
-    if world.now - running.awake > 700 * MS {
+    let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+    if world.now - running.awake > micros(STILL) {
         running.awake = world.now;
-        return Step::After(300 * MS);
+        return Step::After(micros(LISTEN));
     }
     server.stop_receiver();
     server.wait_count = acks;

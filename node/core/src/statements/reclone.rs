@@ -79,17 +79,17 @@ impl Dialect {
         }
     }
 
-    /// What the copy holds. MySQL's has it inside; MariaDB's new binlog begins behind `state`, and replication behind
-    /// `position`. Repeating it changes nothing as long as nobody wrote.
+    /// MariaDB's new binlog begins behind `state`, and replication behind `position`; MySQL's copy has both inside. Repeating
+    /// it changes nothing as long as nobody wrote.
     #[must_use]
-    pub fn continue_behind(self, state: &str, position: &str) -> String {
+    pub fn continue_behind(self, state: &str, position: &str) -> Option<String> {
         match self.0 {
-            Flavour::Mysql => "DO 0".to_owned(),
-            Flavour::Mariadb => format!(
+            Flavour::Mysql => None,
+            Flavour::Mariadb => Some(format!(
                 "RESET MASTER; SET GLOBAL gtid_binlog_state = {}; SET GLOBAL gtid_slave_pos = {}",
                 quote(state),
                 quote(position)
-            ),
+            )),
         }
     }
 }
