@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::binlog::deliver;
 use crate::execute::{Hands, execute};
 use crate::health::Shown;
+use crate::leave::Told;
 use crate::probe::lock;
 use crate::serving::Serving;
 
@@ -43,6 +44,8 @@ pub struct Driver {
     pub positions: Option<Sender<()>>,
     /// Asks the prober for a round at once.
     pub rounds: Option<Sender<()>>,
+    /// Tells whoever wants to stop the server whether it may.
+    pub may_stop: Sender<Told>,
     /// What the guard is to hold; `None` where the cluster has no lease.
     pub guard: Option<Sender<Option<Guarding>>>,
 }
@@ -126,6 +129,11 @@ impl Driver {
                 if let Some(hands) = &self.hands {
                     hands.reclone.abandon();
                 }
+            }
+            Output::MayStop(told) => {
+                tracing::info!(?told, "its server may be stopped");
+                // A full queue means that whoever asked has gone.
+                let _ = self.may_stop.try_send(told);
             }
             Output::Send(to, message) => said(self.bus.send(&to, &message)),
             Output::Guard(order) => {

@@ -9,6 +9,7 @@ pub mod facts;
 pub mod guard;
 pub mod health;
 pub mod home;
+pub mod leave;
 pub mod ledger;
 pub mod pace;
 pub mod positions;

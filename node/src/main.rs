@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-use tasuki_node::{pace, start};
+use tasuki_node::{leave, pace, start};
 
 #[derive(Parser)]
 #[command(name = "tasuki-node", version, about = "The Tasuki sidecar beside a database server, or a witness")]
@@ -31,6 +32,13 @@ enum Act {
         /// Where the node finds it.
         socket: PathBuf,
     },
+    /// Before this host's server is stopped: let another server take over if it is the primary, and close it if nobody does,
+    /// so that no client is told OK for what could be lost. For a unit's ExecStop; the running node does it.
+    HandOver {
+        /// For how long another server may take over, e.g. 10s.
+        #[arg(long, value_parser = length, default_value = "10s")]
+        within: Duration,
+    },
     /// Read all files, say everything that is wrong with them, and time the disk that is to hold this voter's memory.
     Check,
 }
@@ -41,6 +49,7 @@ fn main() -> ExitCode {
         Some(Act::Key { file }) => make_key(file),
         Some(Act::Guard { socket }) => guard(socket),
         Some(Act::Check) => check(&arguments.config).and_then(|config| time_disk(&config)),
+        Some(Act::HandOver { within }) => hand_over(&arguments.config, *within),
         None => run(&arguments.config),
     };
     match done {
@@ -74,6 +83,26 @@ fn time_disk(config: &tasuki_config::NodeConfig) -> anyhow::Result<()> {
     let [median, p99] = [pace.median, pace.p99].map(|time| time.as_secs_f64() * 1e3);
     println!("a promise is durable in {median:.2} ms, in 99 of 100 cases in {p99:.2} ms");
     Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "the command's result")]
+fn hand_over(file: &Path, within: Duration) -> anyhow::Result<()> {
+    let config = check(file)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let told = runtime.block_on(leave::ask(&config.state_dir, within))?;
+    let told = told.with_context(|| {
+        let place = config.state_dir.display();
+        format!("no node runs with the state directory {place}, so that its server is as it was; start it first")
+    })?;
+    println!("{}", told.map_err(anyhow::Error::msg)?);
+    Ok(())
+}
+
+/// Seconds as operators write them.
+fn length(text: &str) -> Result<Duration, String> {
+    let seconds = text.strip_suffix('s').and_then(|number| number.parse().ok()).map(Duration::from_secs);
+    let length = seconds.filter(|length| *length <= leave::LONGEST);
+    length.ok_or_else(|| format!("write e.g. 10s, at most {}s", leave::LONGEST.as_secs()))
 }
 
 fn guard(socket: &Path) -> anyhow::Result<()> {

@@ -20,6 +20,7 @@ use crate::execute::{Hands, spool_thread};
 use crate::guard;
 use crate::health::{self, Shown};
 use crate::home;
+use crate::leave;
 use crate::ledger::Ledger;
 use crate::positions;
 use crate::probe::{Known, Prober, Shared};
@@ -79,8 +80,24 @@ pub async fn run(config: Arc<NodeConfig>) -> anyhow::Result<()> {
         None => (None, None, None),
     };
     let spool = hands.as_ref().map(|hands| spool_thread(hands.spool.clone(), inputs_tx.clone())).transpose()?;
-    let driver =
-        Driver { core, bus, hands, spool, ledger, shown, serving, inputs: inputs_tx, positions, rounds, guard };
+    let (may_stop, told) = channel(1);
+    let asked =
+        leave::listen(&config.state_dir).with_context(|| config.state_dir.join("node.sock").display().to_string())?;
+    tokio::spawn(leave::serve(asked, inputs_tx.clone(), told));
+    let driver = Driver {
+        core,
+        bus,
+        hands,
+        spool,
+        ledger,
+        shown,
+        serving,
+        inputs: inputs_tx,
+        positions,
+        rounds,
+        may_stop,
+        guard,
+    };
     tracing::info!(node = %config.name, cluster = %config.cluster.name, "the node runs");
     until_told(driver, arrived, inputs).await
 }

@@ -79,6 +79,13 @@ pub enum Request {
         /// What was seen, for people.
         reason: String,
     },
+    /// Your server, which is about to be stopped, cannot hand over.
+    CannotLeave {
+        /// Why, with the fix.
+        reason: String,
+        /// Somebody wants it so: waiting changes nothing.
+        lasts: bool,
+    },
 }
 
 /// An act on a server. Idempotent: repeating it repeats its outcome.

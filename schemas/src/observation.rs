@@ -79,6 +79,19 @@ pub struct ServerView {
     /// Its re-clone: the one under way, or what came of the last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reclone: Option<Recloning>,
+    /// It is about to be stopped, with its host or for an upgrade, and was found to be the primary.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leaving: Option<Leaving>,
+}
+
+/// How far a primary is that is about to be stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Leaving {
+    /// It serves, and asks for another server to take over.
+    HandsOver,
+    /// Nobody took over: it closes, or has closed, so that it can be stopped.
+    Closes,
 }
 
 /// The server's process.

@@ -26,6 +26,7 @@ mod reclones;
 mod register;
 mod scenarios;
 mod server;
+mod stops;
 mod switchovers;
 mod tails;
 mod timing;
@@ -103,6 +104,7 @@ impl Plan {
             voters::draw(&mut dice, servers, &mut faults);
         }
         switchovers::draw(seed, servers, &mut faults, &mut traps);
+        stops::draw(seed, servers, &mut faults);
         reclones::draw(seed, servers, &mut faults, &mut traps);
         let manual = Manual::drawn(seed);
         Self { seed, servers, faults, traps, wishes: Vec::new(), witnesses, calm_from: None, manual }

@@ -45,7 +45,7 @@ pub struct Coordinator {
     pub(crate) random: Random,
     pub(crate) view: View,
     /// The record that the last look went by.
-    known: Option<Arc<Record>>,
+    pub(crate) known: Option<Arc<Record>>,
     pub(crate) role: Role,
     pub(crate) outbox: Outbox,
     pub(crate) verdicts: Verdicts,
@@ -69,6 +69,8 @@ pub struct Coordinator {
     pub(crate) pauses: Pauses,
     pub(crate) calm: Calm,
     pub(crate) handing: Option<Handing>,
+    /// When a primary that is about to be stopped was last told why it cannot hand over.
+    pub(crate) declined: Option<(Moment, String)>,
     pub(crate) reclones: Reclones,
 }
 
@@ -100,6 +102,7 @@ impl Coordinator {
             pauses: Pauses::default(),
             calm: Calm::default(),
             handing: None,
+            declined: None,
             reclones: Reclones::default(),
             settings,
         }

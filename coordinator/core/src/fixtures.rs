@@ -108,6 +108,7 @@ pub(crate) fn observation(node: &NodeId, primary: bool, witness: bool) -> Observ
         refused: BTreeSet::new(),
         strangers: Vec::new(),
         reclone: None,
+        leaving: None,
     };
     Observation {
         node: node.clone(),

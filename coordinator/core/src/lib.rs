@@ -17,6 +17,7 @@ pub mod goal;
 pub mod group;
 pub mod histories;
 pub mod leading;
+mod leaving;
 pub mod narrow;
 pub mod pause;
 pub mod plan;

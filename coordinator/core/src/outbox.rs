@@ -66,6 +66,7 @@ pub(crate) enum Topic {
     Probe,
     Report,
     BeginAnew,
+    CannotLeave,
 }
 
 /// Collects outputs, and spaces repetitions of requests that were not answered yet.

@@ -52,7 +52,7 @@ pub fn sentence(diagnosis: &Diagnosis) -> String {
         Diagnosis::AttemptUnfinished { ballot } => {
             format!("Attempt {ballot} was begun and not ended; finishing or undoing it.")
         }
-        Diagnosis::Switchover { primary, to } => format!("{primary} hands over to {to}: an operator asked for it."),
+        Diagnosis::Switchover { primary, to } => format!("{primary} hands over to {to}, as it was asked to."),
         Diagnosis::TwoPrimaries { writable } => two_primaries(writable),
         Diagnosis::Degraded { primary, acks, wanted } => degraded(primary, *acks, *wanted),
         Diagnosis::GroupTooSmall { members, acks } => {

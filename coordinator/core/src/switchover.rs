@@ -100,14 +100,18 @@ impl Coordinator {
 
     /// Begins what an operator asked for, or says why not. True if the primary is being drained now.
     pub(crate) fn begins_switchover(&mut self, leading: &mut Leading, now: Moment) -> bool {
-        let Some(wish) = self.pauses.switchover().cloned() else { return false };
         if self.handing.is_some() {
             return false;
         }
         let record = leading.record();
+        let (wish, unwanted) = match (self.pauses.switchover(), self.leaving(record, now)) {
+            (Some(wish), _) => (wish.clone(), None),
+            (None, Some(wish)) => (wish, self.unwanted()),
+            (None, None) => return false,
+        };
         let (from, epoch) = (record.primary.clone(), record.epoch.clone());
-        match self.successor(record, wish.to.as_ref(), now) {
-            Err(reason) => self.end_switchover(wish.to, Err(reason)),
+        match unwanted.map_or_else(|| self.successor(record, wish.to.as_ref(), now), Err) {
+            Err(reason) => self.end_switchover(wish.to, Err(reason), now),
             Ok(to) if wish.dry_run => {
                 let would = format!("{to} would take over from {from}; nothing was changed");
                 self.pauses.answer_with(Ok(would));
@@ -190,7 +194,7 @@ impl Coordinator {
         let Some(mut handing) = self.handing.take() else { return false };
         match self.drained(&mut leading, &mut handing, now) {
             Err(reason) => {
-                self.end_switchover(Some(handing.to), Err(format!("undone: {reason}")));
+                self.end_switchover(Some(handing.to), Err(format!("undone: {reason}")), now);
                 if matches!(handing.step, Step::Drained { .. }) {
                     self.diagnosis = Diagnosis::PrimaryClosed { primary: handing.from };
                     return self.begin_failover(leading.record(), now);
@@ -276,13 +280,16 @@ impl Coordinator {
             }),
             None => return,
         };
-        self.end_switchover(Some(to), answer);
+        self.end_switchover(Some(to), answer, now);
     }
 
-    fn end_switchover(&mut self, to: Option<NodeId>, answer: Answer) {
+    fn end_switchover(&mut self, to: Option<NodeId>, answer: Answer, now: Moment) {
         self.handing = None;
         let (Ok(text) | Err(text)) = &answer;
-        self.outbox.tell(EventBody::Switchover { to, sentence: text.clone() });
+        let told = self.known.clone().filter(|_| answer.is_err());
+        if told.is_none_or(|record| self.decline(&record, text, now)) {
+            self.outbox.tell(EventBody::Switchover { to, sentence: text.clone() });
+        }
         if self.pauses.switchover().is_some() {
             self.pauses.answer_with(answer);
         }

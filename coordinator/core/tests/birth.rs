@@ -76,6 +76,7 @@ impl Pair {
             refused: std::collections::BTreeSet::new(),
             strangers: Vec::new(),
             reclone: None,
+            leaving: None,
         }
     }
 
@@ -141,7 +142,11 @@ fn answer(answers: &mut Answers, number: usize, request: Request) {
             *answers = Answers { ballot: Some(ballot), promise: Some(promise), ..Answers::none() };
         }
         Request::Accept { .. } => answers.accepted = true,
-        Request::Probe { .. } | Request::Order { .. } | Request::Report | Request::BeginAnew { .. } => {}
+        Request::Probe { .. }
+        | Request::Order { .. }
+        | Request::Report
+        | Request::BeginAnew { .. }
+        | Request::CannotLeave { .. } => {}
     }
 }
 

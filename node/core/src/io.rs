@@ -149,6 +149,13 @@ pub enum Input {
     Refused(BTreeSet<IpAddr>),
     /// How far the re-clone of this server is.
     Recloning(Recloning),
+    /// Its server is about to be stopped. Answered by [`Output::MayStop`], within this and the time that closing takes.
+    Leave {
+        /// Another server may take over within this; then it is closed all the same.
+        within: Duration,
+    },
+    /// Who wanted to stop it does no longer.
+    Stay,
     /// A position was read.
     Positioned(Box<Position>),
     /// The ledger holds this sequence durably.
@@ -355,6 +362,8 @@ pub enum Output {
     },
     /// The server is needed as it is: end its re-clone, and remove the copy.
     AbandonReclone,
+    /// The server may be stopped: what was done, or why nothing had to be. Or what may come of it nevertheless.
+    MayStop(Result<String, String>),
     /// Say something to one program.
     Send(ProgramId, Box<Message>),
     /// The guard is to hold this, or to let go. Answered by [`Input::Guarded`].

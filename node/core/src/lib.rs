@@ -10,6 +10,7 @@ mod fetching;
 mod io;
 mod lawful;
 mod lease;
+mod leaving;
 mod memory;
 mod node;
 mod orders;

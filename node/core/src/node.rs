@@ -15,6 +15,7 @@ use tasuki_schemas::record::{Accepted, Mode, Record};
 use crate::admit::Pending;
 use crate::io::{Effect, EffectId, Ended, Input, Output, ServerReport};
 use crate::lease::Lease;
+use crate::leaving::Leaving;
 use crate::memory::{Memory, ServerRun};
 use crate::orders::Act;
 use crate::settings::Settings;
@@ -78,6 +79,8 @@ pub struct Node {
     pub(crate) strangers: Strangers,
     /// The server's re-clone, and when that was told.
     pub(crate) recloning: Option<(Recloning, Moment)>,
+    /// Its server is about to be stopped.
+    pub(crate) leaving: Option<Leaving>,
     pub(crate) dirty: bool,
     pub(crate) outputs: Vec<Output>,
     published_at: Option<Moment>,
@@ -109,6 +112,7 @@ impl Node {
             refused: BTreeSet::new(),
             strangers: Strangers::default(),
             recloning: None,
+            leaving: None,
             dirty: true,
             outputs: Vec::new(),
             published_at: None,
@@ -137,6 +141,8 @@ impl Node {
             Input::Stopped(run) => self.exited(run, true),
             Input::Refused(addresses) => self.refuses(&addresses),
             Input::Recloning(told) => (self.recloning, self.dirty) = (Some((told, now)), true),
+            Input::Leave { within } => self.leave(within, now),
+            Input::Stay => self.stay(),
             Input::Positioned(position) => self.outputs.push(Output::PublishPosition(position)),
             Input::Persisted(sequence) => self.durable = self.durable.max(sequence),
             Input::Drawn(incarnation) => self.begin_anew(incarnation),
@@ -145,6 +151,7 @@ impl Node {
         }
         self.advance_pending(now);
         self.tend_lease(now);
+        self.tend_leaving(now);
         self.close_if_unlawful(now);
         self.advance_act(now);
         self.go_on_fetching(now);
@@ -204,6 +211,7 @@ impl Node {
             }
             Request::Accept { ballot, record } => self.accept(from, ballot, record),
             Request::BeginAnew { incarnation, reason } => self.disown(incarnation, reason),
+            Request::CannotLeave { reason, lasts } => self.cannot_leave(reason, lasts),
             Request::Order { ballot, number, order } => self.order(from, ballot, number, *order, now),
         }
     }

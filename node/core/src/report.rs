@@ -3,6 +3,7 @@
 use tasuki_schemas::moment::Moment;
 use tasuki_schemas::observation::{Connection, Observation, Process, ServerView};
 
+use crate::leaving::Leaving;
 use crate::node::Node;
 
 impl Node {
@@ -39,6 +40,7 @@ impl Node {
             refused: self.refused.clone(),
             strangers: self.strangers.told(now),
             reclone: self.recloning_view(now),
+            leaving: self.leaving.as_ref().map(Leaving::view),
         }
     }
 }

@@ -114,7 +114,7 @@ fn go_on(world: &mut World, host: Host, running: &mut Running) -> Step {
             server.port_closed = true;
             let run = server.crash();
             if let Some(run) = run {
-                world.after(MS, Happening::Exit { host, run });
+                world.after(MS, Happening::Exit { host, run, clean: false });
                 // The system's service manager starts it again.
                 world.after(1000 * MS, Happening::Fault(super::faults::Fault::Start(host)));
             }

@@ -74,6 +74,10 @@ pub(crate) enum Fault {
     Stranger(Host),
     /// An operator asks for a switchover, to this server or to the best.
     HandOver(Option<Host>),
+    /// A server is to be stopped and started again, with the stop command of its unit.
+    Leave(Host),
+    /// The stop command has ended: SIGTERM.
+    Terminate(Host),
     /// An operator asks that this server be re-cloned.
     Reclone(Host),
     /// Somebody writes on a replica itself: read-only stops no administrator.
@@ -201,6 +205,8 @@ impl Fault {
             Self::Lag(host, length) => world.hosts[host].server.lags_until = world.now + length,
             Self::Stranger(host) => world.hosts[host].server.stranger = world.hosts[host].server.run.is_some(),
             Self::HandOver(to) => super::switchovers::ask(world, to),
+            Self::Leave(host) => super::stops::leave(world, host),
+            Self::Terminate(host) => super::stops::terminate(world, host),
             Self::Reclone(host) => super::reclones::ask(world, host),
             Self::Errant(host) => world.hosts[host].server.write_aside(),
             Self::Mend => world.net.heal(),
@@ -228,7 +234,7 @@ fn kill_host(world: &mut World, host: Host) {
 fn kill(world: &mut World, host: Host) {
     if let Some(run) = world.hosts[host].server.crash() {
         let delay = world.dice.between(MS, 12 * MS);
-        world.after(delay, Happening::Exit { host, run });
+        world.after(delay, Happening::Exit { host, run, clean: false });
     }
 }
 

@@ -29,7 +29,7 @@ impl World {
         self.note(|| format!("the guard of db{} kills it", host + 1));
         self.hosts[host].guard = None;
         self.hosts[host].server.crash();
-        self.after(MS, Happening::Exit { host, run });
+        self.after(MS, Happening::Exit { host, run, clean: false });
         // The system's service manager starts it again.
         self.after(1000 * MS, Happening::Fault(Fault::Start(host)));
     }

@@ -15,6 +15,7 @@ use super::lives::{LATER_LEDGERS, address};
 use super::net::Place;
 use super::reclones;
 use super::server::Host;
+use super::stops;
 use super::tails;
 use super::timing;
 use super::watch::tells;
@@ -126,6 +127,7 @@ impl World {
                 let input = Box::new(Input::Spooled { ballot, piece: number, kept: Ok(()) });
                 self.after(delay, Happening::ToNode { host, life, input });
             }
+            Output::MayStop(told) => stops::may_stop(self, host, &told),
             Output::AbandonReclone => reclones::give_up(self, host, "the server is needed as it is"),
             Output::Send(to, message) => self.send(host, &to, *message),
             Output::Guard(guarding) => {

@@ -159,7 +159,7 @@ pub(crate) fn go_on(world: &mut World, host: Host, number: u64, next: Next) {
         }
         Next::Stop => {
             if let Some(run) = world.hosts[host].server.crash() {
-                world.after(MS, Happening::Exit { host, run });
+                world.after(MS, Happening::Exit { host, run, clean: false });
             }
             let delay = world.dice.between(50, 800) * MS;
             world.after(delay, Happening::Clone { host, number, next: Next::Start });

@@ -109,6 +109,8 @@ pub(crate) enum Happening {
     Exit {
         host: Host,
         run: ServerRun,
+        /// It was stopped, and had closed its binlog.
+        clean: bool,
     },
     /// The guard is told what to hold.
     Guard {
@@ -317,7 +319,8 @@ impl World {
             }
             Happening::Step { host, life, id } if self.hosts[host].life == life => effects::step(self, host, id),
             Happening::Probe { host, life } if self.hosts[host].life == life => probes::probe(self, host),
-            Happening::Exit { host, run } => self.feed(host, Input::Exited(run)),
+            Happening::Exit { host, run, clean: false } => self.feed(host, Input::Exited(run)),
+            Happening::Exit { host, run, clean: true } => self.feed(host, Input::Stopped(run)),
             Happening::Guard { host, guarding } => self.guard(host, guarding),
             Happening::LeaseEnds { host } => self.end_lease(host),
             Happening::ToNode { .. }

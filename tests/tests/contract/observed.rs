@@ -137,6 +137,7 @@ pub(crate) fn observation(process: Process, connection: Connection) -> Observati
             refused: BTreeSet::new(),
             strangers: Vec::new(),
             reclone: None,
+            leaving: None,
         }),
         answers: BTreeMap::from([("co1".parse().unwrap(), answers())]),
     }

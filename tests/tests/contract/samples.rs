@@ -173,6 +173,7 @@ fn requests() -> Vec<Request> {
         order(Order::Reclone { record: record(), step: RecloneStep::Exchange { known: mysql() } }),
         Request::Report,
         Request::BeginAnew { incarnation: Incarnation(2), reason: "its ledger went back from 9 to 7".to_owned() },
+        Request::CannotLeave { reason: "nobody can take over: db2 replicates nothing".to_owned(), lasts: false },
     ]
 }
 

@@ -3,7 +3,7 @@
 use tasuki_schemas::ballot::Ballot;
 use tasuki_schemas::gtid::Flavour;
 use tasuki_schemas::id::{BootId, Incarnation, NodeId};
-use tasuki_schemas::observation::CutStrength;
+use tasuki_schemas::observation::{CutStrength, Leaving};
 use tasuki_schemas::reclone::RecloneStage;
 
 use crate::puppet::Puppet;
@@ -102,8 +102,13 @@ impl Story {
             ["loses", "its", "socket", "file"] => server.life = Life::Unfindable,
             ["closes", "its", "port"] => server.life = Life::Stopping,
             ["closes", "its", "port", "and", "keeps", "its", "replicas"] => server.life = Life::Lingers,
+            ["is", "about", "to", "be", "stopped"] => server.leaving = Some(Leaving::HandsOver),
+            ["is", "closed", "to", "be", "stopped"] => {
+                (server.leaving, server.writable) = (Some(Leaving::Closes), false);
+            }
             ["is", "stopped"] => server.life = Life::Gone { clean: true },
             ["returns", "closed"] => {
+                server.leaving = None;
                 (server.life, server.writes) = (Life::Runs, Writes::End);
                 (server.writable, server.follows, server.semi_sync) = (false, None, false);
             }

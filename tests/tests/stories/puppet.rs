@@ -76,7 +76,7 @@ impl Puppet {
     ) {
         let mut answers = self.answers.remove(from).unwrap_or(Answers::none());
         match request {
-            Request::Report => {}
+            Request::Report | Request::CannotLeave { .. } => {}
             Request::BeginAnew { incarnation, reason } => {
                 if *incarnation == self.incarnation {
                     (self.incarnation, self.anew) = (Incarnation(incarnation.0 + 100), Some(reason.clone()));
@@ -177,6 +177,10 @@ impl Puppet {
         }
         self.accepted = Some(Accepted { ballot: ballot.clone(), record: record.clone() });
         self.failover = None;
+        // Another one has taken over: it is not in the way of being stopped any more.
+        if record.opened && record.primary != self.name {
+            self.server.iter_mut().for_each(|server| server.leaving = None);
+        }
     }
 
     fn obey(&mut self, answers: &mut Answers, number: u64, order: &Order, ports: &BTreeMap<NodeId, u16>) {

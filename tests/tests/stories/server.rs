@@ -7,7 +7,7 @@ use tasuki_schemas::command::RecloneStep;
 use tasuki_schemas::gtid::{Flavour, GtidSet, Origin};
 use tasuki_schemas::id::NodeId;
 use tasuki_schemas::observation::{
-    Connection, CutStrength, Endpoint, Facts, FailingGate, Identity, Process, Received, Replication, SemiSync,
+    Connection, CutStrength, Endpoint, Facts, FailingGate, Identity, Leaving, Process, Received, Replication, SemiSync,
     ServerView, Thread, WriteProbe,
 };
 
@@ -85,6 +85,8 @@ pub(crate) struct Server {
     pub(crate) unsupported: Option<String>,
     /// Its re-clone.
     pub(crate) reclone: Option<Recloning>,
+    /// It is about to be stopped.
+    pub(crate) leaving: Option<Leaving>,
     pub(crate) flavour: Flavour,
     pub(crate) version: String,
     /// Settings that should be on.
@@ -120,6 +122,7 @@ impl Server {
             disk: None,
             unsupported: None,
             reclone: None,
+            leaving: None,
             flavour: Flavour::Mariadb,
             version: "10.11".to_owned(),
             lacks: Vec::new(),
@@ -266,6 +269,7 @@ impl Server {
             refused: self.refused.clone(),
             strangers: self.strangers.clone(),
             reclone: self.reclone.clone(),
+            leaving: self.leaving,
         }
     }
 }

@@ -12,6 +12,10 @@ pub(crate) fn spoken(to: &NodeId, request: &Request) -> Option<String> {
     match request {
         Request::Report => None,
         Request::BeginAnew { reason, .. } => Some(format!("anew       {to}: {reason}")),
+        Request::CannotLeave { reason, lasts } => {
+            let again = if *lasts { "" } else { "; it is tried again" };
+            Some(format!("declined   {to}: {reason}{again}"))
+        }
         Request::Probe { primary, .. } => Some(format!("probe      {to}: look at {primary}")),
         Request::Prepare { ballot, kind, .. } => Some(format!("prepare    {to}: {kind:?} at {}", ballot.counter)),
         Request::Accept { ballot, record } => {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tasuki_schemas::event::Diagnosis;
 use tasuki_schemas::id::NodeId;
 use tasuki_schemas::moment::Moment;
-use tasuki_schemas::observation::{Connection, Facts, Observation, Process, Thread, WriteProbe};
+use tasuki_schemas::observation::{Connection, Facts, Leaving, Observation, Process, Thread, WriteProbe};
 use tasuki_schemas::record::Record;
 
 use crate::settings::Settings;
@@ -60,7 +60,12 @@ pub(super) fn heard(
         return Some(Diagnosis::PrimaryHung { primary, for_ms: *for_ms });
     }
     if record.opened && !facts.writable && !server.serving {
-        return Some(Diagnosis::PrimaryClosed { primary });
+        let stopped = server.leaving == Some(Leaving::Closes);
+        return Some(if stopped {
+            Diagnosis::PrimaryStopped { primary }
+        } else {
+            Diagnosis::PrimaryClosed { primary }
+        });
     }
     if let (Some(text), Some(WriteProbe::Failed { .. })) = (&facts.disk, &facts.write_probe) {
         return Some(Diagnosis::DiskFull { node: primary, writes_fail: true, text: text.clone() });

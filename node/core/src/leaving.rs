@@ -1,0 +1,123 @@
+//! A server that is about to be stopped, with its host or for an upgrade: as primary it hands over first. When nobody takes
+//! over it is closed, and may then be stopped: MySQL answers OK on SIGTERM to commits that still wait for an
+//! acknowledgement, so nobody may be there to hear it.
+
+use std::time::Duration;
+
+use tasuki_schemas::moment::Moment;
+use tasuki_schemas::observation;
+
+use crate::io::Output;
+use crate::memory::ServerRun;
+use crate::node::Node;
+
+/// Closing ends within this, be it by SIGKILL.
+const CLOSES: Duration = Duration::from_secs(5);
+/// A server that was closed to be stopped is not opened again for so long, unless it was stopped and started.
+const STOPS: Duration = Duration::from_secs(60);
+
+/// How far its leaving is.
+#[derive(Clone, Debug)]
+pub(crate) enum Leaving {
+    /// Another server may take over.
+    Asking { until: Moment, refused: Option<String> },
+    /// Nobody does.
+    Closing { until: Moment, why: String },
+    /// It may be stopped.
+    Closed { run: Option<ServerRun>, until: Moment },
+}
+
+impl Leaving {
+    pub(crate) const fn view(&self) -> observation::Leaving {
+        match self {
+            Self::Asking { .. } => observation::Leaving::HandsOver,
+            Self::Closing { .. } | Self::Closed { .. } => observation::Leaving::Closes,
+        }
+    }
+}
+
+impl Node {
+    pub(crate) fn leave(&mut self, within: Duration, now: Moment) {
+        self.leaving = Some(Leaving::Asking { until: now + within, refused: None });
+        self.dirty = true;
+    }
+
+    /// Before it was closed nothing has been done that would have to be undone.
+    pub(crate) fn stay(&mut self) {
+        if matches!(self.leaving, Some(Leaving::Asking { .. })) {
+            self.leaving = None;
+            self.dirty = true;
+        }
+    }
+
+    pub(crate) fn cannot_leave(&mut self, reason: String, lasts: bool) {
+        if let Some(Leaving::Asking { until, refused }) = &mut self.leaving {
+            if lasts {
+                *until = Moment::from_nanos(0);
+            }
+            *refused = Some(reason);
+        }
+    }
+
+    /// Whether it was closed to be stopped, or is being closed.
+    pub(crate) fn closes_to_be_stopped(&self) -> bool {
+        self.leaving.as_ref().is_some_and(|leaving| leaving.view() == observation::Leaving::Closes)
+    }
+
+    pub(crate) fn tend_leaving(&mut self, now: Moment) {
+        let Some(leaving) = self.leaving.take() else { return };
+        self.leaving = match leaving {
+            Leaving::Asking { until, refused } => self.asks_to_leave(until, refused, now),
+            Leaving::Closing { until, why } => self.closes_to_leave(until, why, now),
+            Leaving::Closed { run, until } => {
+                (run == self.server.run() && now < until).then_some(Leaving::Closed { run, until })
+            }
+        };
+        self.dirty |= self.leaving.is_none();
+    }
+
+    fn asks_to_leave(&mut self, until: Moment, refused: Option<String>, now: Moment) -> Option<Leaving> {
+        if let Some(nothing) = self.nothing_to_hand_over() {
+            self.outputs.push(Output::MayStop(Ok(nothing)));
+            return None;
+        }
+        if now < until {
+            return Some(Leaving::Asking { until, refused });
+        }
+        if self.memory.opened.take().is_some() {
+            self.persist();
+        }
+        let why = refused.unwrap_or_else(|| "no coordinator that leads was heard".to_owned());
+        Some(Leaving::Closing { until: now + CLOSES, why })
+    }
+
+    /// Whatever of it is open is closed by itself, since it is no opened primary any more.
+    fn closes_to_leave(&mut self, until: Moment, why: String, now: Moment) -> Option<Leaving> {
+        let run = self.server.run();
+        let open = run.is_some() && self.server.facts().is_none_or(|facts| facts.writable) || self.closing.is_some();
+        if open && now < until {
+            return Some(Leaving::Closing { until, why });
+        }
+        let told = if open {
+            Err(format!("nobody took over ({why}), and it could not be closed in time: clients may still be answered"))
+        } else {
+            Ok(format!(
+                "nobody took over: {why}; its clients were cut off, so that none is told OK for what could be lost"
+            ))
+        };
+        self.outputs.push(Output::MayStop(told));
+        Some(Leaving::Closed { run, until: now + STOPS })
+    }
+
+    fn nothing_to_hand_over(&self) -> Option<String> {
+        let primary = self.record().filter(|_| self.is_armed()).map(|record| (&record.primary, record.opened));
+        match primary {
+            None => Some("Tasuki changes nothing here: no record, or the cluster is only observed".to_owned()),
+            Some((primary, true)) if *primary != self.settings.me && self.act.is_none() => {
+                Some(format!("{primary} is the primary"))
+            }
+            Some(_) if self.server.run().is_none() => Some("its server does not run".to_owned()),
+            Some(_) => None,
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! A server that is about to be stopped: it hands over first, or is closed.
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
+mod stage;
+
+use std::time::Duration;
+
+use stage::{Stage, ballot, holdings, record, set};
+use tasuki_node_core::{Effect, Ended, Input, Output};
+use tasuki_schemas::answer::Refusal;
+use tasuki_schemas::command::{Order, Request};
+use tasuki_schemas::observation::Leaving;
+use tasuki_schemas::record::Mode;
+
+const LEAVE: Input = Input::Leave { within: Duration::from_secs(1) };
+
+fn told(stage: &Stage) -> Option<Result<String, String>> {
+    let told = |output: &Output| if let Output::MayStop(told) = output { Some(told.clone()) } else { None };
+    stage.outputs.iter().find_map(told)
+}
+
+fn shown(stage: &Stage) -> Option<Leaving> {
+    stage.node.observation(stage.moment()).server.unwrap().leaving
+}
+
+#[test]
+fn whoever_is_no_primary_may_be_stopped_at_once() {
+    let mut stage = Stage::replica(Mode::Armed);
+    stage.hand(LEAVE);
+    assert_eq!((told(&stage), shown(&stage)), (Some(Ok("db1 is the primary".to_owned())), None));
+    let mut observed = Stage::replica(Mode::Observe);
+    assert!(told(observed.hand(LEAVE)).unwrap().is_ok());
+}
+
+#[test]
+fn a_primary_may_be_stopped_once_another_one_serves() {
+    let mut stage = Stage::primary();
+    stage.hand(LEAVE).wait(500);
+    assert_eq!((told(&stage), shown(&stage)), (None, Some(Leaving::HandsOver)));
+    let mut named = record(2, "db2", Mode::Armed);
+    named.opened = false;
+    stage.ask(Request::Accept { ballot: ballot(2), record: Box::new(named) });
+    stage.end(Ended::Done(holdings("0-1-9"))).persisted();
+    assert_eq!(told(&stage), None, "the other one is named, and does not serve yet");
+    stage.ask(Request::Accept { ballot: ballot(3), record: Box::new(record(2, "db2", Mode::Armed)) }).persisted();
+    assert_eq!((told(&stage), shown(&stage)), (Some(Ok("db2 is the primary".to_owned())), None));
+}
+
+#[test]
+fn when_nobody_takes_over_it_is_closed_and_not_opened_before_it_was_stopped() {
+    let mut stage = Stage::primary();
+    stage.hand(LEAVE);
+    stage.ask(Request::CannotLeave { reason: "db2 lags".to_owned(), lasts: false }).wait(980);
+    assert_eq!(stage.effects(), 0, "another one may still take over");
+    stage.wait(100);
+    assert!(matches!(stage.effect(), Some((_, Effect::Fence { .. }))));
+    assert_eq!((told(&stage), shown(&stage)), (None, Some(Leaving::Closes)));
+    stage.end(Ended::Done(holdings("0-1-9"))).persisted();
+    assert!(told(&stage).unwrap().unwrap().contains("db2 lags"));
+    let promote = Order::Promote { record: Box::new(record(2, "db1", Mode::Armed)), goal: set("0-1-9") };
+    stage.ask(Request::Accept { ballot: ballot(2), record: Box::new(record(2, "db1", Mode::Armed)) });
+    stage.end(Ended::Done(holdings("0-1-9"))).persisted();
+    stage.order(2, 1, promote.clone()).persisted();
+    let refused = |stage: &Stage| matches!(stage.answers().refusal, Some(Refusal::Unlawful { .. }));
+    assert!(refused(&stage), "somebody is about to stop it");
+    stage.wait(60_000).order(2, 2, promote).persisted();
+    assert_eq!(shown(&stage), None, "nobody stopped it");
+    assert!(matches!(stage.effect(), Some((_, Effect::Promote { .. }))));
+}
+
+#[test]
+fn it_closes_at_once_where_nobody_is_to_take_over() {
+    let mut stage = Stage::primary();
+    stage.hand(LEAVE);
+    stage.ask(Request::CannotLeave { reason: "paused by ann".to_owned(), lasts: true });
+    assert!(matches!(stage.effect(), Some((_, Effect::Fence { .. }))));
+}
+
+#[test]
+fn a_server_that_is_not_closed_in_time_is_said_to_answer_clients_still() {
+    let mut stage = Stage::primary();
+    stage.hand(LEAVE).wait(1100);
+    assert!(matches!(stage.effect(), Some((_, Effect::Fence { .. }))));
+    stage.wait(5100);
+    assert!(told(&stage).unwrap().is_err());
+}
+
+#[test]
+fn whoever_wants_to_stop_it_no_longer_changes_nothing() {
+    let mut stage = Stage::primary();
+    stage.hand(LEAVE).hand(Input::Stay).wait(3000);
+    assert_eq!((stage.effects(), told(&stage), shown(&stage)), (0, None, None));
+    stage.ask(Request::CannotLeave { reason: "late".to_owned(), lasts: true }).wait(1000);
+    assert_eq!(stage.effects(), 0);
+}
