@@ -79,19 +79,19 @@ pub struct ServerView {
     /// Its re-clone: the one under way, or what came of the last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reclone: Option<Recloning>,
-    /// It is about to be stopped, with its host or for an upgrade, and was found to be the primary.
+    /// It is about to be stopped, with its host or for an upgrade.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub leaving: Option<Leaving>,
 }
 
-/// How far a primary is that is about to be stopped.
+/// How far a server is that is about to be stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Leaving {
     /// It serves, and asks for another server to take over.
     HandsOver,
-    /// Nobody took over: it closes, or has closed, so that it can be stopped.
-    Closes,
+    /// It may be stopped at any moment: it is no primary, or closed since nobody took over. It opens for nobody.
+    Stops,
 }
 
 /// The server's process.

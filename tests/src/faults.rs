@@ -14,6 +14,7 @@ mod heal;
 pub mod mute;
 mod network;
 mod others;
+mod planned;
 mod power;
 mod replicas;
 mod rescue;

@@ -31,7 +31,9 @@ impl Coordinator {
             // It may hold everything, but nobody could write to it.
             attempt.doubts.failed.insert(record.primary.clone());
         }
-        attempt.tell_stage(None, vec![sentence(&self.diagnosis)], &mut self.outbox, now);
+        let stopped = self.stopped_raw(record, now);
+        let reasons = std::iter::once(sentence(&self.diagnosis)).chain(stopped).collect();
+        attempt.tell_stage(None, reasons, &mut self.outbox, now);
         self.role = Role::Failing(Box::new(attempt));
         true
     }

@@ -14,7 +14,7 @@ use tasuki_schemas::record::{Record, WriteGroup};
 use crate::elect::{Contender, Election, elect};
 use crate::goal::{Shown, goal};
 use crate::histories::torn;
-use crate::plan::{unfit, version};
+use crate::plan::{stops, unfit, version};
 use crate::sentence::names;
 use crate::settings::{Degraded, Promotion, Settings};
 use crate::view::View;
@@ -240,7 +240,10 @@ impl Seer<'_> {
             let received = shown.get(node).copied();
             let excess = received.map(|set| set.subtract(&goal)).transpose().map_err(mixed)?;
             let barred = excess.filter(|excess| !excess.is_empty()).map_or_else(
-                || unfit(self.settings, self.view, node, self.now),
+                || {
+                    let stops = stops(self.settings, self.view, node, self.now);
+                    stops.or_else(|| unfit(self.settings, self.view, node, self.now))
+                },
                 |excess| Some(format!("it holds transactions that no named server had acknowledged: {excess}")),
             );
             contenders.push(Contender {

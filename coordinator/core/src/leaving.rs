@@ -4,6 +4,8 @@
 use std::time::Duration;
 
 use tasuki_schemas::command::Request;
+use tasuki_schemas::event::Diagnosis;
+use tasuki_schemas::gtid::Flavour;
 use tasuki_schemas::id::NodeId;
 use tasuki_schemas::moment::Moment;
 use tasuki_schemas::observation::Leaving;
@@ -31,6 +33,21 @@ impl Coordinator {
             dry_run: false,
             by: record.primary.to_string(),
             reason: "its server is about to be stopped".to_owned(),
+        })
+    }
+
+    /// What a stop that nobody announced may have done. MySQL answers OK on SIGTERM to commits that still wait for an
+    /// acknowledgement (measured: trace S6), which no manager can undo.
+    pub(crate) fn stopped_raw(&self, record: &Record, now: Moment) -> Option<String> {
+        let primary = &record.primary;
+        let waits = record.group().is_some_and(|group| group.acks > 0) && self.settings.flavour == Flavour::Mysql;
+        let server = self.view.server(primary, self.settings.policy.silence, now)?;
+        let raw = matches!(self.diagnosis, Diagnosis::PrimaryStopped { .. }) && server.leaving != Some(Leaving::Stops);
+        (raw && waits).then(|| {
+            format!(
+                "may have lost: {primary} was stopped without `tasuki-node hand-over`, and MySQL answers OK then to commits \
+                 that no replica has acknowledged; let its unit's ExecStop run that"
+            )
         })
     }
 

@@ -9,7 +9,7 @@ use tasuki_schemas::grounds::Grounds;
 use tasuki_schemas::gtid::{GtidSet, MixedFlavours, Origin};
 use tasuki_schemas::id::NodeId;
 use tasuki_schemas::moment::Moment;
-use tasuki_schemas::observation::CutStrength;
+use tasuki_schemas::observation::{CutStrength, Leaving};
 use tasuki_schemas::past::Cause;
 use tasuki_schemas::record::{Record, Reign, WriteGroup};
 
@@ -164,6 +164,7 @@ fn contenders<'a>(
             // What a replica must be fit for says nothing of a primary that is alive.
             Duty::ReceiverStopped | Duty::Fenced => excess
                 .map(|excess| format!("it holds transactions that no named server had acknowledged: {excess}"))
+                .or_else(|| stops(settings, view, node, now))
                 .or_else(|| unfit(settings, view, node, now).filter(|_| promise.duty != Duty::Fenced)),
         };
         contenders.push(Contender {
@@ -198,6 +199,12 @@ pub(crate) fn unfit(settings: &Settings, view: &View, node: &NodeId, now: Moment
     let logs = |setting: &str| ["log_slave_updates", "log_replica_updates"].contains(&setting);
     let gate = facts.failing_gates.iter().find(|gate| logs(&gate.setting))?;
     Some(format!("its binlog lacks what it replicated; set {}", gate.fix))
+}
+
+/// Why a server must not win now, though it may acknowledge until it is stopped.
+pub(crate) fn stops(settings: &Settings, view: &View, node: &NodeId, now: Moment) -> Option<String> {
+    let server = view.server(node, settings.policy.stage_patience, now)?;
+    (server.leaving == Some(Leaving::Stops)).then(|| "it is about to be stopped".to_owned())
 }
 
 /// The version of a server that was heard lately.

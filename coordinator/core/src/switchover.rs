@@ -18,7 +18,7 @@ use tasuki_schemas::record::{Mode, Record};
 use crate::coordinator::{Coordinator, Role};
 use crate::leading::Leading;
 use crate::pause::{Answer, Wish};
-use crate::plan::unfit;
+use crate::plan::{stops, unfit};
 use crate::sentence::{names, sentence};
 use crate::settings::Promotion;
 
@@ -176,7 +176,8 @@ impl Coordinator {
         if told.is_some_and(|told| told.stage.is_under_way()) {
             return Some(format!("{to} is being re-cloned"));
         }
-        if let Some(reason) = unfit(&self.settings, &self.view, to, now) {
+        let stops = stops(&self.settings, &self.view, to, now);
+        if let Some(reason) = stops.or_else(|| unfit(&self.settings, &self.view, to, now)) {
             return Some(format!("{to} cannot take over: {reason}"));
         }
         if let Diagnosis::ReplicaLagging { node, behind } = &self.diagnosis

@@ -29,7 +29,7 @@ impl Node {
         }
         match order {
             Order::Promote { record, .. } if record.primary != *me => wrong("the record names another primary"),
-            Order::Promote { .. } if self.closes_to_be_stopped() => wrong("its server is about to be stopped"),
+            Order::Promote { .. } if self.may_be_stopped() => wrong("its server is about to be stopped"),
             Order::Follow { record } if record.primary == *me => wrong("the primary follows nobody"),
             Order::JoinGroup { record } if !record.group().is_some_and(|group| group.members.contains(me)) => {
                 wrong("the record's group does not have this server")

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tasuki_schemas::moment::Moment;
 use tasuki_schemas::observation;
+use tasuki_schemas::record::Mode;
 
 use crate::io::Output;
 use crate::memory::ServerRun;
@@ -13,7 +14,7 @@ use crate::node::Node;
 
 /// Closing ends within this, be it by SIGKILL.
 const CLOSES: Duration = Duration::from_secs(5);
-/// A server that was closed to be stopped is not opened again for so long, unless it was stopped and started.
+/// A server that may be stopped is not opened for so long, unless it was stopped and started.
 const STOPS: Duration = Duration::from_secs(60);
 
 /// How far its leaving is.
@@ -23,7 +24,7 @@ pub(crate) enum Leaving {
     Asking { until: Moment, refused: Option<String> },
     /// Nobody does.
     Closing { until: Moment, why: String },
-    /// It may be stopped.
+    /// It may be stopped at any moment.
     Closed { run: Option<ServerRun>, until: Moment },
 }
 
@@ -31,7 +32,7 @@ impl Leaving {
     pub(crate) const fn view(&self) -> observation::Leaving {
         match self {
             Self::Asking { .. } => observation::Leaving::HandsOver,
-            Self::Closing { .. } | Self::Closed { .. } => observation::Leaving::Closes,
+            Self::Closing { .. } | Self::Closed { .. } => observation::Leaving::Stops,
         }
     }
 }
@@ -59,9 +60,9 @@ impl Node {
         }
     }
 
-    /// Whether it was closed to be stopped, or is being closed.
-    pub(crate) fn closes_to_be_stopped(&self) -> bool {
-        self.leaving.as_ref().is_some_and(|leaving| leaving.view() == observation::Leaving::Closes)
+    /// Whether it may be stopped at any moment, or is being closed for that.
+    pub(crate) fn may_be_stopped(&self) -> bool {
+        self.leaving.as_ref().is_some_and(|leaving| leaving.view() == observation::Leaving::Stops)
     }
 
     pub(crate) fn tend_leaving(&mut self, now: Moment) {
@@ -77,9 +78,10 @@ impl Node {
     }
 
     fn asks_to_leave(&mut self, until: Moment, refused: Option<String>, now: Moment) -> Option<Leaving> {
-        if let Some(nothing) = self.nothing_to_hand_over() {
-            self.outputs.push(Output::MayStop(Ok(nothing)));
-            return None;
+        if let Some(told) = self.nothing_to_hand_over() {
+            let stops = told.is_ok() && self.is_armed();
+            self.outputs.push(Output::MayStop(told));
+            return stops.then(|| Leaving::Closed { run: self.server.run(), until: now + STOPS });
         }
         if now < until {
             return Some(Leaving::Asking { until, refused });
@@ -109,15 +111,18 @@ impl Node {
         Some(Leaving::Closed { run, until: now + STOPS })
     }
 
-    fn nothing_to_hand_over(&self) -> Option<String> {
-        let primary = self.record().filter(|_| self.is_armed()).map(|record| (&record.primary, record.opened));
-        match primary {
-            None => Some("Tasuki changes nothing here: no record, or the cluster is only observed".to_owned()),
-            Some((primary, true)) if *primary != self.settings.me && self.act.is_none() => {
-                Some(format!("{primary} is the primary"))
-            }
-            Some(_) if self.server.run().is_none() => Some("its server does not run".to_owned()),
-            Some(_) => None,
+    fn nothing_to_hand_over(&self) -> Option<Result<String, String>> {
+        let Some(record) = self.record() else {
+            let why = "this node has no record: if its cluster was born its ledger was lost, and its server may be the primary";
+            return Some(Err(why.to_owned()));
+        };
+        let elsewhere = record.primary != self.settings.me && record.opened && self.act.is_none();
+        if record.mode == Mode::Observe {
+            Some(Ok("the cluster is only observed: nothing is changed".to_owned()))
+        } else if self.server.run().is_none() {
+            Some(Ok("its server does not run".to_owned()))
+        } else {
+            elsewhere.then(|| Ok(format!("{} is the primary", record.primary)))
         }
     }
 }

@@ -6,9 +6,10 @@ mod stage;
 use std::time::Duration;
 
 use stage::{Stage, ballot, holdings, record, set};
-use tasuki_node_core::{Effect, Ended, Input, Output};
+use tasuki_node_core::{Effect, Ended, Input, Memory, Output};
 use tasuki_schemas::answer::Refusal;
-use tasuki_schemas::command::{Order, Request};
+use tasuki_schemas::command::{Kind, Order, Request};
+use tasuki_schemas::id::Incarnation;
 use tasuki_schemas::observation::Leaving;
 use tasuki_schemas::record::Mode;
 
@@ -27,7 +28,7 @@ fn shown(stage: &Stage) -> Option<Leaving> {
 fn whoever_is_no_primary_may_be_stopped_at_once() {
     let mut stage = Stage::replica(Mode::Armed);
     stage.hand(LEAVE);
-    assert_eq!((told(&stage), shown(&stage)), (Some(Ok("db1 is the primary".to_owned())), None));
+    assert_eq!((told(&stage), shown(&stage)), (Some(Ok("db1 is the primary".to_owned())), Some(Leaving::Stops)));
     let mut observed = Stage::replica(Mode::Observe);
     assert!(told(observed.hand(LEAVE)).unwrap().is_ok());
 }
@@ -43,7 +44,25 @@ fn a_primary_may_be_stopped_once_another_one_serves() {
     stage.end(Ended::Done(holdings("0-1-9"))).persisted();
     assert_eq!(told(&stage), None, "the other one is named, and does not serve yet");
     stage.ask(Request::Accept { ballot: ballot(3), record: Box::new(record(2, "db2", Mode::Armed)) }).persisted();
-    assert_eq!((told(&stage), shown(&stage)), (Some(Ok("db2 is the primary".to_owned())), None));
+    assert_eq!((told(&stage), shown(&stage)), (Some(Ok("db2 is the primary".to_owned())), Some(Leaving::Stops)));
+}
+
+#[test]
+fn without_a_record_nobody_knows_whether_it_may_be_stopped() {
+    let mut stage = Stage::of("db1", Memory::new(Incarnation(1)));
+    stage.probe(true).hand(LEAVE);
+    assert!(told(&stage).unwrap().is_err());
+}
+
+#[test]
+fn a_replica_that_may_be_stopped_is_not_promoted() {
+    let mut stage = Stage::replica(Mode::Armed);
+    stage.hand(LEAVE).prepare(2, Kind::Failover).persisted();
+    stage.end(Ended::Done(holdings("0-1-9"))).persisted();
+    stage.ask(Request::Accept { ballot: ballot(2), record: Box::new(record(2, "db2", Mode::Armed)) }).persisted();
+    let promote = Order::Promote { record: Box::new(record(2, "db2", Mode::Armed)), goal: set("0-1-9") };
+    stage.order(2, 1, promote).persisted();
+    assert!(matches!(stage.answers().refusal, Some(Refusal::Unlawful { .. })));
 }
 
 #[test]
@@ -54,7 +73,7 @@ fn when_nobody_takes_over_it_is_closed_and_not_opened_before_it_was_stopped() {
     assert_eq!(stage.effects(), 0, "another one may still take over");
     stage.wait(100);
     assert!(matches!(stage.effect(), Some((_, Effect::Fence { .. }))));
-    assert_eq!((told(&stage), shown(&stage)), (None, Some(Leaving::Closes)));
+    assert_eq!((told(&stage), shown(&stage)), (None, Some(Leaving::Stops)));
     stage.end(Ended::Done(holdings("0-1-9"))).persisted();
     assert!(told(&stage).unwrap().unwrap().contains("db2 lags"));
     let promote = Order::Promote { record: Box::new(record(2, "db1", Mode::Armed)), goal: set("0-1-9") };

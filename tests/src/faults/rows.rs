@@ -4,7 +4,7 @@ use tasuki_schemas::gtid::Flavour;
 
 use super::row::Outcome::{FailsOver, GoesOn, Holds, WritesAgain};
 use super::row::Row;
-use super::{crash, network, others, power, replicas, rescue};
+use super::{crash, network, others, planned, power, replicas, rescue};
 use crate::lab::Options;
 use crate::lab::net::Kind::{Loopback, Namespaces};
 
@@ -171,6 +171,13 @@ pub const ROWS: &[Row] = &[
         .may_tell(&["sidecar_lost", "replication_only_partition", "coordinator_blind", "attempt_unfinished"])
         .with(rescue::by_ssh_alone)
         .quarantines(),
+    // Planned stops.
+    Row::new("package-upgraded", Loopback, planned::upgrade, FailsOver, CRASH).told(&["switchover"]).quick(),
+    Row::new("primary-host-rebooted-in-order", Namespaces, planned::reboot, FailsOver, CRASH).told(&["switchover"]),
+    // The replicas were killed before: their host's write group waits for them.
+    Row::new("stopped-by-its-unit-while-blocked", Loopback, planned::stop_blocked, Holds("was stopped"), POWER)
+        .told(&["primary_stopped"])
+        .with(replicas::hold),
     // Power.
     Row::new("primary-host-rebooted", Namespaces, power::reboot_primary, FailsOver, HOST)
         .told(HOST_LOST)

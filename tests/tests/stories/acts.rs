@@ -104,7 +104,7 @@ impl Story {
             ["closes", "its", "port", "and", "keeps", "its", "replicas"] => server.life = Life::Lingers,
             ["is", "about", "to", "be", "stopped"] => server.leaving = Some(Leaving::HandsOver),
             ["is", "closed", "to", "be", "stopped"] => {
-                (server.leaving, server.writable) = (Some(Leaving::Closes), false);
+                (server.leaving, server.writable) = (Some(Leaving::Stops), false);
             }
             ["is", "stopped"] => server.life = Life::Gone { clean: true },
             ["returns", "closed"] => {

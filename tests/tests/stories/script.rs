@@ -26,7 +26,7 @@ use tasuki_coordinator_core::settings::{
 use tasuki_coordinator_core::switchover::Switchover;
 use tasuki_schemas::ballot::{Ballot, Epoch};
 use tasuki_schemas::command::Request;
-use tasuki_schemas::gtid::{Flavour, GtidSet, Origin};
+use tasuki_schemas::gtid::{Flavour, GtidSet};
 use tasuki_schemas::id::{BootId, CoordinatorId, NodeId};
 use tasuki_schemas::lease::LeaseTerms;
 use tasuki_schemas::moment::Moment;
@@ -61,8 +61,10 @@ pub(crate) struct Story {
     pub(crate) wake_at: Moment,
 }
 
+/// A set that is not empty shows by its form whose it is.
 pub(crate) fn set(text: &str) -> GtidSet {
-    GtidSet::parse(Flavour::Mariadb, text).unwrap()
+    let flavour = if text.contains(':') { Flavour::Mysql } else { Flavour::Mariadb };
+    GtidSet::parse(flavour, text).unwrap()
 }
 
 fn names() -> impl Iterator<Item = NodeId> {
@@ -188,6 +190,10 @@ impl Story {
                     self.puppets.remove(&name);
                 }
             }
+            ["flavour", "mysql"] => {
+                settings.flavour = Flavour::Mysql;
+                self.puppets.values_mut().filter_map(|puppet| puppet.server.as_mut()).for_each(Server::become_mysql);
+            }
             ["show", "forecast"] => self.foretells = true,
             ["site", name, place] => {
                 settings.servers.get_mut(&name.parse().unwrap()).unwrap().site = Some((*place).to_owned());
@@ -252,9 +258,10 @@ impl Story {
     /// One reign; with `succeeds db2 before 0-2-104` an earlier one before it.
     fn reigns(&mut self, primary: &NodeId, epoch: &Epoch, rest: &[&str]) -> Vec<Reign> {
         let mut reign = |node: NodeId, counter: u64, before: &str| {
-            let origin = Origin::Mariadb(self.server(node.as_str()).id);
-            let epoch = Epoch(Ballot { counter, ..epoch.0.clone() });
-            Reign { epoch, node, origin, set_before: set(before) }
+            let server = self.server(node.as_str());
+            let set_before = if before.is_empty() { GtidSet::empty(server.flavour) } else { set(before) };
+            let origin = server.origin();
+            Reign { epoch: Epoch(Ballot { counter, ..epoch.0.clone() }), node, origin, set_before }
         };
         let at = rest.iter().position(|word| *word == "succeeds");
         let Some(at) = at else { return vec![reign(primary.clone(), epoch.0.counter, "")] };

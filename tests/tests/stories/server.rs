@@ -129,6 +129,20 @@ impl Server {
         }
     }
 
+    /// The whole cluster is of that flavour.
+    pub(crate) fn become_mysql(&mut self) {
+        let nothing = GtidSet::empty(Flavour::Mysql);
+        (self.flavour, self.version) = (Flavour::Mysql, "8.4.6".to_owned());
+        (self.executed, self.received) = (nothing.clone(), nothing);
+    }
+
+    pub(crate) fn origin(&self) -> Origin {
+        match self.flavour {
+            Flavour::Mariadb => Origin::Mariadb(self.id),
+            Flavour::Mysql => Origin::Mysql(format!("00000000-0000-0000-0000-{:012}", self.id)),
+        }
+    }
+
     pub(crate) fn is_running(&self) -> bool {
         !matches!(self.life, Life::Gone { .. })
     }
@@ -256,7 +270,7 @@ impl Server {
             identity: Some(Identity {
                 flavour: self.flavour,
                 version: self.version.clone(),
-                origin: Origin::Mariadb(self.id),
+                origin: self.origin(),
                 server_id: self.id,
                 binlog_index: None,
             }),

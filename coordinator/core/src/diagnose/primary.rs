@@ -60,7 +60,7 @@ pub(super) fn heard(
         return Some(Diagnosis::PrimaryHung { primary, for_ms: *for_ms });
     }
     if record.opened && !facts.writable && !server.serving {
-        let stopped = server.leaving == Some(Leaving::Closes);
+        let stopped = server.leaving == Some(Leaving::Stops);
         return Some(if stopped {
             Diagnosis::PrimaryStopped { primary }
         } else {
