@@ -71,7 +71,8 @@ impl Node {
             Leaving::Asking { until, refused } => self.asks_to_leave(until, refused, now),
             Leaving::Closing { until, why } => self.closes_to_leave(until, why, now),
             Leaving::Closed { run, until } => {
-                (run == self.server.run() && now < until).then_some(Leaving::Closed { run, until })
+                let another = self.server.run().is_some_and(|now| run != Some(now));
+                (!another && now < until).then_some(Leaving::Closed { run, until })
             }
         };
         self.dirty |= self.leaving.is_none();

@@ -5,12 +5,12 @@ mod stage;
 
 use std::time::Duration;
 
-use stage::{Stage, ballot, holdings, record, set};
-use tasuki_node_core::{Effect, Ended, Input, Memory, Output};
+use stage::{RUN, Stage, ballot, holdings, record, set};
+use tasuki_node_core::{Effect, Ended, Input, Memory, Output, ServerReport, ServerRun};
 use tasuki_schemas::answer::Refusal;
 use tasuki_schemas::command::{Kind, Order, Request};
 use tasuki_schemas::id::Incarnation;
-use tasuki_schemas::observation::Leaving;
+use tasuki_schemas::observation::{Connection, Leaving};
 use tasuki_schemas::record::Mode;
 
 const LEAVE: Input = Input::Leave { within: Duration::from_secs(1) };
@@ -111,4 +111,22 @@ fn whoever_wants_to_stop_it_no_longer_changes_nothing() {
     assert_eq!((stage.effects(), told(&stage), shown(&stage)), (0, None, None));
     stage.ask(Request::CannotLeave { reason: "late".to_owned(), lasts: true }).wait(1000);
     assert_eq!(stage.effects(), 0);
+}
+
+#[test]
+fn one_that_had_to_be_ended_was_stopped_all_the_same_until_it_runs_again() {
+    let mut stage = Stage::primary();
+    stage.hand(LEAVE).wait(1100);
+    stage.hand(Input::Exited(RUN)).end(Ended::Gone(holdings("0-1-9"))).persisted();
+    assert!(told(&stage).unwrap().is_ok());
+    assert_eq!(shown(&stage), Some(Leaving::Stops));
+    let again = ServerReport {
+        run: Some(ServerRun { pid: 8, started: 200 }),
+        connection: Connection::Answering,
+        identity: None,
+        facts: None,
+        readers: None,
+    };
+    stage.hand(Input::Probed(Box::new(again)));
+    assert_eq!(shown(&stage), None);
 }

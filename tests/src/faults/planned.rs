@@ -47,7 +47,6 @@ pub(super) fn reboot(scene: &mut Scene) -> Doing<'_> {
         let old = scene.old.clone();
         scene.cluster_mut()?.node_mut(&old)?.stop().await?;
         scene.network()?.unplug(&old)?;
-        scene.kill_host(&old)?;
         sleep(LATER).await;
         scene.network()?.plug(&old)?;
         let cluster = scene.cluster_mut()?;

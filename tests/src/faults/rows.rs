@@ -171,9 +171,14 @@ pub const ROWS: &[Row] = &[
         .may_tell(&["sidecar_lost", "replication_only_partition", "coordinator_blind", "attempt_unfinished"])
         .with(rescue::by_ssh_alone)
         .quarantines(),
-    // Planned stops.
-    Row::new("package-upgraded", Loopback, planned::upgrade, FailsOver, CRASH).told(&["switchover"]).quick(),
-    Row::new("primary-host-rebooted-in-order", Namespaces, planned::reboot, FailsOver, CRASH).told(&["switchover"]),
+    // Planned stops. A coordinator that does not lead sees the drained primary closed before it hears why.
+    Row::new("package-upgraded", Loopback, planned::upgrade, FailsOver, CRASH)
+        .told(&["switchover"])
+        .may_tell(&["primary_closed"])
+        .quick(),
+    Row::new("primary-host-rebooted-in-order", Namespaces, planned::reboot, FailsOver, CRASH)
+        .told(&["switchover"])
+        .may_tell(&["primary_closed"]),
     // The replicas were killed before: their host's write group waits for them.
     Row::new("stopped-by-its-unit-while-blocked", Loopback, planned::stop_blocked, Holds("was stopped"), POWER)
         .told(&["primary_stopped"])

@@ -27,6 +27,10 @@ pub(super) fn heard(
     let primary = record.primary.clone();
     let server = observation.server.as_ref()?;
     match server.process {
+        // One whose commits waited was ended, so that none of them is answered.
+        Process::Exited { clean: false } if server.leaving == Some(Leaving::Stops) => {
+            return Some(Diagnosis::PrimaryStopped { primary });
+        }
         Process::Exited { clean: true } => return Some(Diagnosis::PrimaryStopped { primary }),
         Process::Exited { clean: false } => return Some(Diagnosis::PrimaryCrashed { primary }),
         Process::Running { .. } | Process::Unknown => {}
