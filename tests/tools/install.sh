@@ -59,6 +59,7 @@ install_base() {
     want redis-check-rdb redis-tools
     want flock util-linux
     want timeout coreutils
+    want systemd-analyze systemd
 }
 
 install_net() {
