@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirEntry};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use tasuki_schemas::gtid::Flavour;
@@ -14,6 +14,8 @@ use crate::lab::Options;
 use crate::lab::waiting::until;
 use crate::lab::writer::{self, Target};
 
+/// The longest wait for everybody to follow.
+const WHOLE: Duration = Duration::from_secs(50);
 /// The largest part of a transaction that replicas hold when its server dies.
 const PART: u64 = 4 << 20;
 
@@ -90,6 +92,12 @@ pub(super) fn hang_disk(scene: &mut Scene) -> Doing<'_> {
 }
 
 /// Few connections, so that they are soon taken.
+/// Each write waits for both replicas. MariaDB waits for one at most.
+pub(super) fn wait_for_two() -> Options {
+    let option = "--loose-rpl-semi-sync-source-wait-for-replica-count=2";
+    Options { server_options: vec![option.to_owned()], ..Options::default() }
+}
+
 pub(super) fn few_connections() -> Options {
     Options { server_options: vec!["--max-connections=40".to_owned()], ..Options::default() }
 }
@@ -126,6 +134,55 @@ pub(super) fn kill_twice_after_opened(scene: &mut Scene) -> Doing<'_> {
 /// All three, one right after the other: nobody is left, and each comes back.
 pub(super) fn kill_all_in_a_row(scene: &mut Scene) -> Doing<'_> {
     Box::pin(async move { kill_in_a_row(scene, true, 3).await })
+}
+
+/// One server is never promoted, so that the others take turns, as often as the cluster file lets them by default.
+pub(super) fn take_turns() -> Options {
+    Options { never: Some("db3"), flap_limit: 2, ..Options::default() }
+}
+
+/// The primary, once everybody follows it. A server that its node ends meanwhile is started again, as its service manager
+/// would.
+async fn settled(scene: &mut Scene) -> anyhow::Result<String> {
+    until("everybody to follow", WHOLE, async || {
+        for server in scene.cluster_mut()?.servers.iter_mut() {
+            if !server.is_running() {
+                server.start()?;
+            }
+        }
+        scene.cluster()?.wait_whole(Duration::ZERO).await
+    })
+    .await
+}
+
+/// Whoever serves is killed, four times in a row, and started again; then the first one once more.
+pub(super) fn flap(scene: &mut Scene) -> Doing<'_> {
+    Box::pin(async move {
+        for _ in 0..4 {
+            let old = settled(scene).await?;
+            // Nothing is under way that only the old primary would have.
+            scene.writers.pause(true);
+            scene.locals.pause(true);
+            sleep(Duration::from_millis(300)).await;
+            scene.cluster_mut()?.server_mut(&old)?.kill9()?;
+            until("another primary", WHOLE, async || {
+                let primary = scene.cluster()?.primary().await?;
+                ensure!(primary != old, "{primary} still serves");
+                Ok(())
+            })
+            .await?;
+            let server = scene.cluster_mut()?.server_mut(&old)?;
+            server.start()?;
+            server.ready().await?;
+            scene.writers.pause(false);
+        }
+        let first = settled(scene).await?;
+        ensure!(first == scene.old, "{first} serves");
+        scene.reigns_since = Instant::now();
+        scene.locals.pause(false);
+        scene.strike();
+        scene.kill_server(&first)
+    })
 }
 
 async fn kill_in_a_row(scene: &mut Scene, opened: bool, times: usize) -> anyhow::Result<()> {

@@ -6,7 +6,7 @@ use super::row::Outcome::{FailsOver, GoesOn, Holds, WritesAgain};
 use super::row::Row;
 use super::{crash, network, others, planned, power, replicas, rescue};
 use crate::lab::Options;
-use crate::lab::net::Kind::{Loopback, Namespaces};
+use crate::lab::net::Kind::{Ipv6, Loopback, Namespaces};
 
 const CRASHED: &[&str] = &["primary_crashed"];
 const HOST_LOST: &[&str] = &["primary_host_lost"];
@@ -71,7 +71,22 @@ pub const ROWS: &[Row] = &[
     Row::new("three-primaries-die-in-a-row", Loopback, crash::kill_all_in_a_row, Holds("cannot win"), POWER)
         .told(CRASHED)
         .may_tell(&["primary_closed"]),
+    Row::new("kill-9-waits-for-two", Loopback, crash::kill, FailsOver, CRASH)
+        .told(CRASHED)
+        .with(crash::wait_for_two)
+        .only(Flavour::Mysql),
+    Row::new("replica-lost-waits-for-two", Loopback, replicas::kill_one, GoesOn, LITTLE)
+        .with(crash::wait_for_two)
+        .only(Flavour::Mysql),
+    Row::new("primary-flaps", Loopback, crash::flap, Holds("was failed over 2 times"), POWER)
+        .told(CRASHED)
+        .with(crash::take_turns),
     // The network.
+    Row::new("kill-9-by-ipv6", Ipv6, crash::kill, FailsOver, CRASH_AND_MORE).told(CRASHED),
+    Row::new("host-lost-by-ipv6", Ipv6, network::lose_host, FailsOver, HOST)
+        .told(HOST_LOST)
+        .may_tell(HOST_LOST_FIRST)
+        .quarantines(),
     Row::new("host-lost", Namespaces, network::lose_host, FailsOver, HOST)
         .told(HOST_LOST)
         .may_tell(HOST_LOST_FIRST)

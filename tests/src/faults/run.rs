@@ -75,6 +75,7 @@ async fn judge_history(scene: &Scene, report: &mut Report, until_now: Instant) -
         ensure!(found == *expected, "{found} instead of {expected}");
     }
     let old = cluster.server(&scene.old)?.id();
+    let log: Vec<Attempt> = log.into_iter().filter(|attempt| attempt.end > scene.reigns_since).collect();
     report.mute = mute(&log, &executed(primary).await?, old, until_now);
     Ok(())
 }

@@ -50,8 +50,10 @@ pub struct Scene {
     pub expected: Option<(&'static str, String)>,
     /// Connections that clients hold.
     pub held: Vec<Conn>,
-    /// When the fault came.
+    /// When the fault came, or the last of several of a kind.
     pub fault: Instant,
+    /// From here on it was the primary until the fault came.
+    pub reigns_since: Instant,
     /// What was told before it.
     pub mark: Mark,
     /// The reign before it.
@@ -78,7 +80,23 @@ impl Scene {
         let (own, mark, fault) = (BTreeSet::from([old.clone()]), Mark::now(&lab), Instant::now());
         let (lost, ahead, undo) = (own.clone(), own, Vec::new());
         let (expected, held) = (None, Vec::new());
-        Ok(Self { lab, writers, locals, old, others, lost, ahead, undo, expected, held, fault, mark, epoch, events })
+        Ok(Self {
+            lab,
+            writers,
+            locals,
+            old,
+            others,
+            lost,
+            ahead,
+            undo,
+            expected,
+            held,
+            fault,
+            reigns_since: fault,
+            mark,
+            epoch,
+            events,
+        })
     }
 
     /// The cluster.

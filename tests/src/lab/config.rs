@@ -40,6 +40,8 @@ pub struct ClusterPlan {
     pub outside: Outside,
     /// The server that must never be promoted.
     pub never: Option<&'static str>,
+    /// Failovers of one server by one cause, then people decide.
+    pub flap_limit: u32,
     /// `degraded`.
     pub degraded: Option<&'static str>,
     /// Who is ahead is re-cloned.
@@ -218,8 +220,7 @@ fn cluster_toml(files: &Files, cluster: &ClusterPlan, coordinators: &str, redis:
     // A small, busy machine reads the dead server's tail slower than a real one. Without it that server would be ahead
     // and quarantined, and could not be seen coming back.
     text += "tail_patience_ms = 400\n";
-    // Tests and people at the demo kill one primary after the other, and mean it.
-    text += "flap_limit = 1000\n";
+    writeln!(text, "flap_limit = {}", cluster.flap_limit)?;
     Ok(text)
 }
 

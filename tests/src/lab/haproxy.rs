@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -110,7 +110,12 @@ listen primary
 "
     );
     for Backend { name, server, health } in backends {
-        writeln!(text, "    server {name} {server} addr {} port {}", health.ip(), health.port())?;
+        writeln!(text, "    server {name} {server} addr {} port {}", address_of(health.ip()), health.port())?;
     }
     Ok(text)
+}
+
+/// HAProxy takes the end of a bare IPv6 address for a port.
+fn address_of(ip: IpAddr) -> String {
+    if ip.is_ipv4() { ip.to_string() } else { format!("[{ip}]") }
 }

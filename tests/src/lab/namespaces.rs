@@ -1,7 +1,7 @@
 //! Hosts and their switch as network namespaces. Nothing of it shows on the machine but the names.
 
 use std::fs;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::thread;
 
@@ -29,7 +29,7 @@ impl Namespaces {
     ///
     /// # Errors
     /// When the kernel refuses, as it does to all but root.
-    pub fn build(prefix: &str, hosts: &[String]) -> Result<Self> {
+    pub fn build(prefix: &str, hosts: &[String], v6: bool) -> Result<Self> {
         if !tools::is_root() {
             bail!("network namespaces need root: run as root, or use loopback");
         }
@@ -47,9 +47,14 @@ impl Namespaces {
                 format!("ip netns add {name}"),
                 format!("ip -n {name} link add {PLUG} type veth peer name {host} netns {switch}"),
                 format!("ip -n {switch} link set {host} master br0 up"),
-                format!("ip -n {name} addr add {}/24 dev {PLUG}", Self::ip(number)),
                 format!("ip -n {name} link set lo up"),
                 format!("ip -n {name} link set {PLUG} up"),
+                // Nobody else can have it.
+                format!(
+                    "ip -n {name} addr add {} dev {PLUG}{}",
+                    network(Self::ip(number, v6)),
+                    if v6 { " nodad" } else { "" }
+                ),
             ]);
         }
         script.extend([
@@ -66,8 +71,12 @@ impl Namespaces {
 
     /// The address of the host with this number.
     #[must_use]
-    pub const fn ip(number: u8) -> Ipv4Addr {
-        Ipv4Addr::new(10, 77, 0, number)
+    pub fn ip(number: u8, v6: bool) -> IpAddr {
+        if v6 {
+            Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, u16::from(number)).into()
+        } else {
+            Ipv4Addr::new(10, 77, 0, number).into()
+        }
     }
 
     /// The handle of a host's namespace.
@@ -194,6 +203,11 @@ impl Drop for Namespaces {
     fn drop(&mut self) {
         self.remove();
     }
+}
+
+/// An address with the length of its network.
+fn network(ip: IpAddr) -> String {
+    format!("{ip}/{}", if ip.is_ipv4() { 24 } else { 64 })
 }
 
 /// Moves the calling thread into a namespace; a thread that cannot get there must not go on elsewhere.

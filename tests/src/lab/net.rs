@@ -4,7 +4,7 @@
 //! between them: faults of the network are made there, where the hosts cannot see or undo them.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{IpAddr, TcpListener};
 use std::path::Path;
 use std::process::Command;
 
@@ -22,6 +22,8 @@ pub enum Kind {
     Loopback,
     /// Namespaces; needs root.
     Namespaces,
+    /// Namespaces whose hosts have IPv6 addresses alone.
+    Ipv6,
 }
 
 /// The hosts and what connects them.
@@ -33,7 +35,7 @@ pub struct Net {
 
 #[derive(Debug)]
 struct Host {
-    ip: Ipv4Addr,
+    ip: IpAddr,
     /// Clients of the lab that live on this host run here. Some until the end.
     runtime: Option<Runtime>,
 }
@@ -47,12 +49,12 @@ impl Net {
         let mut hosts = BTreeMap::new();
         let namespaces = match kind {
             Kind::Loopback => None,
-            Kind::Namespaces => Some(Namespaces::build(&run.prefix(), names)?),
+            Kind::Namespaces | Kind::Ipv6 => Some(Namespaces::build(&run.prefix(), names, kind == Kind::Ipv6)?),
         };
         for (number, name) in (1..).zip(names) {
             let ip = match kind {
-                Kind::Loopback => run.loopback(number),
-                Kind::Namespaces => Namespaces::ip(number),
+                Kind::Loopback => run.loopback(number).into(),
+                Kind::Namespaces | Kind::Ipv6 => Namespaces::ip(number, kind == Kind::Ipv6),
             };
             let path = namespaces.as_ref().map(|namespaces| namespaces.path(name));
             let runtime = Builder::new_multi_thread()
@@ -70,7 +72,7 @@ impl Net {
     ///
     /// # Errors
     /// When there is no such host.
-    pub fn ip(&self, host: &str) -> Result<Ipv4Addr> {
+    pub fn ip(&self, host: &str) -> Result<IpAddr> {
         Ok(self.host(host)?.ip)
     }
 

@@ -1,6 +1,6 @@
 //! A real database server, set up as Tasuki wants it: durable, closed at start, replication not started.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -244,7 +244,11 @@ impl Server {
             // A host of its own answers on its VIP as well; on loopback others listen beside it.
             format!(
                 "--bind-address={}",
-                if self.address.ip().is_loopback() { self.address.ip().to_string() } else { "0.0.0.0".into() }
+                match self.address.ip() {
+                    ip if ip.is_loopback() => ip.to_string(),
+                    IpAddr::V4(_) => "0.0.0.0".to_owned(),
+                    IpAddr::V6(_) => "::".to_owned(),
+                }
             ),
             format!("--report-host={}", self.address.ip()),
             format!("--server-id={}", self.server_id),

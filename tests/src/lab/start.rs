@@ -51,6 +51,8 @@ pub struct Options {
     pub disk_mb: Option<u32>,
     /// The server that must never be promoted.
     pub never: Option<&'static str>,
+    /// `flap_limit`: tests and people at the demo kill one primary after the other, and mean it.
+    pub flap_limit: u32,
     /// `degraded`: what a primary does that has lost its last replica.
     pub degraded: Option<&'static str>,
     /// Who is ahead is re-cloned.
@@ -75,6 +77,7 @@ impl Default for Options {
             server_options: Vec::new(),
             disk_mb: None,
             never: None,
+            flap_limit: 1000,
             degraded: None,
             recloning: false,
             born: true,
@@ -239,6 +242,7 @@ fn plan_clusters(net: &Net, hosts: &Hosts, trios: &[Vec<Server>], options: &Opti
             asynchronous,
             outside,
             never: options.never,
+            flap_limit: options.flap_limit,
             degraded: options.degraded,
             recloning: options.recloning,
         });

@@ -115,7 +115,7 @@ pub async fn channel(server: &Server) -> Result<Option<Channel>> {
     Ok(rows.first().map(|row| {
         let [host, port, receiver, applier] = names.map(|name| field(row, name));
         Channel {
-            source: format!("{host}:{port}"),
+            source: if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") },
             runs: receiver == "Yes" && applier == "Yes",
             error: format!("{}{}", field(row, "Last_IO_Error"), field(row, "Last_SQL_Error")),
         }
@@ -137,8 +137,7 @@ const fn open(flavour: Flavour) -> &'static str {
         Flavour::Mysql => {
             "SET GLOBAL rpl_semi_sync_source_timeout=4294967295;
              SET GLOBAL rpl_semi_sync_source_wait_point=AFTER_SYNC;
-             SET GLOBAL rpl_semi_sync_source_wait_for_replica_count=1;
-             SET GLOBAL rpl_semi_sync_source_enabled=1;
+                          SET GLOBAL rpl_semi_sync_source_enabled=1;
              SET GLOBAL super_read_only=0;
              SET GLOBAL read_only=0"
         }
