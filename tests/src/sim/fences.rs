@@ -24,6 +24,8 @@ use super::world::{Happening, MS, World};
 #[derive(Clone, Debug)]
 pub(crate) struct Manual {
     max_loss: MaxLoss,
+    /// By what a lost primary is fenced.
+    means: Means,
     /// How the first fences end; later ones are drawn.
     ways: Vec<Way>,
     /// Whose files each coordinator has read: its life, its attempt, and the host.
@@ -74,7 +76,7 @@ impl Manual {
         }
         let accepts = (seed / 16).is_multiple_of(2);
         let max_loss = if accepts { MaxLoss::UnreceivedTail } else { MaxLoss::Nothing };
-        Some(Self { max_loss, ways: Vec::new(), copies: BTreeMap::new() })
+        Some(Self { max_loss, means: Means::Ssh, ways: Vec::new(), copies: BTreeMap::new() })
     }
 
     /// Whether what only a lost primary has may be lost.
@@ -86,7 +88,7 @@ impl Manual {
 /// What coordinators are told about fences and losses.
 pub(crate) fn policy(manual: Option<&Manual>) -> Policy {
     let Some(manual) = manual else { return Policy::default() };
-    Policy { fences: [(Means::Ssh, LIMIT)].into(), max_loss: Some(manual.max_loss), ..Policy::default() }
+    Policy { fences: [(manual.means, LIMIT)].into(), max_loss: Some(manual.max_loss), ..Policy::default() }
 }
 
 /// A coordinator begins to fence a server.
@@ -156,9 +158,9 @@ pub(crate) fn keep_gone(world: &mut World, host: Host) {
 
 impl Plan {
     pub(super) fn of_fences(name: &str, seed: u64) -> Option<Self> {
-        let plan = |faults: Vec<(u64, Fault)>, max_loss, ways| {
+        let plan = |faults: Vec<(u64, Fault)>, means, max_loss, ways| {
             let faults = faults.into_iter().map(|(at, fault)| (at * MS, fault)).collect();
-            let manual = Some(Manual { max_loss, ways, copies: BTreeMap::new() });
+            let manual = Some(Manual { max_loss, means, ways, copies: BTreeMap::new() });
             Self {
                 seed,
                 servers: 3,
@@ -171,13 +173,13 @@ impl Plan {
             }
         };
         match name {
-            "fenced" => Some(plan(fenced(), MaxLoss::UnreceivedTail, vec![Way::kills(200, 210)])),
+            "fenced" => Some(plan(fenced(), Means::Ssh, MaxLoss::UnreceivedTail, vec![Way::kills(200, 210)])),
             "late_fence" => {
                 let ways = vec![Way::kills(100, 23_000), Way::fails(3900)];
                 let wishes = vec![Promotion::Prefer];
-                Some(Self { wishes, ..plan(late_fence(), MaxLoss::UnreceivedTail, ways) })
+                Some(Self { wishes, ..plan(late_fence(), Means::Hook, MaxLoss::UnreceivedTail, ways) })
             }
-            "no_loss" => Some(plan(fenced(), MaxLoss::Nothing, vec![Way::kills(200, 210)])),
+            "no_loss" => Some(plan(fenced(), Means::Ssh, MaxLoss::Nothing, vec![Way::kills(200, 210)])),
             _ => None,
         }
     }
@@ -188,8 +190,8 @@ fn fenced() -> Vec<(u64, Fault)> {
     vec![(2000, Fault::Isolate(0)), (9000, Fault::Mend), (9500, Fault::Start(0))]
 }
 
-/// A fence kills, and tells so long after. Meanwhile the server came back, was promoted again and serves; and it is cut off
-/// once more, when it is not fenced.
+/// A hook shuts a server down, and tells so long after. Meanwhile the server came back, was promoted again and serves; and
+/// it is cut off once more, when it is not fenced. (Through ssh its files would be read then, which shows that it runs.)
 fn late_fence() -> Vec<(u64, Fault)> {
     vec![
         (2000, Fault::Isolate(0)),
