@@ -37,6 +37,7 @@ fn lawful(run: &Run) -> Files {
         asynchronous: false,
         outside: Outside { hook: true, ..Outside::default() },
         never: None,
+        flap_limit: 1000,
         degraded: None,
         recloning: false,
     };

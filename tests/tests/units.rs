@@ -11,7 +11,7 @@ use tasuki_tests::lab::tools;
 /// Copies of the units in a folder of their own; their programs are anything that is there.
 fn verified(units: &[(&str, &str)], drop_in: Option<(&str, &str)>) -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("units-{}", units[0].0));
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("units-{}", units.first().unwrap().0));
     drop(fs::remove_dir_all(&folder));
     fs::create_dir_all(&folder).unwrap();
     let program = tools::program("true").unwrap();

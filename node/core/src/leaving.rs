@@ -69,7 +69,7 @@ impl Node {
         let Some(leaving) = self.leaving.take() else { return };
         self.leaving = match leaving {
             Leaving::Asking { until, refused } => self.asks_to_leave(until, refused, now),
-            Leaving::Closing { until, why } => self.closes_to_leave(until, why, now),
+            Leaving::Closing { until, why } => Some(self.closes_to_leave(until, why, now)),
             Leaving::Closed { run, until } => {
                 let another = self.server.run().is_some_and(|now| run != Some(now));
                 (!another && now < until).then_some(Leaving::Closed { run, until })
@@ -95,11 +95,11 @@ impl Node {
     }
 
     /// Whatever of it is open is closed by itself, since it is no opened primary any more.
-    fn closes_to_leave(&mut self, until: Moment, why: String, now: Moment) -> Option<Leaving> {
+    fn closes_to_leave(&mut self, until: Moment, why: String, now: Moment) -> Leaving {
         let run = self.server.run();
         let open = run.is_some() && self.server.facts().is_none_or(|facts| facts.writable) || self.closing.is_some();
         if open && now < until {
-            return Some(Leaving::Closing { until, why });
+            return Leaving::Closing { until, why };
         }
         let told = if open {
             Err(format!("nobody took over ({why}), and it could not be closed in time: clients may still be answered"))
@@ -109,7 +109,7 @@ impl Node {
             ))
         };
         self.outputs.push(Output::MayStop(told));
-        Some(Leaving::Closed { run, until: now + STOPS })
+        Leaving::Closed { run, until: now + STOPS }
     }
 
     fn nothing_to_hand_over(&self) -> Option<Result<String, String>> {
