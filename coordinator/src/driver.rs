@@ -139,7 +139,7 @@ impl Driver {
                 shown = now;
                 let mut snapshot = self.core.snapshot(now);
                 snapshot.number = self.number;
-                self.feed.set_snapshot(&snapshot);
+                self.feed.set_snapshot(snapshot);
             }
         }
     }

@@ -1,18 +1,19 @@
 //! `tasuki-coordinator`: watches clusters, decides on failover, and feeds viewers.
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-use tasuki_config::{CoordinatorConfig, Findings};
+use tasuki_config::{Clusters, CoordinatorConfig, FeedConfig, Findings, Grant, Role, add_token};
 use tasuki_coordinator::start;
 use tasuki_coordinator_core::pause::{LONGEST, Wish};
 use tasuki_coordinator_core::reclone::Reclone;
 use tasuki_coordinator_core::switchover::Switchover;
 use tasuki_schemas::grounds::Override;
-use tasuki_schemas::id::{IncidentId, NodeId};
+use tasuki_schemas::id::{IncidentId, NodeId, TokenName};
 
 #[derive(Parser)]
 #[command(name = "tasuki-coordinator", version, about = "Watches clusters, decides on failover, and feeds viewers")]
@@ -114,6 +115,18 @@ enum Act {
         #[arg(long, value_parser = words)]
         reason: String,
     },
+    /// Make a token for the live feed: its hash joins the token file (mode 0600), which counts within a second; the token
+    /// itself is printed once. Whoever's line is taken out of the file is disconnected.
+    Token {
+        /// Whose token it is: it stands beside notes and acts.
+        name: TokenName,
+        /// What it opens: public, viewer, operator or admin.
+        #[arg(long)]
+        role: Role,
+        /// For which clusters: main,shop or * for all.
+        #[arg(long)]
+        clusters: Clusters,
+    },
     /// Make a key file (mode 0600) and print its public key for the cluster file.
     Key {
         /// The file; it must not exist.
@@ -127,6 +140,10 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = match &arguments.act {
         Some(Act::Key { file }) => make_key(file),
+        Some(Act::Token { name, role, clusters }) => {
+            let grant = Grant { name: name.clone(), role: *role, clusters: clusters.clone() };
+            make_token(&arguments.config, &grant)
+        }
         Some(Act::Check) => check(&arguments.config).map(|config| advise(&config)),
         Some(Act::Init { name }) => init(&arguments.config, name),
         Some(Act::Pause { name, length, reason, owner }) => {
@@ -172,6 +189,17 @@ fn say(text: &str) {
 fn make_key(file: &Path) -> anyhow::Result<()> {
     let key = tasuki_bus::key::create(file)?;
     say(&tasuki_bus::key::public_base64(&key.verifying_key()));
+    Ok(())
+}
+
+fn make_token(config: &Path, grant: &Grant) -> anyhow::Result<()> {
+    let file = FeedConfig::token_file_of(config)?;
+    let mut token = String::new();
+    for _ in 0..4 {
+        write!(token, "{:016x}", tasuki_bus::boot::random()?)?;
+    }
+    add_token(&file, grant, &token).with_context(|| format!("{} cannot be written", file.display()))?;
+    say(&token);
     Ok(())
 }
 

@@ -1,9 +1,12 @@
 //! Puts the parts of a coordinator together: one loop and one core for each cluster.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use axum::Router;
+use axum::routing::get;
 use tasuki_bus::{Arrived, Bus, boot, clock};
 use tasuki_config::{
     ClusterFile, CoordinatorConfig, MaxLoss as LossWish, PlannedStop as StopWish, Promotion as Wanted, Rejoin,
@@ -32,7 +35,12 @@ pub async fn run(config: CoordinatorConfig) -> anyhow::Result<()> {
         listen: config.feed.listen,
         certificate: config.feed.certificate.clone(),
         private_key: config.feed.private_key.clone(),
-        tokens: Tokens::new(config.feed.tokens.iter().map(tasuki_config::Secret::expose)),
+        tokens: Tokens::follow(config.feed.token_file.clone(), config.feed.tokens.clone()),
+        query_tokens: config.feed.query_tokens,
+        allowed_origins: config.feed.allowed_origins.clone(),
+        clusters: config.clusters.iter().flatten().map(|cluster| cluster.name.clone()).collect(),
+        pages: Router::new().route("/healthz", get(|| async { "ok\n" })),
+        session: Arc::new(|_| None),
     })
     .await?;
     let control = control::listen(&config.state_dir).await;

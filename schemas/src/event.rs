@@ -1,6 +1,7 @@
 //! What viewers see. The cores make these values; nothing is phrased anew on the way.
 
 mod diagnosis;
+mod public;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,7 +9,10 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-pub use diagnosis::Diagnosis;
+pub use diagnosis::{Diagnosis, DiagnosisKind};
+pub use public::{
+    Condition, Part, PublicBody, PublicEvent, PublicForecast, PublicOutlook, PublicServer, PublicSnapshot,
+};
 
 use crate::ballot::{Ballot, Epoch};
 use crate::forecast::Forecast;

@@ -78,6 +78,10 @@ name! {
     CoordinatorId
 }
 name! {
+    /// A token of the feed: whoever shows it goes by this name.
+    TokenName
+}
+name! {
     /// Any program that signs messages: a node or a coordinator. No two of a cluster share a name.
     ProgramId
 }

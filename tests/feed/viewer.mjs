@@ -1,13 +1,24 @@
 // A stock Socket.IO client: prints what it gets, one JSON value a line, until it is ended.
-// viewer.mjs URL CA-FILE TRANSPORT TOKEN [pause]
+// viewer.mjs URL CA-FILE '{"client": "socket.io-client-3", "transports": ["polling"], "auth": {…}, "pause": 1500, …}'
+// A line on its standard input is a JSON array to be emitted; what is acknowledged is printed as "ack".
 import { readFileSync } from 'node:fs';
-import { io } from 'socket.io-client';
+import { createInterface } from 'node:readline';
 
-const [url, ca, transport, token, pause] = process.argv.slice(2);
+const [url, ca, text] = process.argv.slice(2);
+const { client = 'socket.io-client', pause, ...options } = JSON.parse(text);
+const module = await import(client);
+const io = module.io ?? module.default;
 const say = (name, value) => process.stdout.write(JSON.stringify({ name, value, transport: socket.io.engine?.transport?.name }) + '\n');
-const socket = io(url, { ca: readFileSync(ca), transports: [transport], auth: token ? { token } : {}, reconnection: false });
+const socket = io(url, { ca: readFileSync(ca), reconnection: false, ...options });
+const refused = (error) => { say('connect_error', error.message ?? error); process.exit(1); };
 socket.on('connect', () => say('connect', null));
-socket.on('connect_error', (error) => { say('connect_error', error.message); process.exit(1); });
+socket.on('connect_error', refused);
+socket.on('error', refused); // 2.x calls it so
 socket.on('disconnect', (reason) => say('disconnect', reason));
-socket.onAny((name, value) => say(name, value));
-if (pause) setTimeout(() => { for (;;); }, Number(pause));
+if (socket.onAny) socket.onAny((name, value) => say(name, value));
+else {
+  const emit = socket.onevent;
+  socket.onevent = function (packet) { say(packet.data[0], packet.data[1]); emit.call(this, packet); };
+}
+createInterface({ input: process.stdin }).on('line', (line) => socket.emit(...JSON.parse(line), (answer) => say('ack', answer)));
+if (pause) setTimeout(() => { for (;;); }, pause);

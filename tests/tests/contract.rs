@@ -16,7 +16,7 @@ use ed25519_dalek::SigningKey;
 use schemars::schema_for;
 use serde_json::Value;
 use tasuki_schemas::envelope::{Opened, Opener, Rejected, Sealer};
-use tasuki_schemas::event::{Event, Snapshot};
+use tasuki_schemas::event::{Event, PublicEvent, PublicSnapshot, Snapshot};
 use tasuki_schemas::id::{Boot, BootId, ClusterName, Nonce, ProgramId};
 use tasuki_schemas::message::{Message, Role};
 use tasuki_schemas::reclone::{DonorAsk, DonorEnd, DonorOffer};
@@ -36,6 +36,8 @@ fn schemas() -> Vec<(&'static str, Value)> {
         ("event", serde_json::to_value(schema_for!(Event)).unwrap()),
         ("snapshot", serde_json::to_value(schema_for!(Snapshot)).unwrap()),
         ("record", serde_json::to_value(schema_for!(Record)).unwrap()),
+        ("public_event", serde_json::to_value(schema_for!(PublicEvent)).unwrap()),
+        ("public_snapshot", serde_json::to_value(schema_for!(PublicSnapshot)).unwrap()),
     ]
 }
 
@@ -140,6 +142,64 @@ fn no_variant_is_without_a_sample() {
     let missing: Vec<&String> = wanted.difference(&found).filter(|tag| !shared(tag)).collect();
     assert!(wanted.len() > 30, "{wanted:?}");
     assert!(missing.is_empty(), "no sample of {missing:?}");
+}
+
+/// Whatever text the public gets is one of the closed words of its schema, or the cluster's name: no host, address, SQL
+/// or GTID can be among it.
+#[test]
+fn the_public_gets_no_text_but_words_of_its_schema() {
+    let (mut words, mut seen) = (BTreeSet::new(), 0);
+    words_of_schema(&serde_json::to_value(schema_for!(PublicEvent)).unwrap(), &mut words);
+    words_of_schema(&serde_json::to_value(schema_for!(PublicSnapshot)).unwrap(), &mut words);
+    assert!(words.len() > 40 && words.iter().all(|word| word.chars().all(|c| c.is_ascii_lowercase() || c == '_')));
+    for entry in fs::read_dir(folder("golden/v1")).unwrap() {
+        let path = entry.unwrap().path();
+        let text = fs::read_to_string(&path).unwrap();
+        let shown = match path.file_stem().unwrap().to_str().unwrap() {
+            "snapshot" => serde_json::to_value(serde_json::from_str::<Snapshot>(&text).unwrap().public()).unwrap(),
+            name if name.starts_with("event_") => {
+                let Message::Event(event) = serde_json::from_str(&text).unwrap() else { panic!("{name} is no event") };
+                let Some(shown) = event.public() else {
+                    assert_eq!(name, "event_position");
+                    continue;
+                };
+                let shown = serde_json::to_value(shown).unwrap();
+                assert_eq!(shown["event"], event.body.name());
+                shown
+            }
+            _ => continue,
+        };
+        let mut texts = Vec::new();
+        texts_of(&shown, &mut texts);
+        for found in texts {
+            assert!(found == "main" || words.contains(&found), "{}: the public gets {found:?}", path.display());
+        }
+        seen += 1;
+    }
+    assert!(seen > 40, "{seen}");
+}
+
+/// The values of `const` and `enum`.
+fn words_of_schema(schema: &Value, words: &mut BTreeSet<String>) {
+    match schema {
+        Value::Object(map) => {
+            let closed = map.get("enum").and_then(Value::as_array).into_iter().flatten().chain(map.get("const"));
+            words.extend(closed.filter_map(Value::as_str).map(str::to_owned));
+            map.values().for_each(|value| words_of_schema(value, words));
+        }
+        Value::Array(list) => list.iter().for_each(|value| words_of_schema(value, words)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+/// Every text of a value.
+fn texts_of(value: &Value, texts: &mut Vec<String>) {
+    match value {
+        Value::String(text) => texts.push(text.clone()),
+        Value::Object(map) => map.values().for_each(|value| texts_of(value, texts)),
+        Value::Array(list) => list.iter().for_each(|value| texts_of(value, texts)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
 }
 
 /// `tag=value` of every tagged variant: `{"properties": {"type": {"const": "echo"}}}`.

@@ -1,96 +1,29 @@
 //! The live feed, followed by the stock client of Socket.IO over TLS while a primary dies.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests are tests")]
 
-use std::io::{BufRead as _, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+#[path = "feed/viewer.rs"]
+mod viewer;
+
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
+use tasuki_config::{Clusters, Grant, Role, add_token};
 use tasuki_schemas::gtid::Flavour;
 use tasuki_tests::lab::config::VIEWER_TOKEN;
 use tasuki_tests::lab::net::Kind;
-use tasuki_tests::lab::{Lab, Options, drill, tools};
-
-/// The client, installed once per machine from the checked-in lock file.
-fn client() -> PathBuf {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("feed");
-    let folder = tools::cache().unwrap().join("feed");
-    std::fs::create_dir_all(&folder).unwrap();
-    let same =
-        |name: &str| std::fs::read(source.join(name)).unwrap() == std::fs::read(folder.join(name)).unwrap_or_default();
-    let installed = folder.join("node_modules/socket.io-client/package.json").exists() && same("package-lock.json");
-    for name in ["package.json", "package-lock.json", "viewer.mjs"] {
-        std::fs::copy(source.join(name), folder.join(name)).unwrap();
-    }
-    if !installed {
-        let npm = tools::program("npm").unwrap();
-        let done = Command::new(npm).args(["ci", "--no-audit", "--no-fund"]).current_dir(&folder).status().unwrap();
-        assert!(done.success(), "npm ci failed in {}: is the npm registry reached?", folder.display());
-    }
-    folder
-}
-
-struct Viewer {
-    child: Child,
-    lines: Receiver<Value>,
-}
-
-impl Viewer {
-    fn watch(lab: &Lab, arguments: &[&str]) -> Self {
-        let feed = lab.files().feed("co1").unwrap();
-        let mut child = Command::new(tools::program("node").unwrap())
-            .arg("viewer.mjs")
-            .arg(format!("https://{feed}"))
-            .arg(lab.files().certificate())
-            .args(arguments)
-            .current_dir(client())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let (tell, lines) = channel();
-        let output = BufReader::new(child.stdout.take().unwrap());
-        std::thread::spawn(move || {
-            for line in output.lines().map_while(Result::ok) {
-                let _ = tell.send(serde_json::from_str(&line).unwrap());
-            }
-        });
-        Self { child, lines }
-    }
-
-    /// Reads on until something is found.
-    fn until<T>(&self, what: &str, mut look: impl FnMut(&Value) -> Option<T>) -> T {
-        let deadline = Instant::now() + Duration::from_secs(20);
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let line = self.lines.recv_timeout(left).unwrap_or_else(|_| panic!("{what} did not come"));
-            if let Some(found) = look(&line) {
-                return found;
-            }
-        }
-    }
-
-    fn named(&self, name: &str) -> Value {
-        self.until(name, |line| (line["name"] == name).then(|| line["value"].clone()))
-    }
-}
-
-impl Drop for Viewer {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+use tasuki_tests::lab::{Lab, Options, drill};
+use viewer::{Viewer, showing, with_token};
 
 #[tokio::test]
 async fn lab_a_stock_client_follows_a_failover_over_tls() {
     let mut lab = Lab::start(Kind::Loopback, &[Flavour::Mariadb], &Options::default()).await.unwrap();
     let writers = lab.clusters[0].write(8, 300).unwrap();
     drill::acknowledged(&writers, 100).await.unwrap();
-    let viewers = [Viewer::watch(&lab, &["websocket", VIEWER_TOKEN]), Viewer::watch(&lab, &["polling", VIEWER_TOKEN])];
+    let viewers = ["websocket", "polling"].map(|transport| Viewer::watch(&lab, &with_token(transport)));
     // One that stops reading disturbs nobody.
-    let deaf = Viewer::watch(&lab, &["websocket", VIEWER_TOKEN, "1500"]);
+    let mut deafening = with_token("websocket");
+    deafening["pause"] = json!(1500);
+    let deaf = Viewer::watch(&lab, &deafening);
     deaf.named("snapshot");
     let mut numbers = Vec::new();
     for viewer in &viewers {
@@ -125,8 +58,78 @@ async fn lab_a_stock_client_follows_a_failover_over_tls() {
 #[tokio::test]
 async fn lab_a_viewer_without_a_good_token_is_refused_with_the_fix() {
     let lab = Lab::start(Kind::Loopback, &[Flavour::Mariadb], &Options::default()).await.unwrap();
-    let message = Viewer::watch(&lab, &["websocket", "wrong"]).named("connect_error");
-    assert!(message.as_str().unwrap().contains("ask for one that is in the coordinator's token file"), "{message}");
-    let message = Viewer::watch(&lab, &["polling", ""]).named("connect_error");
-    assert!(message.as_str().unwrap().contains("connect with auth"), "{message}");
+    let refused = |options: Value| Viewer::watch(&lab, &options).named("connect_error").as_str().unwrap().to_owned();
+    let message = refused(showing("websocket", "wrong"));
+    assert!(message.starts_with("unauthorized: the token is not known here; ask for one that is in"), "{message}");
+    let message = refused(json!({ "transports": ["polling"] }));
+    assert!(message.starts_with("unauthorized: no token was shown; connect with auth"), "{message}");
+    // A page of another origin, and a client that could show its token otherwise.
+    let message = refused(json!({ "transports": ["polling"], "query": { "token": VIEWER_TOKEN } }));
+    assert!(message.contains("no token was shown"), "{message}");
+    for transport in ["polling", "websocket"] {
+        let mut page = with_token(transport);
+        page["extraHeaders"] = json!({ "origin": "https://elsewhere.example.org" });
+        let message = refused(page.clone());
+        assert!(message.contains("error"), "the crate's own words, since the handshake is refused: {message}");
+        page["extraHeaders"] = json!({ "origin": format!("https://{}", lab.files().feed("co1").unwrap()) });
+        Viewer::watch(&lab, &page).named("snapshot");
+    }
+}
+
+/// Roles and clusters of tokens, and their end.
+#[tokio::test]
+async fn lab_a_token_opens_its_clusters_to_its_role_until_it_is_revoked() {
+    let lab = Lab::start(Kind::Loopback, &[Flavour::Mariadb, Flavour::Mysql], &Options::default()).await.unwrap();
+    let file = lab.files().tokens();
+    let before = std::fs::read_to_string(&file).unwrap();
+    let printed = lab.coordinators[0].run(&["token", "wall", "--role", "viewer", "--clusters", "mysql"]).await.unwrap();
+    let wall = printed.trim();
+    assert!(wall.len() == 64 && !std::fs::read_to_string(&file).unwrap().contains(wall), "{wall}");
+    let clusters = Clusters::Named(["mariadb".parse().unwrap()].into());
+    let public = Grant { name: "passers-by".parse().unwrap(), role: Role::Public, clusters };
+    add_token(&file, &public, "everybody").unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+
+    let whole = Viewer::watch(&lab, &with_token("websocket"));
+    let one = Viewer::watch(&lab, &showing("websocket", wall));
+    let passer = Viewer::watch(&lab, &showing("polling", "everybody"));
+    let mut other = showing("websocket", wall);
+    other["auth"]["cluster"] = json!("mariadb");
+    let message = Viewer::watch(&lab, &other).named("connect_error");
+    assert!(
+        message.as_str().unwrap().starts_with("unknown_cluster: mariadb is no cluster that this token"),
+        "{message}"
+    );
+    let primary = lab.clusters[0].primary().await.unwrap();
+    lab.coordinators[0].run(&["pause", "mariadb", "--for", "1m", "--reason", "disks", "--owner", "ann"]).await.unwrap();
+    assert_eq!(whole.named("pause")["pause"]["owner"], "ann");
+
+    let seen = one.during(Duration::from_secs(2));
+    let clusters: Vec<&Value> = seen.iter().map(|line| &line["value"]["cluster"]).filter(|it| !it.is_null()).collect();
+    assert!(clusters.len() > 3 && clusters.iter().all(|cluster| **cluster == "mysql"), "{clusters:?}");
+    let seen = passer.during(Duration::from_secs(2));
+    for line in &seen {
+        let text = line.to_string();
+        assert!(!text.contains("mysql") && !text.contains("ann") && !text.contains("127.0.0.1"), "{text}");
+        assert!(!text.contains(&format!("\"{primary}\"")), "{text}");
+    }
+    let snapshot = seen.iter().find(|line| line["name"] == "snapshot").unwrap();
+    let servers = snapshot["value"]["servers"].as_array().unwrap();
+    assert_eq!(servers.iter().filter(|server| server["part"] == "primary").count(), 1, "{snapshot}");
+    assert!(seen.iter().any(|line| line["name"] == "pause" && line["value"]["for_ms"] == 60_000), "{seen:?}");
+
+    let began = Instant::now();
+    std::fs::write(&file, before).unwrap();
+    for viewer in [&one, &passer] {
+        assert_eq!(viewer.named("closing")["code"], "revoked");
+        viewer.named("disconnect");
+    }
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    whole.named("health");
+    let message = Viewer::watch(&lab, &showing("websocket", wall)).named("connect_error");
+    assert!(message.as_str().unwrap().contains("ask for one"), "{message}");
+    for coordinator in &lab.coordinators {
+        let log = std::fs::read_to_string(coordinator.log()).unwrap();
+        assert!(!log.contains(wall) && !log.contains(VIEWER_TOKEN), "a token is in {}", coordinator.log().display());
+    }
 }

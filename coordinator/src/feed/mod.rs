@@ -4,6 +4,8 @@
 //! greater than its snapshot's: it joined the cluster's room before the snapshot was taken, so it misses none.
 //! The feed runs on tasks of its own and cannot slow the driver: its queue is bounded, and a slow viewer is dropped.
 
+mod admit;
+mod origins;
 mod stream;
 mod tokens;
 mod viewers;
@@ -16,16 +18,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
-use axum::routing::get;
+use axum::middleware::from_fn_with_state;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
-use serde_json::Value;
 use socketioxide::SocketIo;
 use tasuki_schemas::event::{Event, Snapshot};
 use tasuki_schemas::id::ClusterName;
 use tokio::sync::mpsc::{Sender, channel, error::TrySendError};
 
+use admit::Door;
+pub use admit::Session;
+use origins::Origins;
 use stream::Unstalled;
 pub use tokens::Tokens;
+use viewers::News;
 
 /// Events that wait for the feed's own task.
 const QUEUE: usize = 4096;
@@ -33,7 +38,6 @@ const QUEUE: usize = 4096;
 const PER_VIEWER: usize = 512;
 
 /// What a feed needs.
-#[derive(Clone, Debug)]
 pub struct FeedConfig {
     /// Where it listens.
     pub listen: SocketAddr,
@@ -43,6 +47,16 @@ pub struct FeedConfig {
     pub private_key: PathBuf,
     /// Who may watch.
     pub tokens: Tokens,
+    /// Whether a token may stand in the query.
+    pub query_tokens: bool,
+    /// Pages of which origins may watch, besides those of the own host.
+    pub allowed_origins: Vec<String>,
+    /// The clusters that there are.
+    pub clusters: Vec<ClusterName>,
+    /// What is served beside Socket.IO.
+    pub pages: Router,
+    /// Who logged in with a browser.
+    pub session: Session,
 }
 
 /// Why a feed does not start.
@@ -68,12 +82,16 @@ pub enum FeedError {
     },
 }
 
-type Snapshots = Arc<Mutex<BTreeMap<ClusterName, Value>>>;
+type Snapshots = Arc<Mutex<BTreeMap<ClusterName, Arc<Snapshot>>>>;
+
+fn kept(snapshots: &Snapshots, cluster: &ClusterName) -> Option<Arc<Snapshot>> {
+    snapshots.lock().unwrap_or_else(PoisonError::into_inner).get(cluster).cloned()
+}
 
 /// A running feed. Clones are the same feed.
 #[derive(Clone)]
 pub struct Feed {
-    events: Sender<(ClusterName, &'static str, Value)>,
+    news: Sender<News>,
     snapshots: Snapshots,
     dropped: Arc<AtomicU64>,
     address: SocketAddr,
@@ -93,7 +111,7 @@ impl Feed {
         listener.set_nonblocking(true).map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
         let snapshots = Snapshots::default();
-        let (layer, io) = SocketIo::builder()
+        let (engine, io) = SocketIo::builder()
             .max_buffer_size(PER_VIEWER)
             .max_payload(64 * 1024)
             .ws_max_message_size(64 * 1024)
@@ -101,19 +119,30 @@ impl Feed {
             .connect_timeout(Duration::from_secs(10))
             .ping_interval(Duration::from_secs(10))
             .ping_timeout(Duration::from_secs(10))
-            .build_layer();
-        viewers::admit(&io, config.tokens, Arc::clone(&snapshots));
-        let (events, queue) = channel(QUEUE);
+            .build_svc();
+        let door = Door {
+            tokens: config.tokens,
+            clusters: config.clusters.into(),
+            query_tokens: config.query_tokens,
+            session: config.session,
+        };
+        viewers::admit(&io, door.clone(), Arc::clone(&snapshots));
+        let (news, queue) = channel(QUEUE);
+        tokio::spawn(viewers::expel(io.clone(), door));
         tokio::spawn(viewers::emit(io, queue));
-        let pages = Router::new().route("/healthz", get(|| async { "ok\n" })).layer(layer);
+        let engine = Router::new().route_service("/socket.io/", engine);
+        let site = engine
+            .layer(from_fn_with_state(Origins::new(config.allowed_origins), origins::examine))
+            .merge(config.pages)
+            .into_make_service_with_connect_info::<SocketAddr>();
         let acceptor = RustlsAcceptor::new(tls).handshake_timeout(Duration::from_secs(5)).acceptor(Unstalled);
         let server = axum_server::from_tcp(listener).map_err(listen)?.acceptor(acceptor);
         tokio::spawn(async move {
-            if let Err(error) = server.serve(pages.into_make_service()).await {
+            if let Err(error) = server.serve(site).await {
                 tracing::error!(%error, "the feed ended");
             }
         });
-        Ok(Self { events, snapshots, dropped: Arc::new(AtomicU64::new(0)), address })
+        Ok(Self { news, snapshots, dropped: Arc::new(AtomicU64::new(0)), address })
     }
 
     /// Where it listens.
@@ -124,24 +153,27 @@ impl Feed {
 
     /// Hands an event to the viewers. Never waits: with a full queue the event is dropped and counted.
     pub fn publish(&self, event: &Event) {
-        let value = match serde_json::to_value(event) {
-            Ok(value) => value,
-            Err(error) => return tracing::error!(%error, "an event has no JSON form"),
-        };
-        let sent = self.events.try_send((event.cluster.clone(), event.body.name(), value));
-        if let Err(TrySendError::Full(_)) = sent {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
+        self.hand_over(News::Event(Box::new(event.clone())));
+    }
+
+    /// Keeps the snapshot for viewers to come; those who came before the first get that as well.
+    pub fn set_snapshot(&self, snapshot: Snapshot) {
+        let snapshot = Arc::new(snapshot);
+        let mut kept = self.snapshots.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.insert(snapshot.cluster.clone(), Arc::clone(&snapshot)).is_none() {
+            self.hand_over(News::First(snapshot));
         }
     }
 
-    /// Keeps the snapshot for viewers to come.
-    pub fn set_snapshot(&self, snapshot: &Snapshot) {
-        match serde_json::to_value(snapshot) {
-            Ok(value) => {
-                let mut kept = self.snapshots.lock().unwrap_or_else(PoisonError::into_inner);
-                kept.insert(snapshot.cluster.clone(), value);
-            }
-            Err(error) => tracing::error!(%error, "a snapshot has no JSON form"),
+    /// A cluster as it was a moment ago; `None` before the first look at it, and for a cluster that there is not.
+    #[must_use]
+    pub fn snapshot(&self, cluster: &ClusterName) -> Option<Arc<Snapshot>> {
+        kept(&self.snapshots, cluster)
+    }
+
+    fn hand_over(&self, news: News) {
+        if let Err(TrySendError::Full(_)) = self.news.try_send(news) {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
 

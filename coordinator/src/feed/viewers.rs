@@ -1,113 +1,142 @@
-//! Viewers: who is admitted, what they get first, and what becomes of slow ones.
+//! Viewers: what they get first, what they get then, and what becomes of slow and unwanted ones.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
-use socketioxide::SocketIo;
+use serde::Serialize;
 use socketioxide::extract::{SocketRef, TryData};
 use socketioxide::handler::ConnectHandler as _;
-use socketioxide::{SendError, SocketError};
+use socketioxide::{SendError, SocketError, SocketIo};
+use tasuki_config::Role;
+use tasuki_schemas::event::{Event, Snapshot};
 use tasuki_schemas::id::ClusterName;
 use tokio::sync::mpsc::Receiver;
 
 use super::Snapshots;
-use super::tokens::Tokens;
+use super::admit::{Auth, Door, Refused, Viewer};
 
-/// Why a viewer was refused. Reaches it as the message of `connect_error`.
-#[derive(Debug, thiserror::Error)]
-enum Refused {
-    #[error("unauthorized: no token was shown; connect with auth: {{ token: '…' }}")]
-    NoToken,
-    #[error("unauthorized: the token is not known here; ask for one that is in the coordinator's token file")]
-    UnknownToken,
-    #[error("unknown cluster: this coordinator does not serve {0}; leave `cluster` out to see all of them")]
-    UnknownCluster(String),
+/// What the feed's own task has to hand out.
+pub(super) enum News {
+    /// Something happened.
+    Event(Box<Event>),
+    /// The first snapshot of a cluster: those who came before it have none.
+    First(Arc<Snapshot>),
 }
 
-#[derive(Default, serde::Deserialize)]
-struct Auth {
-    token: Option<String>,
-    cluster: Option<String>,
+/// Why the feed closes a connection, told right before.
+#[derive(Serialize)]
+struct Closing {
+    code: &'static str,
+    why: &'static str,
 }
 
-fn room(cluster: &ClusterName) -> String {
-    format!("cluster:{cluster}")
+const REVOKED: Closing = Closing {
+    code: "revoked",
+    why: "the token no longer opens what it opened; connect again, or ask for another token",
+};
+
+/// Whoever sees all of a cluster is in the first room, the public in the second.
+fn rooms(cluster: &ClusterName) -> [String; 2] {
+    [format!("cluster:{cluster}"), format!("public:{cluster}")]
 }
 
-/// What the viewer showed: `auth` (3.x and 4.x clients), a bearer header, or the query's token (2.x clients).
-fn shown(socket: &SocketRef, auth: TryData<Auth>) -> Auth {
-    let mut shown = auth.0.unwrap_or_default();
-    let parts = socket.req_parts();
-    let bearer = parts.headers.get("authorization").and_then(|header| header.to_str().ok());
-    let query = parts.uri.query().unwrap_or_default();
-    let from_query = || query.split('&').find_map(|pair| pair.strip_prefix("token=")).map(str::to_owned);
-    let from_header = || bearer.and_then(|header| header.strip_prefix("Bearer ")).map(str::to_owned);
-    shown.token = shown.token.or_else(from_header).or_else(from_query);
-    shown
+fn room(cluster: &ClusterName, role: Role) -> String {
+    let [whole, public] = rooms(cluster);
+    if role == Role::Public { public } else { whole }
 }
 
 /// Lets viewers in.
-pub(super) fn admit(io: &SocketIo, tokens: Tokens, snapshots: Snapshots) {
-    let known = Arc::clone(&snapshots);
+pub(super) fn admit(io: &SocketIo, door: Door, snapshots: Snapshots) {
+    let examining = door.clone();
     let examine = move |socket: SocketRef, auth: TryData<Auth>| {
-        let result = examined(&shown(&socket, auth), &tokens, &known);
+        let result: Result<(), Refused> = examining.examine(&socket, auth).map(|viewer| {
+            socket.extensions.insert(viewer);
+        });
         async move { result }
     };
-    let welcome = move |socket: SocketRef, auth: TryData<Auth>| {
-        let wanted = shown(&socket, auth).cluster;
-        let snapshots = Arc::clone(&snapshots);
+    let welcome = move |socket: SocketRef| {
+        let (door, snapshots) = (door.clone(), Arc::clone(&snapshots));
         async move {
-            let wanted = |cluster: &ClusterName| wanted.as_ref().is_none_or(|wanted| wanted == cluster.as_str());
+            let Some(viewer) = socket.extensions.get::<Viewer>() else { return };
             // The room first, the snapshot afterwards: an event in between comes twice, and is dropped by its number.
-            let clusters: Vec<ClusterName> = kept(&snapshots).into_keys().filter(wanted).collect();
-            for cluster in &clusters {
-                socket.join(room(cluster));
-            }
-            for (_, snapshot) in kept(&snapshots).into_iter().filter(|(cluster, _)| clusters.contains(cluster)) {
-                if let Err(error) = socket.emit("snapshot", &snapshot) {
-                    tracing::debug!(%error, "a viewer left before its snapshot");
+            for cluster in door.clusters.iter().filter(|cluster| viewer.sees(cluster)) {
+                socket.join(room(cluster, viewer.grant.role));
+                if let Some(snapshot) = super::kept(&snapshots, cluster) {
+                    show(&socket, &viewer, &snapshot);
                 }
+            }
+            // It was not among the viewers yet if its token was revoked meanwhile.
+            if !viewer.still_in(&door.tokens) {
+                close(socket, &REVOKED);
             }
         }
     };
     io.ns("/", welcome.with(examine));
 }
 
-fn examined(shown: &Auth, tokens: &Tokens, known: &Snapshots) -> Result<(), Refused> {
-    let token = shown.token.as_deref().ok_or(Refused::NoToken)?;
-    if !tokens.admit(token) {
-        return Err(Refused::UnknownToken);
-    }
-    match &shown.cluster {
-        Some(cluster) if !kept(known).keys().any(|name| name.as_str() == cluster) => {
-            Err(Refused::UnknownCluster(cluster.clone()))
-        }
-        Some(_) | None => Ok(()),
+fn show(socket: &SocketRef, viewer: &Viewer, snapshot: &Snapshot) {
+    let shown = match viewer.grant.role {
+        Role::Public => socket.emit("snapshot", &snapshot.public()),
+        Role::Viewer | Role::Operator | Role::Admin => socket.emit("snapshot", snapshot),
+    };
+    if let Err(error) = shown {
+        tracing::debug!(%error, "a viewer left before its snapshot");
     }
 }
 
-fn kept(snapshots: &Snapshots) -> BTreeMap<ClusterName, Value> {
-    snapshots.lock().unwrap_or_else(PoisonError::into_inner).clone()
-}
-
-/// Hands events to the viewers of their cluster.
-pub(super) async fn emit(io: SocketIo, mut queue: Receiver<(ClusterName, &'static str, Value)>) {
-    while let Some((cluster, name, event)) = queue.recv().await {
-        for socket in io.to(room(&cluster)).sockets() {
-            if let Err(SendError::Socket(SocketError::InternalChannelFull)) = socket.emit(name, &event) {
-                drop_slow(socket, &cluster);
+/// Disconnects those whose token was revoked, or opens something else now.
+pub(super) async fn expel(io: SocketIo, mut door: Door) {
+    while door.tokens.changed().await {
+        for socket in io.sockets() {
+            let viewer = socket.extensions.get::<Viewer>();
+            if viewer.is_some_and(|viewer| !viewer.still_in(&door.tokens)) {
+                tracing::info!(viewer = %socket.id, "a viewer's token was revoked");
+                close(socket, &REVOKED);
             }
         }
     }
 }
 
-/// A viewer whose buffer is full gets nothing more, and is disconnected as soon as the layer takes the request: with a
-/// full buffer it refuses that as well.
-fn drop_slow(socket: SocketRef, cluster: &ClusterName) {
-    socket.leave(room(cluster));
-    tracing::info!(viewer = %socket.id, "a viewer was too slow and is dropped");
+/// Hands news to the viewers of their cluster.
+pub(super) async fn emit(io: SocketIo, mut queue: Receiver<News>) {
+    while let Some(news) = queue.recv().await {
+        match news {
+            News::Event(event) => {
+                let [whole, public] = rooms(&event.cluster);
+                hand_out(&io, whole, event.body.name(), &*event);
+                if let Some(shown) = event.public() {
+                    hand_out(&io, public, event.body.name(), &shown);
+                }
+            }
+            News::First(snapshot) => {
+                let [whole, public] = rooms(&snapshot.cluster);
+                hand_out(&io, whole, "snapshot", &*snapshot);
+                hand_out(&io, public, "snapshot", &snapshot.public());
+            }
+        }
+    }
+}
+
+fn hand_out<T: Serialize>(io: &SocketIo, room: String, name: &str, told: &T) {
+    for socket in io.to(room).sockets() {
+        if let Err(SendError::Socket(SocketError::InternalChannelFull)) = socket.emit(name, told) {
+            tracing::info!(viewer = %socket.id, "a viewer was too slow and is dropped");
+            drop_out(socket);
+        }
+    }
+}
+
+fn close(socket: SocketRef, why: &Closing) {
+    if let Err(error) = socket.emit("closing", why) {
+        tracing::debug!(%error, "a viewer is not told why it is disconnected");
+    }
+    drop_out(socket);
+}
+
+/// A viewer gets nothing more, and is disconnected as soon as the layer takes the request: with a full buffer it refuses
+/// that as well.
+fn drop_out(socket: SocketRef) {
+    socket.leave_all();
     tokio::spawn(async move {
         for _ in 0..100 {
             if socket.clone().disconnect().is_ok() {

@@ -8,6 +8,7 @@ mod cluster;
 mod findings;
 mod local;
 mod secret;
+mod tokens;
 
 pub use cluster::{
     ClusterFile, Coordinator, Fences, MaxLoss, PlannedStop, Policy, Promotion, Rejoin, Replication, Server, Shutdown,
@@ -16,3 +17,4 @@ pub use cluster::{
 pub use findings::{Finding, Findings};
 pub use local::{Commands, CoordinatorConfig, Cut, FeedConfig, NodeConfig, Reach, ServerConfig};
 pub use secret::Secret;
+pub use tokens::{Clusters, Grant, Role, TokenFile, add_token, token_line};

@@ -15,8 +15,10 @@ use crate::findings::{Findings, Reader, Section};
 use crate::secret::Secret;
 
 mod commands;
+mod feed;
 
 pub use commands::Commands;
+pub use feed::FeedConfig;
 
 /// How a node cuts its server off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -69,19 +71,6 @@ pub struct NodeConfig {
     pub health: Option<SocketAddr>,
     /// Its server; `None` on a witness.
     pub server: Option<ServerConfig>,
-}
-
-/// The feed of a coordinator.
-#[derive(Clone, Debug)]
-pub struct FeedConfig {
-    /// Where it listens.
-    pub listen: SocketAddr,
-    /// PEM: certificate and chain.
-    pub certificate: PathBuf,
-    /// PEM: its key.
-    pub private_key: PathBuf,
-    /// What viewers must show.
-    pub tokens: Vec<Secret>,
 }
 
 /// A coordinator.
@@ -188,8 +177,8 @@ impl CoordinatorConfig {
         let directory = reader.needed::<PathBuf>(&root, "clusters");
         let key = reader.needed::<PathBuf>(&root, "key_file").and_then(|path| key(reader, &path));
         let state_dir = reader.needed::<PathBuf>(&root, "state_dir");
-        let feed = reader.needed_section(&root, "feed", &["listen", "certificate", "private_key", "token_file"]);
-        let feed = feed.and_then(|section| feed_config(reader, &section));
+        let feed = reader.needed_section(&root, "feed", &feed::KNOWN);
+        let feed = feed.and_then(|section| feed::feed(reader, &section));
         let files = directory.and_then(|directory| files(reader, &directory)).unwrap_or_default();
         let clusters: Vec<_> = files
             .iter()
@@ -284,20 +273,6 @@ fn reach<'a>(reader: &mut Reader<'a>, section: &Section<'_, 'a>) -> Option<Reach
     }
 }
 
-fn feed_config<'a>(reader: &mut Reader<'a>, section: &Section<'_, 'a>) -> Option<FeedConfig> {
-    let listen = reader.needed::<SocketAddr>(section, "listen");
-    let certificate = readable(reader, section, "certificate");
-    let private_key = readable(reader, section, "private_key");
-    let token_file = reader.needed::<PathBuf>(section, "token_file");
-    let tokens = token_file.and_then(|path| tokens(reader, &path));
-    Some(FeedConfig {
-        listen: listen?.into_inner(),
-        certificate: certificate?,
-        private_key: private_key?,
-        tokens: tokens?,
-    })
-}
-
 /// The path of a file that this program can open.
 fn readable<'a>(reader: &mut Reader<'a>, section: &Section<'_, 'a>, field: &str) -> Option<PathBuf> {
     let path = reader.needed::<PathBuf>(section, field)?;
@@ -310,17 +285,6 @@ fn readable<'a>(reader: &mut Reader<'a>, section: &Section<'_, 'a>, field: &str)
 fn unreadable(reader: &mut Reader<'_>, path: &Spanned<PathBuf>, error: &io::Error) {
     let what = format!("{} cannot be read: {error}; check path and permissions", path.get_ref().display());
     reader.note(Some(path.span()), what);
-}
-
-/// One token a line.
-fn tokens(reader: &mut Reader<'_>, path: &Spanned<PathBuf>) -> Option<Vec<Secret>> {
-    let text = fs::read_to_string(path.get_ref()).map_err(|error| unreadable(reader, path, &error)).ok()?;
-    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    let tokens: Vec<Secret> = lines.map(|line| Secret::new(line.to_owned())).collect();
-    if tokens.is_empty() {
-        reader.note(Some(path.span()), "the token file is empty; write one token a line");
-    }
-    Some(tokens)
 }
 
 fn files(reader: &mut Reader<'_>, directory: &Spanned<PathBuf>) -> Option<Vec<PathBuf>> {

@@ -10,9 +10,13 @@ use std::path::{Path, PathBuf};
 
 use ed25519_dalek::pkcs8::EncodePrivateKey as _;
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
-use tasuki_config::{CoordinatorConfig, Cut, NodeConfig, Reach};
+use tasuki_config::{Clusters, CoordinatorConfig, Cut, FeedConfig, Grant, NodeConfig, Reach, Role, token_line};
 
 use world::{KEYS, cluster_text, line_of, signing_key};
+
+fn grant() -> Grant {
+    Grant { name: "wall".parse().unwrap(), role: Role::Viewer, clusters: Clusters::All }
+}
 
 /// A folder with lawful files: `NAME.toml` and `NAME.key` of every program, and `clusters.d/main.toml`.
 struct Folder(PathBuf);
@@ -23,9 +27,12 @@ impl Folder {
         drop(fs::remove_dir_all(&folder));
         fs::create_dir_all(folder.join("clusters.d")).unwrap();
         let this = Self(folder);
-        for (name, text) in
-            [("feed.crt", "PEM\n"), ("feed.key", "PEM\n"), ("feed.token", "one\n\n two \n"), ("password", "p w\n")]
-        {
+        for (name, text) in [
+            ("feed.crt", "PEM\n"),
+            ("feed.key", "PEM\n"),
+            ("feed.token", &token_line(&grant(), "one")),
+            ("password", "p w\n"),
+        ] {
             fs::write(this.path(name), text).unwrap();
         }
         let password = this.path("password").display().to_string();
@@ -95,7 +102,9 @@ fn lawful_files_are_read_whole() {
     let w1 = folder.node("w1").unwrap();
     assert!(w1.server.is_none() && w1.health.is_none());
     let co1 = folder.coordinator("co1").unwrap();
-    assert_eq!(co1.feed.tokens.iter().map(|token| token.expose()).collect::<Vec<_>>(), ["one", "two"]);
+    assert_eq!(co1.feed.tokens.admit("one"), Some(&grant()));
+    assert!(co1.feed.query_tokens && co1.feed.allowed_origins.is_empty());
+    assert_eq!(FeedConfig::token_file_of(&folder.path("co1.toml")), Ok(folder.path("feed.token")));
     assert_eq!(co1.clusters[0].as_ref().unwrap().name.as_str(), "main");
     assert!(!format!("{db1:?} {co1:?}", db1 = folder.node("db1")).contains("p w"));
 }
@@ -250,7 +259,32 @@ fn the_files_of_the_feed_are_looked_for() {
         let begin = format!("{file}:{number}: {} cannot be read: No such file", folder.path(name).display());
         assert!(line.starts_with(&begin) && line.ends_with("; check path and permissions"), "{said}");
     }
-    assert_eq!(lines[2], format!("{file}:9: the token file is empty; write one token a line"));
+    assert!(
+        lines[2].starts_with(&format!("{file}:9: the token file is empty; make a token: `tasuki-coordinator token"))
+    );
+    fs::remove_file(folder.path("feed.token")).unwrap();
+    let said = folder.coordinator("co1").unwrap_err();
+    assert!(said.contains("feed.token does not exist; make a token: `tasuki-coordinator token NAME"), "{said}");
+}
+
+#[test]
+fn a_wrong_line_of_the_token_file_and_a_wrong_origin_are_found() {
+    let folder = Folder::new("tokens");
+    fs::write(folder.path("feed.token"), "# people\na-plain-token-of-old\n").unwrap();
+    let text = fs::read_to_string(folder.path("co1.toml")).unwrap();
+    let more =
+        "allowed_origins = [\"https://a.example.org:8443\", \"https://b.example.org/\", \"*\"]\nquery_tokens = false\n";
+    fs::write(folder.path("co1.toml"), text + more).unwrap();
+    let said = folder.coordinator("co1").unwrap_err();
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(lines.len(), 3, "{said}");
+    for (line, wrong) in lines.iter().zip(["https://b.example.org/", "*"]) {
+        assert!(line.contains(&format!("co1.toml:10: {wrong:?} is no origin; write e.g.")), "{said}");
+    }
+    assert!(
+        lines[2].contains("feed.token:2: this is no token's line; write `NAME ROLE CLUSTERS sha256:HEX`"),
+        "{said}"
+    );
 }
 
 #[test]

@@ -177,6 +177,72 @@ pub enum Diagnosis {
     },
 }
 
+/// Which diagnosis it is, without its evidence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "each is told where its diagnosis is")]
+pub enum DiagnosisKind {
+    Unborn,
+    CoordinatorBlind,
+    Healthy,
+    PrimaryCrashed,
+    PrimaryStopped,
+    PrimaryClosed,
+    PrimaryHung,
+    PrimaryHostLost,
+    PrimaryUnseen,
+    PrimaryIsolated,
+    PrimaryOverloaded,
+    PrimaryRefusing,
+    ReplicationOnlyPartition,
+    SidecarLost,
+    AttemptUnfinished,
+    Switchover,
+    TwoPrimaries,
+    GroupTooSmall,
+    Degraded,
+    DiskFull,
+    ReplicaLagging,
+    ReplicaBroken,
+    Unsupported,
+    ReplicaStray,
+    ErrantTransactions,
+}
+
+impl Diagnosis {
+    /// Which one it is.
+    #[must_use]
+    pub const fn kind(&self) -> DiagnosisKind {
+        match self {
+            Self::Unborn => DiagnosisKind::Unborn,
+            Self::CoordinatorBlind { .. } => DiagnosisKind::CoordinatorBlind,
+            Self::Healthy => DiagnosisKind::Healthy,
+            Self::PrimaryCrashed { .. } => DiagnosisKind::PrimaryCrashed,
+            Self::PrimaryStopped { .. } => DiagnosisKind::PrimaryStopped,
+            Self::PrimaryClosed { .. } => DiagnosisKind::PrimaryClosed,
+            Self::PrimaryHung { .. } => DiagnosisKind::PrimaryHung,
+            Self::PrimaryHostLost { .. } => DiagnosisKind::PrimaryHostLost,
+            Self::PrimaryUnseen { .. } => DiagnosisKind::PrimaryUnseen,
+            Self::PrimaryIsolated { .. } => DiagnosisKind::PrimaryIsolated,
+            Self::PrimaryOverloaded { .. } => DiagnosisKind::PrimaryOverloaded,
+            Self::PrimaryRefusing { .. } => DiagnosisKind::PrimaryRefusing,
+            Self::ReplicationOnlyPartition { .. } => DiagnosisKind::ReplicationOnlyPartition,
+            Self::SidecarLost { .. } => DiagnosisKind::SidecarLost,
+            Self::AttemptUnfinished { .. } => DiagnosisKind::AttemptUnfinished,
+            Self::Switchover { .. } => DiagnosisKind::Switchover,
+            Self::TwoPrimaries { .. } => DiagnosisKind::TwoPrimaries,
+            Self::GroupTooSmall { .. } => DiagnosisKind::GroupTooSmall,
+            Self::Degraded { .. } => DiagnosisKind::Degraded,
+            Self::DiskFull { .. } => DiagnosisKind::DiskFull,
+            Self::ReplicaLagging { .. } => DiagnosisKind::ReplicaLagging,
+            Self::ReplicaBroken { .. } => DiagnosisKind::ReplicaBroken,
+            Self::Unsupported { .. } => DiagnosisKind::Unsupported,
+            Self::ReplicaStray { .. } => DiagnosisKind::ReplicaStray,
+            Self::ErrantTransactions { .. } => DiagnosisKind::ErrantTransactions,
+        }
+    }
+}
+
 const fn is_zero(code: &u16) -> bool {
     *code == 0
 }

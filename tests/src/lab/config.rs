@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use tasuki_bus::key;
+use tasuki_config::{Clusters, Grant, Role, add_token};
 use tasuki_schemas::gtid::Flavour;
 
 use super::hands;
@@ -18,6 +19,14 @@ use super::template::{REPLICATION_PASSWORD, REPLICATION_USER};
 
 /// What a viewer shows to a feed of the lab.
 pub const VIEWER_TOKEN: &str = "a-viewer-of-the-lab";
+
+/// What a token opens for all clusters.
+///
+/// # Errors
+/// When the name is none.
+pub fn grant(name: &str, role: Role) -> Result<Grant> {
+    Ok(Grant { name: name.parse()?, role, clusters: Clusters::All })
+}
 
 /// A cluster as its file tells it, and what is local to its nodes.
 #[derive(Clone, Debug)]
@@ -134,6 +143,12 @@ impl Files {
         Ok(listen.trim_matches('"').parse()?)
     }
 
+    /// The token file of the feeds.
+    #[must_use]
+    pub fn tokens(&self) -> PathBuf {
+        self.folder.join("feed.tokens")
+    }
+
     fn key(&self, program: &str) -> PathBuf {
         self.folder.join(format!("{program}.key"))
     }
@@ -161,7 +176,7 @@ pub fn write(
     let files = Files::new(folder);
     fs::create_dir_all(folder.join("clusters.d"))?;
     write_secret(&files.other("replication.password"), REPLICATION_PASSWORD)?;
-    write_secret(&files.other("feed.token"), VIEWER_TOKEN)?;
+    add_token(&files.tokens(), &grant("viewer", Role::Viewer)?, VIEWER_TOKEN)?;
     write_certificate(&files, coordinators)?;
     let mut coordinating = String::new();
     for coordinator in coordinators {
@@ -252,7 +267,7 @@ fn coordinator_toml(files: &Files, coordinator: &CoordinatorPlan) -> String {
         coordinator.feed,
         files.certificate(),
         files.other("feed.key"),
-        files.other("feed.token"),
+        files.tokens(),
     )
 }
 

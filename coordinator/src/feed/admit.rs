@@ -1,0 +1,134 @@
+//! Who is let in: what a viewer showed, and what that opens.
+
+use std::sync::Arc;
+
+use axum::http::HeaderMap;
+use socketioxide::ProtocolVersion;
+use socketioxide::extract::{SocketRef, TryData};
+use tasuki_config::{Grant, Secret};
+use tasuki_schemas::id::ClusterName;
+
+use super::tokens::Tokens;
+
+/// The token that a browser's session stands for, by the headers of its request.
+pub type Session = Arc<dyn Fn(&HeaderMap) -> Option<String> + Send + Sync>;
+
+/// Why a viewer was refused. Reaches it as the message of `connect_error`: a code, what is wrong, and the fix.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Refused {
+    #[error("unauthorized: no token was shown; connect with auth: {{ token: '…' }}")]
+    NoToken,
+    #[error("unauthorized: tokens in the query are switched off here; connect with a client of 3.x or 4.x")]
+    NoQuery,
+    #[error("unauthorized: the token is not known here; ask for one that is in the coordinator's token file")]
+    UnknownToken,
+    #[error(
+        "unknown_cluster: {0} is no cluster that this token opens here; leave `cluster` out to see all that it opens"
+    )]
+    UnknownCluster(String),
+}
+
+/// What a viewer sends along.
+#[derive(Default, serde::Deserialize)]
+pub(super) struct Auth {
+    token: Option<String>,
+    pub(super) cluster: Option<String>,
+}
+
+/// A viewer that was let in.
+#[derive(Clone)]
+pub(super) struct Viewer {
+    token: Secret,
+    /// What its token opens.
+    pub(super) grant: Grant,
+    /// The one cluster that it wants to see, or all.
+    pub(super) wanted: Option<ClusterName>,
+}
+
+impl Viewer {
+    /// Whether it is to see a cluster.
+    pub(super) fn sees(&self, cluster: &ClusterName) -> bool {
+        self.grant.sees(cluster) && self.wanted.as_ref().is_none_or(|wanted| wanted == cluster)
+    }
+
+    /// Whether its token opens what it opened when it came.
+    pub(super) fn still_in(&self, tokens: &Tokens) -> bool {
+        tokens.admit(self.token.expose()).as_ref() == Some(&self.grant)
+    }
+}
+
+/// The door.
+#[derive(Clone)]
+pub(super) struct Door {
+    /// Who may watch.
+    pub(super) tokens: Tokens,
+    /// The clusters that there are.
+    pub(super) clusters: Arc<[ClusterName]>,
+    /// Whether a token may stand in the query.
+    pub(super) query_tokens: bool,
+    /// Who logged in with a browser.
+    pub(super) session: Session,
+}
+
+impl Door {
+    /// Lets a viewer in, or says why not. Its token may stand in `auth` (3.x and 4.x clients), in a bearer header, in the
+    /// query (2.x clients), or behind a browser's session.
+    pub(super) fn examine(&self, socket: &SocketRef, auth: TryData<Auth>) -> Result<Viewer, Refused> {
+        let Auth { token, cluster } = auth.0.unwrap_or_default();
+        let parts = socket.req_parts();
+        let query = parts.uri.query().unwrap_or_default();
+        let of_query = |name| query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
+        let bearer = || parts.headers.get("authorization")?.to_str().ok()?.strip_prefix("Bearer ");
+        let mut token = token.or_else(|| bearer().map(str::to_owned)).or_else(|| (self.session)(&parts.headers));
+        if token.is_none()
+            && socket.protocol() == ProtocolVersion::V4
+            && let Some(shown) = of_query("token")
+        {
+            token = Some(self.query_tokens.then(|| shown.to_owned()).ok_or(Refused::NoQuery)?);
+        }
+        self.judge(token, cluster.or_else(|| of_query("cluster").map(str::to_owned)))
+    }
+
+    fn judge(&self, token: Option<String>, cluster: Option<String>) -> Result<Viewer, Refused> {
+        let token = token.filter(|token| !token.is_empty()).ok_or(Refused::NoToken)?;
+        let grant = self.tokens.admit(&token).ok_or(Refused::UnknownToken)?;
+        let known = |name: &String| self.clusters.iter().find(|known| known.as_str() == name && grant.sees(known));
+        // Whether there is a cluster that the token does not open is not told.
+        let wanted = match cluster {
+            Some(name) => Some(known(&name).cloned().ok_or(Refused::UnknownCluster(name))?),
+            None => None,
+        };
+        Ok(Viewer { token: Secret::new(token), grant, wanted })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+    use tasuki_config::{Clusters, Role, TokenFile, token_line};
+
+    #[tokio::test]
+    async fn a_viewer_sees_what_its_token_opens_and_learns_of_nothing_else() {
+        let clusters = Clusters::Named(["main".parse().unwrap()].into());
+        let grant = Grant { name: "wall".parse().unwrap(), role: Role::Viewer, clusters };
+        let (read, _) = TokenFile::read(Path::new("t"), &token_line(&grant, "one"));
+        let door = Door {
+            tokens: Tokens::follow("/nowhere".into(), read),
+            clusters: ["main", "shop"].map(|name| name.parse().unwrap()).into(),
+            query_tokens: true,
+            session: Arc::new(|_| None),
+        };
+        let judge = |token: &str, cluster: Option<&str>| {
+            door.judge(Some(token.to_owned()), cluster.map(str::to_owned)).map(|viewer| viewer.wanted)
+        };
+        assert_eq!(judge("one", None), Ok(None));
+        assert_eq!(judge("one", Some("main")), Ok(Some("main".parse().unwrap())));
+        for closed in ["shop", "nowhere"] {
+            assert_eq!(judge("one", Some(closed)), Err(Refused::UnknownCluster(closed.to_owned())));
+        }
+        assert_eq!((judge("two", None), judge("", None)), (Err(Refused::UnknownToken), Err(Refused::NoToken)));
+        let viewer = door.judge(Some("one".to_owned()), None).unwrap();
+        assert!(viewer.sees(&"main".parse().unwrap()) && !viewer.sees(&"shop".parse().unwrap()));
+    }
+}
