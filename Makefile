@@ -3,6 +3,7 @@
 #   make demo [FLAVOUR=mysql] [AUTO=1 [RUNS=20]]    a cluster on loopback whose primary you kill
 #   make test                                       everything that must hold
 #   make test-quick                                 the same without real servers
+#   make test-all                                   `make test`, and the dashboard in a browser
 #   make bench                                      footprint, gap and decisions from a release build
 #   make sim SEEDS=20000 | SEED=7                   simulated runs of the decisions, or one of them again
 #   make soak                                       the same until stopped
@@ -13,7 +14,7 @@
 
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: bench bite exhaustive demo faults sim soak test test-quick build tools fmt clippy doc unit lab
+.PHONY: bench bite exhaustive demo faults sim soak test test-all test-quick browser build tools fmt clippy doc unit lab
 
 FLAVOUR ?= mariadb
 CARGO ?= cargo
@@ -38,6 +39,13 @@ bench: tools
 test: tools fmt clippy doc build unit lab
 
 test-quick: fmt clippy doc unit
+
+test-all: test browser
+
+# The dashboard is built anew, and looked at in a browser beside real clusters. Screenshots land in target/screenshots.
+browser: build
+	@$(INSTALL) base mysql feed browser
+	$(CARGO) test $(LOCKED) --test browser -- --test-threads=1 --nocapture
 
 sim soak:
 	@$(CARGO) build --locked --release -p tasuki-tests --bin sim

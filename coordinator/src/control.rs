@@ -192,7 +192,8 @@ async fn answer(stream: UnixStream, clusters: &BTreeMap<String, mpsc::Sender<Req
     write.write_all(text.as_bytes()).await
 }
 
-async fn hand_over(name: &str, act: Act, clusters: &BTreeMap<String, mpsc::Sender<Request>>) -> Reply {
+/// Hands one request to the driver of its cluster, and waits for what comes of it.
+pub(crate) async fn hand_over(name: &str, act: Act, clusters: &BTreeMap<String, mpsc::Sender<Request>>) -> Reply {
     let driver =
         clusters.get(name).ok_or_else(|| format!("the running coordinator has no cluster {name}; restart it"))?;
     let (reply, told) = oneshot::channel();

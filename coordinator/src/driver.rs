@@ -19,6 +19,7 @@ use tokio::sync::oneshot;
 use crate::control::{Act, Reply, Request};
 use crate::feed::Feed;
 use crate::fence::{Asked, Ended, Fencer};
+use crate::http::Seats;
 
 /// Viewers get a whole new snapshot at most this often; events go out at once.
 const SNAPSHOT_EVERY: Duration = Duration::from_millis(250);
@@ -55,6 +56,7 @@ pub struct Driver {
     core: Coordinator,
     bus: Bus,
     feed: Feed,
+    seats: Seats,
     number: u64,
     settings: Settings,
     birth: Option<(Birth, oneshot::Sender<Reply>)>,
@@ -67,7 +69,7 @@ pub struct Driver {
 impl Driver {
     /// A driver whose core has heard nothing yet.
     #[must_use]
-    pub fn new(file: ClusterFile, settings: Settings, state_dir: &Path, bus: Bus, feed: Feed) -> Self {
+    pub fn new(file: ClusterFile, settings: Settings, state_dir: &Path, bus: Bus, feed: Feed, seats: Seats) -> Self {
         let (tell, ended) = channel(FENCES);
         Self {
             fencer: Fencer::new(&file, state_dir, tell),
@@ -76,6 +78,7 @@ impl Driver {
             core: Coordinator::new(settings.clone(), clock::now()),
             bus,
             feed,
+            seats,
             number: 0,
             settings,
             birth: None,
@@ -101,7 +104,12 @@ impl Driver {
                         self.fencer.deliver(sender, fetch);
                         continue;
                     }
-                    Some(next) => input(next),
+                    Some(next) => {
+                        if let Arrived::Message(Opened { message: Message::Heartbeat(heartbeat), .. }) = &next {
+                            self.seats.hear(heartbeat);
+                        }
+                        input(next)
+                    }
                     None => return,
                 },
                 Some(request) = requests.recv() => {
@@ -198,7 +206,8 @@ impl Driver {
                 send(&self.bus, &ProgramId::from(&to), &Message::Request(request));
                 false
             }
-            Output::Beat(heartbeat) => {
+            Output::Beat(mut heartbeat) => {
+                heartbeat.seat = self.seats.own().map(Box::new);
                 publish(&self.bus, &Channel::Coordinator, &Message::Heartbeat(heartbeat));
                 false
             }

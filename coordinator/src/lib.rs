@@ -4,4 +4,5 @@ pub mod control;
 pub mod driver;
 pub mod feed;
 pub mod fence;
+pub mod http;
 pub mod start;

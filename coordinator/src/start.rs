@@ -1,12 +1,9 @@
 //! Puts the parts of a coordinator together: one loop and one core for each cluster.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use axum::Router;
-use axum::routing::get;
 use tasuki_bus::{Arrived, Bus, boot, clock};
 use tasuki_config::{
     ClusterFile, CoordinatorConfig, MaxLoss as LossWish, PlannedStop as StopWish, Promotion as Wanted, Rejoin,
@@ -24,6 +21,7 @@ use crate::control::{self, Act};
 use crate::driver::{Driver, end_of, input, publish, send};
 use crate::feed::{Feed, FeedConfig, Tokens};
 use crate::fence::Fencer;
+use crate::http::{self, Seats, Site};
 
 /// Runs a coordinator until it is told to stop.
 ///
@@ -31,31 +29,42 @@ use crate::fence::Fencer;
 /// Whatever keeps it from starting, with the fix.
 pub async fn run(config: CoordinatorConfig) -> anyhow::Result<()> {
     let boot = boot::count(&config.state_dir)?;
+    let tokens = Tokens::follow(config.feed.token_file.clone(), config.feed.tokens.clone());
+    let seats = Seats::new(config.name.clone(), config.feed.public_url.clone(), config.feed.listen);
+    let site = Site::new(config.name.clone(), tokens.clone(), seats.clone());
     let feed = Feed::start(FeedConfig {
         listen: config.feed.listen,
         certificate: config.feed.certificate.clone(),
         private_key: config.feed.private_key.clone(),
-        tokens: Tokens::follow(config.feed.token_file.clone(), config.feed.tokens.clone()),
+        tokens,
         query_tokens: config.feed.query_tokens,
         allowed_origins: config.feed.allowed_origins.clone(),
         clusters: config.clusters.iter().flatten().map(|cluster| cluster.name.clone()).collect(),
-        pages: Router::new().route("/healthz", get(|| async { "ok\n" })),
-        session: Arc::new(|_| None),
+        pages: http::routes(site.clone()),
+        session: site.session(),
     })
     .await?;
     let control = control::listen(&config.state_dir).await;
     let control = control.with_context(|| control::path(&config.state_dir).display().to_string())?;
-    let mut requests = BTreeMap::new();
+    let (mut requests, mut gauges) = (BTreeMap::new(), BTreeMap::new());
     let mut drivers = tokio::task::JoinSet::new();
     for cluster in config.clusters.iter().flatten() {
         let (bus, arrived) = Bus::start(cluster.coordinator_bus(&config.name, &config.key, boot)?)?;
-        let driver =
-            Driver::new(cluster.clone(), settings(&config, cluster, boot)?, &config.state_dir, bus, feed.clone());
+        gauges.insert(cluster.name.clone(), bus.gauge());
+        let driver = Driver::new(
+            cluster.clone(),
+            settings(&config, cluster, boot)?,
+            &config.state_dir,
+            bus,
+            feed.clone(),
+            seats.clone(),
+        );
         let (requests_tx, asked) = channel(1);
         requests.insert(cluster.name.to_string(), requests_tx);
         drivers.spawn(driver.run(arrived, asked));
         tracing::info!(coordinator = %config.name, cluster = %cluster.name, feed = %feed.local_addr(), "the coordinator runs");
     }
+    site.open(feed, requests.clone(), gauges);
     tokio::spawn(control::serve(control, requests));
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     tokio::select! {

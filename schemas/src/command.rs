@@ -20,6 +20,20 @@ pub struct Heartbeat {
     pub nonce: Nonce,
     /// The highest ballot it owns, if it leads.
     pub leading: Option<Ballot>,
+    /// Where its viewers connect, once it serves any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seat: Option<Box<Seat>>,
+}
+
+/// Where viewers connect to a coordinator, for those who look for the least loaded one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Seat {
+    /// Its address, e.g. `https://co1.example.org:3000`.
+    pub url: String,
+    /// Viewers connected now.
+    pub viewers: u32,
+    /// The program's version.
+    pub version: String,
 }
 
 /// What a promise is asked for.

@@ -3,6 +3,7 @@
 //! A word means the same in code, on the wire, in logs and in documents. Nothing here does I/O.
 
 pub mod answer;
+pub mod api;
 pub mod ballot;
 pub mod channel;
 pub mod command;

@@ -13,6 +13,7 @@ pub mod health;
 pub mod history;
 pub mod namespaces;
 pub mod net;
+pub mod npm;
 pub mod process;
 pub mod programs;
 pub mod redis;

@@ -5,6 +5,8 @@
 mod grounds;
 #[path = "contract/observed.rs"]
 mod observed;
+#[path = "contract/openapi.rs"]
+mod openapi;
 #[path = "contract/samples.rs"]
 mod samples;
 
@@ -41,9 +43,13 @@ fn schemas() -> Vec<(&'static str, Value)> {
     ]
 }
 
+fn documents() -> Vec<(&'static str, Value)> {
+    schemas().into_iter().chain([("openapi", openapi::document())]).collect()
+}
+
 #[test]
 fn the_generated_schemas_are_fresh() {
-    for (name, schema) in schemas() {
+    for (name, schema) in documents() {
         let path = folder("generated").join(format!("{name}.json"));
         let text = serde_json::to_string_pretty(&schema).unwrap() + "\n";
         if updating() {

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the demo and the lab need and says what; does nothing when all is there.
 #
-#   install.sh [base] [net] [mysql] [feed] [ssh]
+#   install.sh [base] [net] [mysql] [feed] [ssh] [browser]
 #
 # base   compiler, MariaDB server, Redis, HAProxy           (demo, lab on loopback)
 # net    namespaces, kernel rules, address announcements, Galera's library    (lab in namespaces, tests of nodes)
@@ -9,6 +9,7 @@
 #
 # feed   node and npm                                       (stock Socket.IO clients)
 # ssh    ssh, and an sshd of the cache's own                (fences through ssh)
+# browser  chromium, and what makes it trust a certificate  (the dashboard)
 #
 # Only packages without services are installed, so nothing starts on this machine. TASUKI_CACHE moves the cache.
 set -euo pipefail
@@ -89,6 +90,11 @@ unpack() {
     mkdir -p "$cache/tools"
     dpkg -x "$work/${package}"_*.deb "$cache/tools"
     "$cache/tools/usr/sbin/$program" "$flag" >/dev/null 2>&1 || die "the unpacked $program does not run; install $package by hand"
+}
+
+install_browser() {
+    want chromium chromium fonts-dejavu-core
+    want certutil libnss3-tools
 }
 
 install_ssh() {
@@ -188,8 +194,9 @@ for part in "$@"; do
         net) install_net ;;
         feed) install_feed ;;
         ssh) install_ssh ;;
+        browser) install_browser ;;
         mysql) ;;
-        *) die "unknown part '$part'; parts are: base net mysql feed ssh" ;;
+        *) die "unknown part '$part'; parts are: base net mysql feed ssh browser" ;;
     esac
 done
 if [ ${#missing[@]} -gt 0 ]; then apt_install "${missing[@]}"; fi

@@ -91,7 +91,7 @@ impl Birth {
             self.beat_at = now + self.settings.policy.heartbeat;
             let nonce = Nonce(self.random.next());
             self.view.sent_nonce(nonce);
-            self.outbox.beat(Heartbeat { coordinator: self.settings.me.clone(), nonce, leading: None });
+            self.outbox.beat(Heartbeat { coordinator: self.settings.me.clone(), nonce, leading: None, seat: None });
         }
         if self.end.is_none() {
             self.step(now);

@@ -70,7 +70,7 @@ impl Coordinator {
         let nonce = Nonce(self.random.next());
         self.view.sent_nonce(nonce);
         let leading = self.ballot().cloned();
-        self.outbox.beat(Heartbeat { coordinator: self.settings.me.clone(), nonce, leading });
+        self.outbox.beat(Heartbeat { coordinator: self.settings.me.clone(), nonce, leading, seat: None });
     }
 
     /// Holds for a reason that ends with time: told once, and kept current for snapshots.

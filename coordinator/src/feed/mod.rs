@@ -94,6 +94,7 @@ pub struct Feed {
     news: Sender<News>,
     snapshots: Snapshots,
     dropped: Arc<AtomicU64>,
+    io: SocketIo,
     address: SocketAddr,
 }
 
@@ -129,7 +130,7 @@ impl Feed {
         viewers::admit(&io, door.clone(), Arc::clone(&snapshots));
         let (news, queue) = channel(QUEUE);
         tokio::spawn(viewers::expel(io.clone(), door));
-        tokio::spawn(viewers::emit(io, queue));
+        tokio::spawn(viewers::emit(io.clone(), queue));
         let engine = Router::new().route_service("/socket.io/", engine);
         let site = engine
             .layer(from_fn_with_state(Origins::new(config.allowed_origins), origins::examine))
@@ -142,7 +143,7 @@ impl Feed {
                 tracing::error!(%error, "the feed ended");
             }
         });
-        Ok(Self { news, snapshots, dropped: Arc::new(AtomicU64::new(0)), address })
+        Ok(Self { news, snapshots, dropped: Arc::new(AtomicU64::new(0)), io, address })
     }
 
     /// Where it listens.
@@ -175,6 +176,12 @@ impl Feed {
         if let Err(TrySendError::Full(_)) = self.news.try_send(news) {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// How many watch here.
+    #[must_use]
+    pub fn viewers(&self) -> usize {
+        self.io.sockets().len()
     }
 
     /// Events that were dropped because the queue was full.

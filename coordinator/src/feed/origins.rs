@@ -41,9 +41,8 @@ pub(super) async fn examine(State(origins): State<Origins>, request: Request, ne
     if request.uri().path() != ENGINE {
         return next.run(request).await;
     }
-    let origin = match origins.examine(request.headers()) {
-        Ok(origin) => origin,
-        Err(()) => return (StatusCode::FORBIDDEN, REFUSED).into_response(),
+    let Ok(origin) = origins.examine(request.headers()) else {
+        return (StatusCode::FORBIDDEN, REFUSED).into_response();
     };
     let preflight = request.method() == Method::OPTIONS;
     let mut response = if preflight { StatusCode::NO_CONTENT.into_response() } else { next.run(request).await };

@@ -341,6 +341,6 @@ fn a_tail_is_delivered_only_at_the_promised_ballot_and_from_a_dead_server() {
 #[test]
 fn a_heartbeats_nonce_is_echoed() {
     let mut stage = Stage::replica(Mode::Armed);
-    stage.hand(Input::Beaten(Heartbeat { coordinator: co("co2"), nonce: Nonce(9), leading: None }));
+    stage.hand(Input::Beaten(Heartbeat { coordinator: co("co2"), nonce: Nonce(9), leading: None, seat: None }));
     assert_eq!(stage.observation().heard.get(&co("co2")), Some(&Nonce(9)));
 }

@@ -114,6 +114,12 @@ impl Bus {
         self.bulk.take()
     }
 
+    /// What shows how the bus is, to whoever does not own it.
+    #[must_use]
+    pub fn gauge(&self) -> Gauge {
+        Gauge { outbox: Arc::clone(&self.outbox), tally: Arc::clone(&self.tally) }
+    }
+
     /// What was carried and what was dropped since the start.
     #[must_use]
     pub fn counters(&self) -> Counters {
@@ -123,10 +129,43 @@ impl Bus {
     /// Which carriers live now.
     #[must_use]
     pub fn carriers(&self) -> Carriers {
-        Carriers {
-            redis: self.outbox.servers.iter().map(|server| (server.name.clone(), server.live())).collect(),
-            mesh: self.outbox.links.iter().map(|link| (link.program.clone(), link.live())).collect(),
-        }
+        carriers(&self.outbox)
+    }
+}
+
+/// Shows how a bus is.
+#[derive(Clone)]
+pub struct Gauge {
+    outbox: Arc<Outbox>,
+    tally: Arc<Tally>,
+}
+
+impl Gauge {
+    /// What was carried and what was dropped since the start.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.tally.snapshot()
+    }
+
+    /// Which carriers live now.
+    #[must_use]
+    pub fn carriers(&self) -> Carriers {
+        carriers(&self.outbox)
+    }
+}
+
+impl Carriers {
+    /// Whether anything can be heard at all.
+    #[must_use]
+    pub fn any_lives(&self) -> bool {
+        self.redis.values().chain(self.mesh.values()).any(|lives| *lives)
+    }
+}
+
+fn carriers(outbox: &Outbox) -> Carriers {
+    Carriers {
+        redis: outbox.servers.iter().map(|server| (server.name.clone(), server.live())).collect(),
+        mesh: outbox.links.iter().map(|link| (link.program.clone(), link.live())).collect(),
     }
 }
 

@@ -37,7 +37,7 @@ mod redis;
 mod window;
 
 pub use bulk::{BulkDialler, BulkStream};
-pub use bus::{Bus, Carriers};
+pub use bus::{Bus, Carriers, Gauge};
 pub use config::{BusConfig, BusError, Peer};
 pub use counters::{Counters, Reason};
 pub use inbox::Arrived;

@@ -4,9 +4,11 @@ use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
+use tasuki_config::{Role, add_token};
 use tasuki_schemas::gtid::Flavour;
 
 use super::waterfall;
+use crate::lab::config::grant;
 use crate::lab::events::Listener;
 use crate::lab::net::Kind;
 use crate::lab::writer::Writers;
@@ -37,6 +39,7 @@ impl Scene {
             begun.elapsed().as_secs_f64(),
             lab.run().folder().display()
         ));
+        tell_dashboard(&lab)?;
         Ok(Self { writers, listener, lab })
     }
 
@@ -60,6 +63,15 @@ impl Scene {
     pub(super) fn gap(&self, fault: Instant) -> Option<Duration> {
         drill::gap(&self.writers, fault).ok()
     }
+}
+
+/// Where the dashboard is, and a token that may switch over there. Its certificate signs itself.
+fn tell_dashboard(lab: &Lab) -> Result<()> {
+    let token = format!("{:016x}", getrandom::u64()?);
+    add_token(&lab.files().tokens(), &grant("demo", Role::Operator)?, &token)?;
+    say(&format!("dashboard  https://{}/", lab.files().feed("co1")?));
+    say(&format!("token      {token}"));
+    Ok(())
 }
 
 /// For people: not part of what programs read.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 use tasuki_schemas::ballot::{Ballot, Epoch};
 use tasuki_schemas::command::{
-    CatchUpHow, Delivery, Fetch, Heartbeat, Kind, Order, Piece, RecloneStep, Request, Tail, Transaction,
+    CatchUpHow, Delivery, Fetch, Heartbeat, Kind, Order, Piece, RecloneStep, Request, Seat, Tail, Transaction,
 };
 use tasuki_schemas::event::{Diagnosis, Event, EventBody, Snapshot, StageName};
 use tasuki_schemas::forecast::{Blocker, Forecast, Guarantee, Loss, Outlook};
@@ -255,6 +255,13 @@ fn piece() -> Delivery {
     Delivery { ballot: ballot(3), transactions: Vec::new(), complete: false, note: String::new(), piece: Some(piece) }
 }
 
+fn heartbeats() -> [(String, Message); 2] {
+    let seat = Seat { url: "https://10.0.0.8:3000".to_owned(), viewers: 17, version: "0.1.0".to_owned() };
+    let beat = Heartbeat { coordinator: "co1".parse().unwrap(), nonce: Nonce(5), leading: Some(ballot(3)), seat: None };
+    let seated = Heartbeat { leading: None, seat: Some(Box::new(seat)), ..beat.clone() };
+    [("heartbeat".to_owned(), Message::Heartbeat(beat)), ("heartbeat_seat".to_owned(), Message::Heartbeat(seated))]
+}
+
 /// All samples by name; the messages among them are what envelopes carry.
 pub(crate) fn all() -> BTreeMap<String, Value> {
     let transaction =
@@ -271,14 +278,6 @@ pub(crate) fn all() -> BTreeMap<String, Value> {
         ),
         ("observation_stopped".to_owned(), Message::Observation(Box::new(stopped()))),
         ("position".to_owned(), Message::Position(Box::new(position()))),
-        (
-            "heartbeat".to_owned(),
-            Message::Heartbeat(Heartbeat {
-                coordinator: "co1".parse().unwrap(),
-                nonce: Nonce(5),
-                leading: Some(ballot(3)),
-            }),
-        ),
         ("fetch".to_owned(), Message::Fetch(Fetch { ballot: ballot(3), have: mysql(), want: None, piece: 0 })),
         (
             "fetch_piece".to_owned(),
@@ -312,6 +311,7 @@ pub(crate) fn all() -> BTreeMap<String, Value> {
     messages.push(("event_decided_remembering".to_owned(), Message::Event(Box::new(event(decided)))));
     let recloning = recloning().into_iter().map(|(stage, told)| (format!("observation_reclone_{stage}"), told));
     messages.extend(recloning.map(|(name, told)| (name, Message::Observation(Box::new(told)))));
+    messages.extend(heartbeats());
     messages.extend(requests().into_iter().map(|request| (String::new(), Message::Request(request))));
     messages.extend(events().into_iter().map(|body| (String::new(), Message::Event(Box::new(event(body))))));
     let named = |(name, message): (String, Message)| {

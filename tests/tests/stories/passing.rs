@@ -58,7 +58,7 @@ impl Story {
         if let Some((coordinator, leading)) = self.other.clone().filter(|_| now_ms.is_multiple_of(100)) {
             let nonce = Nonce(now_ms + 1);
             self.puppets.values_mut().for_each(|puppet| puppet.hear(&coordinator, nonce));
-            inputs.push(Input::Beaten(Heartbeat { coordinator, nonce, leading }));
+            inputs.push(Input::Beaten(Heartbeat { coordinator, nonce, leading, seat: None }));
         }
         let beat = now_ms.is_multiple_of(BEAT_MS);
         let changed = std::mem::take(&mut self.changed);

@@ -27,10 +27,12 @@ pub struct FeedConfig {
     pub allowed_origins: Vec<String>,
     /// Whether a token may stand in the query, as clients of 2.x need it.
     pub query_tokens: bool,
+    /// The address that viewers reach it at, if it is another than `listen`.
+    pub public_url: Option<String>,
 }
 
-pub(super) const KNOWN: [&str; 6] =
-    ["listen", "certificate", "private_key", "token_file", "allowed_origins", "query_tokens"];
+pub(super) const KNOWN: [&str; 7] =
+    ["listen", "certificate", "private_key", "token_file", "allowed_origins", "query_tokens", "public_url"];
 
 const FIRST: &str = "make a token: `tasuki-coordinator token NAME --role viewer --clusters '*'` prints it, and adds its \
                      line here";
@@ -49,6 +51,12 @@ pub(super) fn feed<'a>(reader: &mut Reader<'a>, section: &Section<'_, 'a>) -> Op
         reader.note(Some(origin.span()), what);
     }
     let query_tokens = reader.optional::<bool>(section, "query_tokens").is_none_or(Spanned::into_inner);
+    let public_url = reader.optional::<String>(section, "public_url");
+    for url in public_url.iter().filter(|url| !is_origin(url.get_ref())) {
+        let what =
+            format!("{:?} is no address of a coordinator; write e.g. \"https://co1.example.org:3000\"", url.get_ref());
+        reader.note(Some(url.span()), what);
+    }
     Some(FeedConfig {
         listen: listen?.into_inner(),
         certificate: certificate?,
@@ -57,6 +65,7 @@ pub(super) fn feed<'a>(reader: &mut Reader<'a>, section: &Section<'_, 'a>) -> Op
         tokens: tokens?,
         allowed_origins: allowed_origins.into_iter().map(Spanned::into_inner).collect(),
         query_tokens,
+        public_url: public_url.map(Spanned::into_inner),
     })
 }
 

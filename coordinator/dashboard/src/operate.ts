@@ -1,0 +1,51 @@
+// The acts of operators: a dry run first, always.
+
+import { act } from './api';
+import { state, type Dialog } from './state';
+
+const shown = () => document.querySelector('dialog');
+
+export function opened(kind: Dialog['kind'], cluster: string, redraw: () => void): void {
+  state.dialog = { kind, cluster, to: '', reason: '', for_s: 1800, would: [], busy: false, done: [], error: '' };
+  redraw();
+  requestAnimationFrame(() => requestAnimationFrame(() => shown()?.showModal()));
+}
+
+export function closed(redraw: () => void): void {
+  if (!state.dialog) return;
+  const box = shown();
+  if (box?.open) box.close();
+  state.dialog = null;
+  redraw();
+}
+
+/** What was tried dry was another wish: it has to be tried again. */
+export function changed(dialog: Dialog, what: Partial<Dialog>, redraw: () => void): void {
+  Object.assign(dialog, what, { would: [], error: '' });
+  redraw();
+}
+
+function body(dialog: Dialog, dry_run: boolean): unknown {
+  const { reason } = dialog;
+  switch (dialog.kind) {
+    case 'switchover': return { ...(dialog.to ? { to: dialog.to } : {}), reason, dry_run };
+    case 'pause': return { for_s: dialog.for_s, reason, dry_run };
+    case 'resume': return { dry_run };
+  }
+}
+
+export function asked(dialog: Dialog, dry: boolean, redraw: () => void): void {
+  dialog.busy = true;
+  dialog.error = '';
+  act(dialog.cluster, dialog.kind, body(dialog, dry))
+    .then(({ lines }) => (dry ? (dialog.would = lines) : (dialog.done = lines)))
+    .catch((error: Error) => {
+      dialog.error = error.message;
+      dialog.would = [];
+    })
+    .finally(() => {
+      dialog.busy = false;
+      redraw();
+    });
+  redraw();
+}

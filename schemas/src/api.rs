@@ -1,0 +1,118 @@
+//! What is said over HTTP under `/api/v1`, beside snapshots and events.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::event::{Diagnosis, StageName};
+use crate::forecast::Guarantee;
+use crate::id::{ClusterName, CoordinatorId, NodeId};
+use crate::past::Pause;
+
+/// Why something was not done, with the fix.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Problem {
+    /// The sentence for people.
+    pub error: String,
+}
+
+/// A token, shown once for a cookie.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Login {
+    /// The token.
+    pub token: String,
+}
+
+/// Who asks, as the coordinator knows them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Me {
+    /// The token's name.
+    pub name: String,
+    /// `public`, `viewer`, `operator` or `admin`.
+    pub role: String,
+    /// The clusters that the token opens here.
+    pub clusters: Vec<ClusterName>,
+    /// Which coordinator answers.
+    pub coordinator: CoordinatorId,
+    /// Its version.
+    pub version: String,
+}
+
+/// One cluster in a list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Summary {
+    /// The cluster.
+    pub cluster: ClusterName,
+    /// What is wrong.
+    pub diagnosis: Diagnosis,
+    /// The same in one sentence.
+    pub sentence: String,
+    /// The server that clients write to, if there is a record.
+    pub primary: Option<NodeId>,
+    /// Who leads.
+    pub leader: Option<CoordinatorId>,
+    /// What the cluster promises, once that is known.
+    pub guarantee: Option<Guarantee>,
+    /// The failover under way, if any.
+    pub stage: Option<StageName>,
+    /// No failover begins while it lasts.
+    pub pause: Option<Pause>,
+    /// Why nothing is done, if so.
+    pub holds: Vec<String>,
+}
+
+/// Where to connect a viewer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Endpoint {
+    /// The address.
+    pub url: String,
+    /// Whose it is.
+    pub coordinator: CoordinatorId,
+    /// Viewers connected there now.
+    pub viewers: u32,
+    /// Its version.
+    pub version: String,
+}
+
+/// Lets the primary hand over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SwitchoverWish {
+    /// Who takes over; left out: whoever would win a failover.
+    #[serde(default)]
+    pub to: Option<NodeId>,
+    /// Why, for everybody who wonders: 1 to 200 characters.
+    pub reason: String,
+    /// Only say what would be done.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// Begins no failover for a while.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PauseWish {
+    /// For how many seconds, at most a day.
+    pub for_s: u64,
+    /// Why, for everybody who wonders: 1 to 200 characters.
+    pub reason: String,
+    /// Only say what would be done.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// Lets failovers go on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ResumeWish {
+    /// Only say what would be done.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// What came of a wish that was granted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Granted {
+    /// What was done, or would be, in lines for people.
+    pub lines: Vec<String>,
+}

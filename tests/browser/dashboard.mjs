@@ -1,0 +1,161 @@
+// A person at the dashboard: logs in, watches a primary die in each cluster, writes and reads notes, looks at it again,
+// and lets a primary hand over. Prints one JSON value a line; whoever drives this breaks things when it is `ready`.
+// dashboard.mjs URL CERTIFICATE OPERATOR VIEWER PUBLIC FOLDER CLUSTER...
+import { strict as assert } from 'node:assert';
+import { mkdirSync } from 'node:fs';
+import { launch } from 'puppeteer-core';
+import { conforms } from './api.mjs';
+import { finds, looked } from './checks.mjs';
+
+const [url, certificate, token, viewer, outsider, folder, ...clusters] = process.argv.slice(2);
+const say = (step, value = {}) => process.stdout.write(`${JSON.stringify({ step, ...value })}\n`);
+const PATIENCE = { timeout: 30_000 };
+mkdirSync(folder, { recursive: true });
+
+const browser = await launch({
+  executablePath: process.env.CHROMIUM,
+  args: ['--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--force-color-profile=srgb', '--hide-scrollbars'],
+});
+try {
+  const page = await browser.newPage();
+  const complaints = [];
+  page.on('console', (message) => ['error', 'warn'].includes(message.type()) && complaints.push(`${message.text()} ${message.location()?.url ?? ''}`));
+  page.on('pageerror', (error) => complaints.push(error.message));
+  await page.goto(url);
+  await loggedIn(page);
+  assert.equal(await page.$eval('h1', (it) => it.textContent), 'Clusters');
+  await page.waitForFunction((n) => document.querySelectorAll('.row .pill').length === n, PATIENCE, clusters.length);
+  // Healthy clusters stand behind each other by name.
+  assert.deepEqual(await page.$$eval('.row h2', (all) => all.map((it) => it.textContent)), [...clusters].sort());
+  await looked(page, folder, 'clusters');
+  for (const cluster of clusters) await watched(page, cluster);
+  await operated(page, clusters[0]);
+  await pressed(page, 'Log out');
+  await page.waitForSelector('#token', PATIENCE);
+  await page.reload();
+  await page.waitForSelector('#token', PATIENCE);
+  await limited(page);
+  await page.close();
+  const refused = complaints.filter((it) => !/status of 401/.test(it));
+  assert.deepEqual(refused, [], 'the console complains');
+  await conforms(url, certificate, { token, viewer, outsider }, clusters);
+  say('done');
+} finally {
+  await browser.close();
+}
+
+/** A wrong token is refused with a sentence; the right one is kept by a cookie that scripts do not see. */
+async function loggedIn(page) {
+  await page.waitForSelector('#token', PATIENCE);
+  await finds(page);
+  await looked(page, folder, 'login');
+  await shows(page, 'wrong');
+  await page.waitForFunction(() => document.querySelector('.error')?.textContent.includes('not known here'), PATIENCE);
+  await shows(page, token);
+  await page.waitForSelector('.row', PATIENCE);
+  assert.equal(await page.evaluate(() => document.cookie), '');
+  const [cookie] = await browser.cookies();
+  assert.ok(cookie.httpOnly && cookie.secure && cookie.sameSite === 'Strict', JSON.stringify(cookie));
+  await page.reload();
+  await page.waitForSelector('.row', PATIENCE);
+}
+
+async function shows(page, token) {
+  await page.waitForSelector('#token', PATIENCE);
+  await page.click('#token', { count: 3 });
+  await page.type('#token', token);
+  await page.keyboard.press('Enter');
+}
+
+function pressed(page, label) {
+  return page.evaluate((label) => [...document.querySelectorAll('button')].find((it) => it.textContent === label).click(), label);
+}
+
+/** A viewer is offered no act; the public is shown no name of a server. */
+async function limited(page) {
+  await page.goto(`${url}/#/${clusters[0]}`);
+  await shows(page, viewer);
+  await page.waitForSelector('.server', PATIENCE);
+  assert.equal(await page.$('.acts'), null);
+  await pressed(page, 'Log out');
+  await shows(page, outsider);
+  await page.waitForFunction((n) => document.querySelectorAll('.row .pill').length === n, PATIENCE, clusters.length);
+  await looked(page, folder, 'public');
+  const text = await page.$eval('main', (it) => it.textContent);
+  assert.ok(!/db\d|127\.|GTID/.test(text), text);
+  await pressed(page, 'Log out');
+  await page.waitForSelector('#token', PATIENCE);
+}
+
+function primary(page) {
+  return page.$eval('#primary', (it) => it.textContent);
+}
+
+async function watched(page, cluster) {
+  await page.goto(`${url}/#/${cluster}`);
+  await page.waitForFunction(() => document.querySelector('.hero .pill')?.textContent === 'All is well', PATIENCE);
+  await page.waitForFunction(() => [...document.querySelectorAll('.replicas dd')].some((it) => it.textContent === 'none'), PATIENCE);
+  await looked(page, folder, `${cluster}-well`);
+  const old = await primary(page);
+  await page.evaluate(() => {
+    const name = document.querySelector('#primary');
+    globalThis.changed = null;
+    new MutationObserver(() => { globalThis.changed ??= { name: name.textContent, at: Math.round(performance.timeOrigin + performance.now()) }; })
+      .observe(name, { characterData: true, childList: true, subtree: true });
+  });
+  say('ready', { cluster, old });
+  await page.waitForFunction(() => globalThis.changed, { ...PATIENCE, polling: 'mutation' });
+  say('changed', { cluster, ...(await page.evaluate(() => globalThis.changed)) });
+  await page.waitForFunction(() => document.querySelector('#last-run')?.textContent.includes('finished after'), PATIENCE);
+  const bars = await page.$$eval('#last-run .bars li', (all) => all.map((it) => ({ stage: it.dataset.stage, ms: it.querySelector('.bar-ms').textContent })));
+  const headline = await page.$eval('#last-run .run', (it) => it.textContent);
+  say('waterfall', { cluster, bars, headline });
+  await looked(page, folder, `${cluster}-after`);
+  // Whoever drives this brings the old one back.
+  await page.waitForFunction(() => document.querySelector('.hero .pill')?.textContent === 'All is well', { timeout: 90_000 });
+  await replayed(page, cluster, old);
+  say('well', { cluster });
+}
+
+/** The incident is seen again: the old primary first, the new one at its end. */
+async function replayed(page, cluster, old) {
+  const now = await primary(page);
+  assert.notEqual(now, old);
+  await page.evaluate(() => [...document.querySelectorAll('.incident button')].find((it) => it.textContent === 'Replay').click());
+  await page.waitForSelector('.replay', PATIENCE);
+  assert.equal(await primary(page), old);
+  await page.waitForFunction((now) => document.querySelector('#primary').textContent === now, PATIENCE, now);
+  await looked(page, folder, `${cluster}-replay`);
+  await page.evaluate(() => [...document.querySelectorAll('.replay button')].find((it) => it.textContent === 'Back to now').click());
+  await page.waitForFunction(() => !document.querySelector('.replay'), PATIENCE);
+}
+
+/** By keyboard alone: a dry run, then the hand-over. */
+async function operated(page, cluster) {
+  await page.goto(`${url}/#/${cluster}`);
+  await page.waitForFunction(() => document.querySelector('.hero .pill')?.textContent === 'All is well', { timeout: 90_000 });
+  const old = await primary(page);
+  await page.focus('.acts button');
+  await page.keyboard.press('Enter');
+  await page.waitForSelector('dialog[open] #reason', PATIENCE);
+  await page.focus('dialog #reason');
+  await page.keyboard.type('new kernel');
+  await looked(page, folder, `${cluster}-switchover`);
+  await page.focus('dialog #reason');
+  await page.keyboard.press('Enter');
+  await page.waitForFunction(() => document.querySelector('dialog .would, dialog .error'), PATIENCE);
+  const would = await page.$eval('dialog .would, dialog .error', (it) => it.textContent);
+  if (would.includes('leads; ask there')) {
+    await page.keyboard.press('Escape');
+    return say('led_elsewhere', { would });
+  }
+  assert.match(would, /would take over from .*nothing was changed/);
+  assert.equal(await primary(page), old);
+  await page.focus('dialog .danger');
+  await page.keyboard.press('Enter');
+  await page.waitForFunction((old) => document.querySelector('#primary').textContent !== old, PATIENCE, old);
+  await page.waitForFunction(() => document.querySelector('.dialog-acts button')?.textContent === 'Close', PATIENCE);
+  await page.keyboard.press('Escape');
+  await page.waitForFunction(() => !document.querySelector('dialog'), PATIENCE);
+  say('handed_over', { cluster, old, would });
+}
