@@ -8,6 +8,7 @@ use tasuki_config::{ClusterFile, Findings};
 use tasuki_coordinator_core::birth::Birth;
 use tasuki_coordinator_core::settings::Settings;
 use tasuki_coordinator_core::{Coordinator, Input, Output};
+use tasuki_schemas::ballot::Ballot;
 use tasuki_schemas::channel::Channel;
 use tasuki_schemas::envelope::Opened;
 use tasuki_schemas::event::{Event, EventBody};
@@ -17,7 +18,7 @@ use tokio::sync::mpsc::{Receiver, channel};
 use tokio::sync::oneshot;
 
 use crate::control::{Act, Reply, Request};
-use crate::feed::Feed;
+use crate::feed::Teller;
 use crate::fence::{Asked, Ended, Fencer};
 use crate::http::Seats;
 
@@ -55,9 +56,13 @@ pub struct Driver {
     me: CoordinatorId,
     core: Coordinator,
     bus: Bus,
-    feed: Feed,
     seats: Seats,
+    teller: Teller,
+    /// Notes and acts of people at this coordinator.
+    posts: Receiver<EventBody>,
     number: u64,
+    /// Under which it tells.
+    ballot: Option<Ballot>,
     settings: Settings,
     birth: Option<(Birth, oneshot::Sender<Reply>)>,
     asker: Option<oneshot::Sender<Reply>>,
@@ -69,7 +74,15 @@ pub struct Driver {
 impl Driver {
     /// A driver whose core has heard nothing yet.
     #[must_use]
-    pub fn new(file: ClusterFile, settings: Settings, state_dir: &Path, bus: Bus, feed: Feed, seats: Seats) -> Self {
+    pub fn new(
+        file: ClusterFile,
+        settings: Settings,
+        state_dir: &Path,
+        bus: Bus,
+        opened: (Teller, Receiver<EventBody>),
+        seats: Seats,
+    ) -> Self {
+        let (teller, posts) = opened;
         let (tell, ended) = channel(FENCES);
         Self {
             fencer: Fencer::new(&file, state_dir, tell),
@@ -77,9 +90,11 @@ impl Driver {
             me: settings.me.clone(),
             core: Coordinator::new(settings.clone(), clock::now()),
             bus,
-            feed,
             seats,
+            teller,
+            posts,
             number: 0,
+            ballot: None,
             settings,
             birth: None,
             asker: None,
@@ -97,7 +112,7 @@ impl Driver {
                 biased;
                 next = arrived.recv() => match next {
                     Some(Arrived::Message(Opened { message: Message::Event(event), .. })) => {
-                        self.relay(&event);
+                        self.hear(event);
                         continue;
                     }
                     Some(Arrived::Message(Opened { sender, message: Message::Fetch(fetch), .. })) => {
@@ -112,6 +127,10 @@ impl Driver {
                     }
                     None => return,
                 },
+                Some(body) = self.posts.recv() => {
+                    self.post(body);
+                    continue;
+                }
                 Some(request) = requests.recv() => {
                     self.take(request);
                     continue;
@@ -134,7 +153,11 @@ impl Driver {
                 continue;
             }
             let mut news = false;
-            for output in self.core.handle(input, now) {
+            let before = self.core.ballot().cloned();
+            let outputs = self.core.handle(input, now);
+            // What is told when an attempt ends is told under its ballot.
+            self.ballot = self.core.ballot().cloned().or(before);
+            for output in outputs {
                 news |= self.perform(output);
             }
             self.fencer.settle(self.core.attempt());
@@ -147,7 +170,7 @@ impl Driver {
                 shown = now;
                 let mut snapshot = self.core.snapshot(now);
                 snapshot.number = self.number;
-                self.feed.set_snapshot(snapshot);
+                self.teller.set_snapshot(snapshot);
             }
         }
     }
@@ -175,30 +198,6 @@ impl Driver {
         }
     }
 
-    /// Viewers here see what another coordinator does. What it merely sees, this one sees itself.
-    fn relay(&self, event: &Event) {
-        let done = match event.body {
-            EventBody::Stage { .. }
-            | EventBody::Hold { .. }
-            | EventBody::WouldHave { .. }
-            | EventBody::Repair { .. }
-            | EventBody::Pause { .. }
-            | EventBody::Fence { .. }
-            | EventBody::Override { .. }
-            | EventBody::Voters { .. }
-            | EventBody::Switchover { .. }
-            | EventBody::Decided { .. } => true,
-            EventBody::Diagnosis { .. }
-            | EventBody::Forecast { .. }
-            | EventBody::Leader { .. }
-            | EventBody::Health { .. }
-            | EventBody::Position { .. } => false,
-        };
-        if done && event.coordinator != self.me {
-            self.feed.publish(event);
-        }
-    }
-
     /// Does one thing; true if viewers must see it in the snapshot at once.
     fn perform(&mut self, output: Output) -> bool {
         match output {
@@ -223,22 +222,48 @@ impl Driver {
         }
     }
 
+    /// Another coordinator tells something. What people posted there is told by whoever leads.
+    fn hear(&mut self, event: Box<Event>) {
+        if event.id.is_some() || event.body.posted().is_none() {
+            self.teller.hear(event);
+        } else if self.core.ballot().is_some() {
+            self.post(event.body);
+        }
+    }
+
+    /// What people post is told by the leader, or brought to it.
+    fn post(&mut self, body: EventBody) {
+        self.ballot = self.core.ballot().cloned();
+        if self.ballot.is_some() {
+            self.tell(body);
+        } else {
+            let event = self.event(body);
+            publish(&self.bus, &Channel::Event, &Message::Event(Box::new(event)));
+        }
+    }
+
     fn tell(&mut self, body: EventBody) -> bool {
+        let event = self.event(body);
+        if event.body.is_telemetry() {
+            self.teller.show(event);
+            return false;
+        }
+        log(&event);
+        self.teller.tell(event, self.ballot.clone(), self.core.is_led());
+        true
+    }
+
+    fn event(&mut self, body: EventBody) -> Event {
         self.number += 1;
-        let event = Event {
+        Event {
             cluster: self.file.name.clone(),
             coordinator: self.me.clone(),
             number: self.number,
             at_ms: clock::wall_ms(),
+            id: None,
+            after: None,
             body,
-        };
-        self.feed.publish(&event);
-        if matches!(event.body, EventBody::Health { .. } | EventBody::Position { .. }) {
-            return false;
         }
-        log(&event);
-        publish(&self.bus, &Channel::Event, &Message::Event(Box::new(event)));
-        true
     }
 }
 

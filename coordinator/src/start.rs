@@ -40,6 +40,8 @@ pub async fn run(config: CoordinatorConfig) -> anyhow::Result<()> {
         query_tokens: config.feed.query_tokens,
         allowed_origins: config.feed.allowed_origins.clone(),
         clusters: config.clusters.iter().flatten().map(|cluster| cluster.name.clone()).collect(),
+        plain: config.feed.plain.clone(),
+        limits: config.feed.limits,
         pages: http::routes(site.clone()),
         session: site.session(),
     })
@@ -51,12 +53,15 @@ pub async fn run(config: CoordinatorConfig) -> anyhow::Result<()> {
     for cluster in config.clusters.iter().flatten() {
         let (bus, arrived) = Bus::start(cluster.coordinator_bus(&config.name, &config.key, boot)?)?;
         gauges.insert(cluster.name.clone(), bus.gauge());
+        let opened = feed.open(cluster, boot.random, &config.state_dir, &bus);
+        let opened =
+            opened.with_context(|| format!("the history of {} in {}", cluster.name, config.state_dir.display()))?;
         let driver = Driver::new(
             cluster.clone(),
             settings(&config, cluster, boot)?,
             &config.state_dir,
             bus,
-            feed.clone(),
+            opened,
             seats.clone(),
         );
         let (requests_tx, asked) = channel(1);
@@ -64,6 +69,7 @@ pub async fn run(config: CoordinatorConfig) -> anyhow::Result<()> {
         drivers.spawn(driver.run(arrived, asked));
         tracing::info!(coordinator = %config.name, cluster = %cluster.name, feed = %feed.local_addr(), "the coordinator runs");
     }
+    feed.operate(requests.clone());
     site.open(feed, requests.clone(), gauges);
     tokio::spawn(control::serve(control, requests));
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;

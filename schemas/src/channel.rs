@@ -27,6 +27,12 @@ impl Channel {
     pub fn name(&self, cluster: &ClusterName) -> String {
         format!("tasuki:{{{cluster}}}:{self}")
     }
+
+    /// The key of the stream that keeps a cluster's history.
+    #[must_use]
+    pub fn history(cluster: &ClusterName) -> String {
+        format!("tasuki:{{{cluster}}}:history")
+    }
 }
 
 impl fmt::Display for Channel {

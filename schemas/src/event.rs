@@ -1,6 +1,7 @@
 //! What viewers see. The cores make these values; nothing is phrased anew on the way.
 
 mod diagnosis;
+mod id;
 mod public;
 
 use std::collections::BTreeMap;
@@ -10,6 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use diagnosis::{Diagnosis, DiagnosisKind};
+pub use id::{EventId, InvalidEventId, PublicId};
 pub use public::{
     Condition, Part, PublicBody, PublicEvent, PublicForecast, PublicOutlook, PublicServer, PublicSnapshot,
 };
@@ -18,7 +20,7 @@ use crate::ballot::{Ballot, Epoch};
 use crate::forecast::Forecast;
 use crate::grounds::{FenceHow, Override};
 use crate::gtid::GtidSet;
-use crate::id::{ClusterName, CoordinatorId, IncidentId, NodeId};
+use crate::id::{ClusterName, CoordinatorId, IncidentId, NodeId, Nonce, TokenName};
 use crate::observation::{Observation, Position};
 use crate::past::Pause;
 use crate::record::Record;
@@ -134,6 +136,26 @@ pub enum EventBody {
         /// The sentence for operators.
         sentence: String,
     },
+    /// Somebody who watches says something to everybody who does.
+    Note {
+        /// Whose token it was.
+        by: TokenName,
+        /// What, in plain text.
+        text: String,
+        /// Drawn by the coordinator that took it: it may travel twice, and is one note.
+        nonce: Nonce,
+    },
+    /// An operator asked for something over the feed or the API; what came of it is told by other events.
+    Act {
+        /// Whose token it was.
+        by: TokenName,
+        /// Where from, if that is known.
+        address: Option<String>,
+        /// What was asked for.
+        what: String,
+        /// Drawn by the coordinator that took it: it may travel twice, and is one act.
+        nonce: Nonce,
+    },
     /// A record was decided.
     Decided {
         /// Its ballot.
@@ -170,6 +192,35 @@ fn to_share<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<Observatio
 }
 
 impl EventBody {
+    /// Whether it is telemetry, which is kept nowhere. Everything else is an incident.
+    #[must_use]
+    pub const fn is_telemetry(&self) -> bool {
+        matches!(self, Self::Health { .. } | Self::Position { .. })
+    }
+
+    /// What tells apart notes and acts, which people post.
+    #[must_use]
+    pub const fn posted(&self) -> Option<Nonce> {
+        match self {
+            Self::Note { nonce, .. } | Self::Act { nonce, .. } => Some(*nonce),
+            Self::Diagnosis { .. }
+            | Self::Stage { .. }
+            | Self::Hold { .. }
+            | Self::WouldHave { .. }
+            | Self::Repair { .. }
+            | Self::Forecast { .. }
+            | Self::Pause { .. }
+            | Self::Fence { .. }
+            | Self::Override { .. }
+            | Self::Switchover { .. }
+            | Self::Voters { .. }
+            | Self::Decided { .. }
+            | Self::Leader { .. }
+            | Self::Health { .. }
+            | Self::Position { .. } => None,
+        }
+    }
+
     /// The name of the event at viewers.
     #[must_use]
     pub const fn name(&self) -> &'static str {
@@ -185,6 +236,8 @@ impl EventBody {
             Self::Override { .. } => "override",
             Self::Switchover { .. } => "switchover",
             Self::Voters { .. } => "voters",
+            Self::Note { .. } => "note",
+            Self::Act { .. } => "act",
             Self::Decided { .. } => "decided",
             Self::Leader { .. } => "leader",
             Self::Health { .. } => "health",
@@ -204,6 +257,12 @@ pub struct Event {
     pub number: u64,
     /// Milliseconds since 1970 by the teller's wall clock: for people, never compared.
     pub at_ms: u64,
+    /// The incident's place in history, if its teller leads.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<EventId>,
+    /// The incident before it, as its teller knew history.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<EventId>,
     /// What happened.
     #[serde(flatten)]
     pub body: EventBody,
@@ -218,6 +277,9 @@ pub struct Snapshot {
     pub coordinator: CoordinatorId,
     /// The number of the last event that is contained in it.
     pub number: u64,
+    /// The last incident that is contained in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<EventId>,
     /// Who leads.
     pub leader: Option<CoordinatorId>,
     /// The highest record known.

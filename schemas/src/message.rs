@@ -62,7 +62,10 @@ impl Message {
             Self::Heartbeat(heartbeat) => {
                 role == Role::Coordinator && ProgramId::from(&heartbeat.coordinator) == *sender
             }
-            Self::Event(event) => role == Role::Coordinator && ProgramId::from(&event.coordinator) == *sender,
+            // What is history already, any coordinator may tell again.
+            Self::Event(event) => {
+                role == Role::Coordinator && (event.id.is_some() || ProgramId::from(&event.coordinator) == *sender)
+            }
             Self::Request(_) => role == Role::Coordinator,
             Self::Echo { .. } => true,
         }

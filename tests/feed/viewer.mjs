@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 
 const [url, ca, text] = process.argv.slice(2);
-const { client = 'socket.io-client', pause, ...options } = JSON.parse(text);
+const { client = 'socket.io-client', pause, flood, ...options } = JSON.parse(text);
 const module = await import(client);
 const io = module.io ?? module.default;
 const say = (name, value) => process.stdout.write(JSON.stringify({ name, value, transport: socket.io.engine?.transport?.name }) + '\n');
@@ -21,4 +21,5 @@ else {
   socket.onevent = function (packet) { say(packet.data[0], packet.data[1]); emit.call(this, packet); };
 }
 createInterface({ input: process.stdin }).on('line', (line) => socket.emit(...JSON.parse(line), (answer) => say('ack', answer)));
+if (flood) socket.on('connect', () => setInterval(() => { for (let at = 0; at < 500; at++) socket.emit('note', 'x'.repeat(200)); }, 5));
 if (pause) setTimeout(() => { for (;;); }, pause);

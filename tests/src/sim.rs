@@ -225,6 +225,8 @@ fn brief(body: &EventBody) -> String {
         | EventBody::Switchover { sentence, .. }
         | EventBody::Override { sentence, .. } => sentence.clone(),
         EventBody::WouldHave { .. }
+        | EventBody::Note { .. }
+        | EventBody::Act { .. }
         | EventBody::Leader { .. }
         | EventBody::Health { .. }
         | EventBody::Position { .. } => body.name().to_owned(),

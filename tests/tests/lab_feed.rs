@@ -1,7 +1,16 @@
 //! The live feed, followed by the stock client of Socket.IO over TLS while a primary dies.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests are tests")]
 
+#[path = "feed/clients.rs"]
+mod clients;
+#[path = "feed/hostile.rs"]
+mod hostile;
+#[path = "feed/people.rs"]
+mod people;
+#[path = "feed/serving.rs"]
+mod serving;
 #[path = "feed/viewer.rs"]
+#[allow(dead_code, reason = "shared with lab_history")]
 mod viewer;
 
 use std::time::{Duration, Instant};
@@ -25,25 +34,23 @@ async fn lab_a_stock_client_follows_a_failover_over_tls() {
     deafening["pause"] = json!(1500);
     let deaf = Viewer::watch(&lab, &deafening);
     deaf.named("snapshot");
-    let mut numbers = Vec::new();
+    let mut last = Vec::new();
     for viewer in &viewers {
         let snapshot = viewer.named("snapshot");
         assert_eq!(snapshot["cluster"], "mariadb");
         assert_eq!(snapshot["nodes"].as_object().unwrap().len(), 3, "{snapshot}");
-        numbers.push(snapshot["number"].as_u64().unwrap());
+        last.push(snapshot["id"].as_str().unwrap().to_owned());
         viewer.named("position");
     }
     let old = lab.clusters[0].primary().await.unwrap();
     lab.clusters[0].server_mut(&old).unwrap().kill9().unwrap();
-    for (viewer, seen) in viewers.iter().zip(numbers) {
-        let mut last = seen;
+    for (viewer, mut last) in viewers.iter().zip(last) {
         let mut stages = Vec::new();
         viewer.until("the failover's end", |line| {
-            // Events of the other coordinator are relayed with numbers of their own.
-            let own = line["value"]["coordinator"] == "co1";
-            if let Some(number) = line["value"]["number"].as_u64().filter(|number| own && *number > last) {
-                assert!(number == last + 1 || last == seen, "{last} was followed by {number}");
-                last = number;
+            // Each incident names the one before it.
+            if let Some(id) = line["value"]["id"].as_str() {
+                assert_eq!(line["value"]["after"], last.as_str(), "{line}");
+                last = id.to_owned();
             }
             let stage = (line["name"] == "stage").then(|| line["value"]["stage"].as_str().map(str::to_owned)).flatten();
             stages.extend(stage.clone());
@@ -93,6 +100,10 @@ async fn lab_a_token_opens_its_clusters_to_its_role_until_it_is_revoked() {
     let whole = Viewer::watch(&lab, &with_token("websocket"));
     let one = Viewer::watch(&lab, &showing("websocket", wall));
     let passer = Viewer::watch(&lab, &showing("polling", "everybody"));
+    one.named("snapshot");
+    let snapshot = passer.named("snapshot");
+    let servers = snapshot["servers"].as_array().unwrap();
+    assert_eq!(servers.iter().filter(|server| server["part"] == "primary").count(), 1, "{snapshot}");
     let mut other = showing("websocket", wall);
     other["auth"]["cluster"] = json!("mariadb");
     let message = Viewer::watch(&lab, &other).named("connect_error");
@@ -113,9 +124,6 @@ async fn lab_a_token_opens_its_clusters_to_its_role_until_it_is_revoked() {
         assert!(!text.contains("mysql") && !text.contains("ann") && !text.contains("127.0.0.1"), "{text}");
         assert!(!text.contains(&format!("\"{primary}\"")), "{text}");
     }
-    let snapshot = seen.iter().find(|line| line["name"] == "snapshot").unwrap();
-    let servers = snapshot["value"]["servers"].as_array().unwrap();
-    assert_eq!(servers.iter().filter(|server| server["part"] == "primary").count(), 1, "{snapshot}");
     assert!(seen.iter().any(|line| line["name"] == "pause" && line["value"]["for_ms"] == 60_000), "{seen:?}");
 
     let began = Instant::now();

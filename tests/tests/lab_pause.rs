@@ -25,6 +25,8 @@ fn told(events: &Listener, since: Instant, words: &str) -> bool {
         | EventBody::Fence { .. }
         | EventBody::Override { .. }
         | EventBody::Voters { .. }
+        | EventBody::Note { .. }
+        | EventBody::Act { .. }
         | EventBody::Switchover { .. }
         | EventBody::Decided { .. }
         | EventBody::Leader { .. }

@@ -152,7 +152,8 @@ impl Coordinator {
     }
 
     /// The ballot that this coordinator owns, unless it is blind.
-    pub(crate) fn ballot(&self) -> Option<&Ballot> {
+    #[must_use]
+    pub fn ballot(&self) -> Option<&Ballot> {
         match &self.role {
             Role::Following => None,
             Role::Proposing(proposal, _) => Some(proposal.ballot()),

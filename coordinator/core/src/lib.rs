@@ -5,7 +5,9 @@
 //! [`proof`], or not; [`elect`] compares GTID sets; the record is decided; orders go out; their outcomes are part of
 //! the next observations.
 
+pub mod annals;
 pub mod birth;
+pub mod chain;
 pub mod coordinator;
 pub mod diagnose;
 pub mod elect;

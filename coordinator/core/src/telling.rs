@@ -103,6 +103,12 @@ impl Coordinator {
         }
     }
 
+    /// Whether anybody leads, as far as this coordinator has told.
+    #[must_use]
+    pub const fn is_led(&self) -> bool {
+        self.told_leader.is_some()
+    }
+
     fn leader(&self, now: Moment) -> Option<CoordinatorId> {
         match &self.role {
             Role::Leading(_) | Role::Failing(_) => Some(self.settings.me.clone()),
@@ -133,6 +139,7 @@ impl Coordinator {
             cluster: self.settings.cluster.clone(),
             coordinator: self.settings.me.clone(),
             number: 0,
+            id: None,
             leader: self.leader(now),
             epoch: record.as_ref().map(|record| record.epoch.clone()),
             record,

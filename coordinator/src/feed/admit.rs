@@ -1,11 +1,14 @@
 //! Who is let in: what a viewer showed, and what that opens.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use axum::extract::Query;
 use axum::http::HeaderMap;
 use socketioxide::ProtocolVersion;
 use socketioxide::extract::{SocketRef, TryData};
-use tasuki_config::{Grant, Secret};
+use tasuki_config::{Grant, Role, Secret};
+use tasuki_schemas::event::{InvalidEventId, PublicId};
 use tasuki_schemas::id::ClusterName;
 
 use super::tokens::Tokens;
@@ -26,13 +29,19 @@ pub(super) enum Refused {
         "unknown_cluster: {0} is no cluster that this token opens here; leave `cluster` out to see all that it opens"
     )]
     UnknownCluster(String),
+    #[error("forbidden: /ops is for operators, and the role of this token is {0}; ask for a token of role operator")]
+    NoOperator(Role),
+    #[error("bad_since: {0}; write since: {{ CLUSTER: ID }}")]
+    BadSince(#[from] InvalidEventId),
 }
 
 /// What a viewer sends along.
 #[derive(Default, serde::Deserialize)]
 pub(super) struct Auth {
     token: Option<String>,
-    pub(super) cluster: Option<String>,
+    cluster: Option<String>,
+    #[serde(default)]
+    since: BTreeMap<String, String>,
 }
 
 /// A viewer that was let in.
@@ -42,7 +51,9 @@ pub(super) struct Viewer {
     /// What its token opens.
     pub(super) grant: Grant,
     /// The one cluster that it wants to see, or all.
-    pub(super) wanted: Option<ClusterName>,
+    wanted: Option<ClusterName>,
+    /// The last incident that it got of each cluster.
+    pub(super) since: BTreeMap<ClusterName, PublicId>,
 }
 
 impl Viewer {
@@ -74,10 +85,11 @@ impl Door {
     /// Lets a viewer in, or says why not. Its token may stand in `auth` (3.x and 4.x clients), in a bearer header, in the
     /// query (2.x clients), or behind a browser's session.
     pub(super) fn examine(&self, socket: &SocketRef, auth: TryData<Auth>) -> Result<Viewer, Refused> {
-        let Auth { token, cluster } = auth.0.unwrap_or_default();
+        let Auth { token, cluster, mut since } = auth.0.unwrap_or_default();
         let parts = socket.req_parts();
-        let query = parts.uri.query().unwrap_or_default();
-        let of_query = |name| query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
+        let query =
+            Query::<BTreeMap<String, String>>::try_from_uri(&parts.uri).map(|query| query.0).unwrap_or_default();
+        let of_query = |name| query.get(name).map(String::as_str);
         let bearer = || parts.headers.get("authorization")?.to_str().ok()?.strip_prefix("Bearer ");
         let mut token = token.or_else(|| bearer().map(str::to_owned)).or_else(|| (self.session)(&parts.headers));
         if token.is_none()
@@ -86,7 +98,13 @@ impl Door {
         {
             token = Some(self.query_tokens.then(|| shown.to_owned()).ok_or(Refused::NoQuery)?);
         }
-        self.judge(token, cluster.or_else(|| of_query("cluster").map(str::to_owned)))
+        let pairs = of_query("since").into_iter().flat_map(|pairs| pairs.split(','));
+        since.extend(pairs.filter_map(|pair| pair.split_once(':')).map(|(name, id)| (name.to_owned(), id.to_owned())));
+        let viewer = self.judge(token, cluster.or_else(|| of_query("cluster").map(str::to_owned)))?;
+        let since =
+            self.clusters.iter().filter_map(|cluster| Some((cluster.clone(), since.get(cluster.as_str())?.parse())));
+        let since = since.map(|(cluster, id)| Ok((cluster, id?))).collect::<Result<_, InvalidEventId>>()?;
+        Ok(Viewer { since, ..viewer })
     }
 
     fn judge(&self, token: Option<String>, cluster: Option<String>) -> Result<Viewer, Refused> {
@@ -98,7 +116,7 @@ impl Door {
             Some(name) => Some(known(&name).cloned().ok_or(Refused::UnknownCluster(name))?),
             None => None,
         };
-        Ok(Viewer { token: Secret::new(token), grant, wanted })
+        Ok(Viewer { token: Secret::new(token), grant, wanted, since: BTreeMap::new() })
     }
 }
 
@@ -106,7 +124,7 @@ impl Door {
 mod tests {
     use super::*;
     use std::path::Path;
-    use tasuki_config::{Clusters, Role, TokenFile, token_line};
+    use tasuki_config::{Clusters, TokenFile, token_line};
 
     #[tokio::test]
     async fn a_viewer_sees_what_its_token_opens_and_learns_of_nothing_else() {

@@ -20,6 +20,7 @@ use crate::inbox::{Arrived, Inbox};
 use crate::mesh::{self, Link, Tls};
 use crate::outbox::{self, Identity, Outbox};
 use crate::redis::{self, Server};
+use crate::stream::{Announcer, Stream};
 
 /// How many arrivals wait for the program. One that is slower than that loses the newest, counted as overflow.
 const ARRIVALS: usize = 4096;
@@ -36,6 +37,7 @@ pub struct Carriers {
 /// Both carriers. Dropping it closes every connection.
 pub struct Bus {
     outbox: Arc<Outbox>,
+    inbox: Arc<Inbox>,
     tally: Arc<Tally>,
     dialler: BulkDialler,
     bulk: Option<mpsc::Receiver<(ProgramId, BulkStream)>>,
@@ -70,6 +72,7 @@ impl Bus {
         let peers = links.iter().map(|(link, _)| Arc::clone(link)).collect();
         let outbox = Arc::new(Outbox::new(identity, servers, peers, known, Arc::clone(&tally)));
 
+        let examiner = Arc::clone(&inbox);
         let mut tasks = JoinSet::new();
         for server in &outbox.servers {
             let (inbox, outbox) = (Arc::clone(&inbox), Arc::clone(&outbox));
@@ -84,7 +87,7 @@ impl Bus {
         if let Some(listener) = listener {
             tasks.spawn(mesh::accept(listener, outbox.links.clone(), tls, inbox, bulk_tx));
         }
-        Ok((Self { outbox, tally, dialler, bulk: Some(bulk), _tasks: tasks }, arrived))
+        Ok((Self { outbox, inbox: examiner, tally, dialler, bulk: Some(bulk), _tasks: tasks }, arrived))
     }
 
     /// Says something to everybody who listens to the channel. Never waits for a carrier.
@@ -101,6 +104,19 @@ impl Bus {
     /// [`Rejected::Oversized`] when the message is too large for the carriers.
     pub fn send(&self, to: &ProgramId, message: &Message) -> Result<(), Rejected> {
         self.outbox.publish(&Channel::To(to.clone()), message)
+    }
+
+    /// What seals messages that are published and kept.
+    #[must_use]
+    pub fn announcer(&self) -> Announcer {
+        Announcer(Arc::clone(&self.outbox))
+    }
+
+    /// The streams under a key, one per Redis server.
+    #[must_use]
+    pub fn streams(&self, key: &str) -> Vec<Stream> {
+        let stream = |server: &Arc<Server>| Stream::new(Arc::clone(server), Arc::clone(&self.inbox), key.to_owned());
+        self.outbox.servers.iter().map(stream).collect()
     }
 
     /// What dials other programs for bulk.

@@ -62,6 +62,17 @@ impl Inbox {
         }
     }
 
+    /// What a kept text holds, if it is genuine. When it was sealed does not matter here.
+    pub(crate) fn examine(&self, text: &str) -> Option<Opened> {
+        match self.opener.open(text) {
+            Ok(opened) => Some(opened),
+            Err(rejected) => {
+                self.tally.dropped(Reason::from(&rejected));
+                None
+            }
+        }
+    }
+
     /// Tells the program that a carrier came to life.
     pub(crate) fn resumed(&self) {
         self.tally.add(|counters| counters.resumed += 1);

@@ -34,6 +34,7 @@ mod mesh;
 mod outbox;
 mod queue;
 mod redis;
+mod stream;
 mod window;
 
 pub use bulk::{BulkDialler, BulkStream};
@@ -42,3 +43,4 @@ pub use config::{BusConfig, BusError, Peer};
 pub use counters::{Counters, Reason};
 pub use inbox::Arrived;
 pub use redis::check_redis_url;
+pub use stream::{Announcer, Connected, Mark, Sealed, Stream, StreamError};

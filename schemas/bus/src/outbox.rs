@@ -49,6 +49,16 @@ impl Outbox {
     /// Seals a message and hands it to everything that carries it to the channel's readers.
     pub(crate) fn publish(&self, channel: &Channel, message: &Message) -> Result<(), Rejected> {
         let frame = self.seal(channel, message)?;
+        self.carry_unless(channel, &frame, self.spares_redis(channel, message));
+        Ok(())
+    }
+
+    /// Hands a sealed message to everything that carries it to the channel's readers.
+    pub(crate) fn carry(&self, channel: &Channel, frame: &Frame) {
+        self.carry_unless(channel, frame, false);
+    }
+
+    fn carry_unless(&self, channel: &Channel, frame: &Frame, spare_redis: bool) {
         if matches!(channel, Channel::Coordinator | Channel::Event) {
             // It comes back: coordinators read what they say there.
             lock(&self.known).keep(&frame.text);
@@ -56,13 +66,12 @@ impl Outbox {
         for link in self.links.iter().filter(|link| carries(channel, link)) {
             link.queue.push(frame.clone());
         }
-        if !self.spares_redis(channel, message) {
+        if !spare_redis {
             for server in &self.servers {
                 server.queue.push(frame.clone());
             }
         }
         self.tally.add(|counters| counters.published += 1);
-        Ok(())
     }
 
     /// The pieces of a rescued tail can be a hundred megabytes, and Redis is not ours alone: they go there only where no
@@ -82,7 +91,7 @@ impl Outbox {
         Some(text)
     }
 
-    fn seal(&self, channel: &Channel, message: &Message) -> Result<Frame, Rejected> {
+    pub(crate) fn seal(&self, channel: &Channel, message: &Message) -> Result<Frame, Rejected> {
         let target = match channel {
             Channel::To(program) => Some(program),
             Channel::Health | Channel::Position | Channel::Coordinator | Channel::Event | Channel::Echo(_) => None,

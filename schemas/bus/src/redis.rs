@@ -96,7 +96,7 @@ impl Server {
         self.live.load(Ordering::Relaxed)
     }
 
-    async fn connect(&self, config: AsyncConnectionConfig) -> RedisResult<MultiplexedConnection> {
+    pub(crate) async fn connect(&self, config: AsyncConnectionConfig) -> RedisResult<MultiplexedConnection> {
         let config = config.set_connection_timeout(Some(CONNECT)).set_response_timeout(Some(ANSWER));
         bounded(CONNECT, self.client.get_multiplexed_async_connection_with_config(&config)).await
     }
@@ -226,7 +226,7 @@ async fn listen(server: &Server, channels: &[String], inbox: &Inbox, outbox: &Ou
 }
 
 /// Bounds a wait; the crate's own limits leave gaps.
-async fn bounded<T>(limit: Duration, answer: impl Future<Output = RedisResult<T>>) -> RedisResult<T> {
+pub(crate) async fn bounded<T>(limit: Duration, answer: impl Future<Output = RedisResult<T>>) -> RedisResult<T> {
     timeout(limit, answer).await.unwrap_or_else(|_| Err(silent("no answer in time")))
 }
 

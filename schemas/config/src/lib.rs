@@ -15,6 +15,6 @@ pub use cluster::{
     Ssh, Vip, Witness,
 };
 pub use findings::{Finding, Findings};
-pub use local::{Commands, CoordinatorConfig, Cut, FeedConfig, NodeConfig, Reach, ServerConfig};
+pub use local::{Commands, CoordinatorConfig, Cut, FeedConfig, Limits, NodeConfig, Plain, Reach, ServerConfig};
 pub use secret::Secret;
 pub use tokens::{Clusters, Grant, Role, TokenFile, add_token, token_line};

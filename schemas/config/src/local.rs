@@ -18,7 +18,7 @@ mod commands;
 mod feed;
 
 pub use commands::Commands;
-pub use feed::FeedConfig;
+pub use feed::{FeedConfig, Limits, Plain};
 
 /// How a node cuts its server off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]

@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 
 use ed25519_dalek::pkcs8::EncodePrivateKey as _;
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
-use tasuki_config::{Clusters, CoordinatorConfig, Cut, FeedConfig, Grant, NodeConfig, Reach, Role, token_line};
+use tasuki_config::{
+    Clusters, CoordinatorConfig, Cut, FeedConfig, Grant, Limits, NodeConfig, Plain, Reach, Role, token_line,
+};
 
 use world::{KEYS, cluster_text, line_of, signing_key};
 
@@ -103,6 +105,7 @@ fn lawful_files_are_read_whole() {
     assert!(w1.server.is_none() && w1.health.is_none());
     let co1 = folder.coordinator("co1").unwrap();
     assert_eq!(co1.feed.tokens.admit("one"), Some(&grant()));
+    assert_eq!((&co1.feed.plain, co1.feed.limits), (&None, Limits { whole: 20_000, per_address: 1000 }));
     assert!(co1.feed.query_tokens && co1.feed.allowed_origins.is_empty());
     assert_eq!(FeedConfig::token_file_of(&folder.path("co1.toml")), Ok(folder.path("feed.token")));
     assert_eq!(co1.clusters[0].as_ref().unwrap().name.as_str(), "main");
@@ -285,6 +288,22 @@ fn a_wrong_line_of_the_token_file_and_a_wrong_origin_are_found() {
         lines[2].contains("feed.token:2: this is no token's line; write `NAME ROLE CLUSTERS sha256:HEX`"),
         "{said}"
     );
+}
+
+#[test]
+fn without_tls_only_this_host_is_listened_to() {
+    let folder = Folder::new("plain");
+    let text = fs::read_to_string(folder.path("co1.toml")).unwrap();
+    let with = |plain: &str| {
+        fs::write(folder.path("co1.toml"), format!("{text}plain = {plain:?}\nmax_connections = 7\n")).unwrap();
+        folder.coordinator("co1").map(|config| (config.feed.plain, config.feed.limits.whole))
+    };
+    assert_eq!(with("[::1]:3001"), Ok((Some(Plain::Tcp("[::1]:3001".parse().unwrap())), 7)));
+    assert_eq!(with("/run/feed.sock"), Ok((Some(Plain::Unix("/run/feed.sock".into())), 7)));
+    for wrong in ["0.0.0.0:3001", "10.0.0.1:3001", "feed.sock", "localhost:3001"] {
+        let said = with(wrong).unwrap_err();
+        assert!(said.contains("co1.toml:10: `plain` is for a proxy on this host alone; write e.g."), "{said}");
+    }
 }
 
 #[test]

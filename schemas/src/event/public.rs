@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::diagnosis::DiagnosisKind;
-use super::{Event, EventBody, Snapshot, StageName};
+use super::{Event, EventBody, PublicId, Snapshot, StageName};
 use crate::forecast::{Forecast, Guarantee, Loss, Outlook};
 use crate::id::ClusterName;
 use crate::observation::{Connection, Observation, Process};
@@ -19,6 +19,9 @@ pub struct PublicEvent {
     pub number: u64,
     /// Milliseconds since 1970 by the teller's wall clock.
     pub at_ms: u64,
+    /// The incident's place in history.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<PublicId>,
     /// What happened.
     #[serde(flatten)]
     pub body: PublicBody,
@@ -67,6 +70,10 @@ pub enum PublicBody {
     Switchover,
     /// The voters changed.
     Voters,
+    /// Somebody said something.
+    Note,
+    /// An operator asked for something.
+    Act,
     /// A record was decided.
     Decided {
         /// Whether its primary is open to clients.
@@ -144,6 +151,9 @@ pub struct PublicSnapshot {
     pub cluster: ClusterName,
     /// The number of the last event that is contained in it.
     pub number: u64,
+    /// The last incident that is contained in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<PublicId>,
     /// Whether anybody leads.
     pub led: bool,
     /// Whether the primary is open to clients, as far as the record says.
@@ -165,7 +175,8 @@ impl Event {
     #[must_use]
     pub fn public(&self) -> Option<PublicEvent> {
         let body = self.body.public()?;
-        Some(PublicEvent { cluster: self.cluster.clone(), number: self.number, at_ms: self.at_ms, body })
+        let id = self.id.as_ref().map(PublicId::from);
+        Some(PublicEvent { cluster: self.cluster.clone(), number: self.number, at_ms: self.at_ms, id, body })
     }
 }
 
@@ -183,6 +194,8 @@ impl EventBody {
             Self::Override { .. } => PublicBody::Override,
             Self::Switchover { .. } => PublicBody::Switchover,
             Self::Voters { .. } => PublicBody::Voters,
+            Self::Note { .. } => PublicBody::Note,
+            Self::Act { .. } => PublicBody::Act,
             Self::Decided { record, .. } => PublicBody::Decided { opened: record.opened },
             Self::Leader { leader } => PublicBody::Leader { led: leader.is_some() },
             Self::Health { observation } => PublicBody::Health { server: observation.public() },
@@ -198,6 +211,7 @@ impl Snapshot {
         PublicSnapshot {
             cluster: self.cluster.clone(),
             number: self.number,
+            id: self.id.as_ref().map(PublicId::from),
             led: self.leader.is_some(),
             opened: self.record.as_ref().is_some_and(|record| record.opened),
             diagnosis: self.diagnosis.kind(),

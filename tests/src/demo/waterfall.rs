@@ -59,6 +59,8 @@ fn step(body: &EventBody) -> Option<String> {
         | EventBody::Fence { sentence, .. }
         | EventBody::Switchover { sentence, .. }
         | EventBody::Override { sentence, .. } => Some(sentence.clone()),
+        EventBody::Note { by, text, .. } => Some(format!("{by}: {text}")),
+        EventBody::Act { by, what, .. } => Some(format!("{by}: {what}")),
         EventBody::Decided { .. }
         | EventBody::Forecast { .. }
         | EventBody::WouldHave { .. }

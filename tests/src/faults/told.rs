@@ -74,7 +74,9 @@ pub fn sentences(events: &[EventBody]) -> Vec<String> {
             | EventBody::Switchover { sentence, .. }
             | EventBody::Voters { sentence, .. } => vec![sentence.clone()],
             EventBody::Stage { reasons, .. } => reasons.clone(),
-            EventBody::Decided { .. }
+            EventBody::Note { .. }
+            | EventBody::Act { .. }
+            | EventBody::Decided { .. }
             | EventBody::Leader { .. }
             | EventBody::Health { .. }
             | EventBody::Position { .. } => Vec::new(),

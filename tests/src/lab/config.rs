@@ -143,6 +143,12 @@ impl Files {
         Ok(listen.trim_matches('"').parse()?)
     }
 
+    /// The key of that certificate.
+    #[must_use]
+    pub fn private_key(&self) -> PathBuf {
+        self.other("feed.key")
+    }
+
     /// The token file of the feeds.
     #[must_use]
     pub fn tokens(&self) -> PathBuf {
@@ -266,7 +272,7 @@ fn coordinator_toml(files: &Files, coordinator: &CoordinatorPlan) -> String {
         files.key(name),
         coordinator.feed,
         files.certificate(),
-        files.other("feed.key"),
+        files.private_key(),
         files.tokens(),
     )
 }
@@ -283,7 +289,7 @@ fn write_certificate(files: &Files, coordinators: &[CoordinatorPlan]) -> Result<
     let names: Vec<String> = addresses.chain(["localhost".to_owned()]).collect();
     let made = rcgen::generate_simple_self_signed(names)?;
     fs::write(files.certificate(), made.cert.pem())?;
-    write_secret(&files.other("feed.key"), &made.signing_key.serialize_pem())
+    write_secret(&files.private_key(), &made.signing_key.serialize_pem())
 }
 
 fn write_secret(path: &Path, text: &str) -> Result<()> {

@@ -7,7 +7,7 @@ use tasuki_schemas::ballot::{Ballot, Epoch};
 use tasuki_schemas::command::{
     CatchUpHow, Delivery, Fetch, Heartbeat, Kind, Order, Piece, RecloneStep, Request, Seat, Tail, Transaction,
 };
-use tasuki_schemas::event::{Diagnosis, Event, EventBody, Snapshot, StageName};
+use tasuki_schemas::event::{Diagnosis, Event, EventBody, EventId, Snapshot, StageName};
 use tasuki_schemas::forecast::{Blocker, Forecast, Guarantee, Loss, Outlook};
 use tasuki_schemas::grounds::FenceHow;
 use tasuki_schemas::gtid::{Flavour, GtidSet, Origin};
@@ -141,6 +141,13 @@ fn events() -> Vec<EventBody> {
         EventBody::Override { word: word(), sentence: "ann answers for incident 00000000000000ab".to_owned() },
         EventBody::Switchover { to: Some(node("db2")), sentence: "db2 took over from db1".to_owned() },
         EventBody::Voters { node: node("db3"), sentence: "has no vote: its ledger went back from 9 to 7".to_owned() },
+        EventBody::Note { by: "wall".parse().unwrap(), text: "we look at it".to_owned(), nonce: Nonce(5) },
+        EventBody::Act {
+            by: "ann".parse().unwrap(),
+            address: Some("10.0.0.9".to_owned()),
+            what: "switchover to db2: new kernel".to_owned(),
+            nonce: Nonce(6),
+        },
         EventBody::Leader { leader: Some("co1".parse().unwrap()) },
         EventBody::Health { observation: observation(Process::Exited { clean: false }, Connection::Closed).into() },
         EventBody::Position { position: position() },
@@ -189,6 +196,7 @@ fn snapshot() -> Snapshot {
         cluster: "main".parse().unwrap(),
         coordinator: "co1".parse().unwrap(),
         number: 41,
+        id: None,
         leader: Some("co1".parse().unwrap()),
         epoch: Some(Epoch(ballot(3))),
         record: Some(record()),
@@ -246,7 +254,13 @@ fn forecast() -> Forecast {
 
 fn event(body: EventBody) -> Event {
     let (cluster, coordinator) = ("main".parse().unwrap(), "co1".parse().unwrap());
-    Event { cluster, coordinator, number: 42, at_ms: 1_790_000_000_000, body }
+    Event { cluster, coordinator, number: 42, at_ms: 1_790_000_000_000, id: None, after: None, body }
+}
+
+/// An incident in its place.
+fn placed() -> Event {
+    let id = |number| Some(EventId { ballot: ballot(3), number });
+    Event { id: id(8), after: id(7), ..event(EventBody::Hold { reasons: vec!["no majority".to_owned()] }) }
 }
 
 fn piece() -> Delivery {
@@ -308,6 +322,7 @@ pub(crate) fn all() -> BTreeMap<String, Value> {
     messages.push(("observation_anew".to_owned(), Message::Observation(Box::new(anew))));
     messages.push(("observation_binlog_index".to_owned(), Message::Observation(Box::new(with_index()))));
     messages.push(("request_order_catch_up_through".to_owned(), Message::Request(through_leader())));
+    messages.push(("event_placed".to_owned(), Message::Event(Box::new(placed()))));
     messages.push(("event_decided_remembering".to_owned(), Message::Event(Box::new(event(decided)))));
     let recloning = recloning().into_iter().map(|(stage, told)| (format!("observation_reclone_{stage}"), told));
     messages.extend(recloning.map(|(name, told)| (name, Message::Observation(Box::new(told)))));

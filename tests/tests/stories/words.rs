@@ -71,6 +71,8 @@ pub(crate) fn told(body: &EventBody) -> Option<String> {
         EventBody::Pause { sentence, .. } => Some(format!("pause      {sentence}")),
         EventBody::Fence { sentence, .. } => Some(format!("fence      {sentence}")),
         EventBody::Override { sentence, .. } => Some(format!("override   {sentence}")),
+        EventBody::Note { by, text, .. } => Some(format!("note       {by} {text}")),
+        EventBody::Act { by, what, .. } => Some(format!("act        {by} {what}")),
         EventBody::Switchover { sentence, .. } => Some(format!("switchover {sentence}")),
         EventBody::Voters { node, sentence } => Some(format!("voters     {node} {sentence}")),
         EventBody::Repair { node, sentence } => Some(format!("repair     {node} {sentence}")),

@@ -1,5 +1,6 @@
 //! `[feed]`: where viewers connect, and who may.
 
+use std::fmt;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -29,10 +30,51 @@ pub struct FeedConfig {
     pub query_tokens: bool,
     /// The address that viewers reach it at, if it is another than `listen`.
     pub public_url: Option<String>,
+    /// Where a proxy on this host connects that ends TLS, if there is one.
+    pub plain: Option<Plain>,
+    /// How many connections there may be.
+    pub limits: Limits,
 }
 
-pub(super) const KNOWN: [&str; 7] =
-    ["listen", "certificate", "private_key", "token_file", "allowed_origins", "query_tokens", "public_url"];
+/// Where a proxy on this host connects without TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Plain {
+    /// A port of the loopback interface.
+    Tcp(SocketAddr),
+    /// A Unix socket.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for Plain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => path.display().fmt(f),
+        }
+    }
+}
+
+/// How many connections there may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Altogether.
+    pub whole: usize,
+    /// From one address.
+    pub per_address: usize,
+}
+
+pub(super) const KNOWN: [&str; 10] = [
+    "listen",
+    "certificate",
+    "private_key",
+    "token_file",
+    "allowed_origins",
+    "query_tokens",
+    "public_url",
+    "plain",
+    "max_connections",
+    "max_connections_per_address",
+];
 
 const FIRST: &str = "make a token: `tasuki-coordinator token NAME --role viewer --clusters '*'` prints it, and adds its \
                      line here";
@@ -57,7 +99,14 @@ pub(super) fn feed<'a>(reader: &mut Reader<'a>, section: &Section<'_, 'a>) -> Op
             format!("{:?} is no address of a coordinator; write e.g. \"https://co1.example.org:3000\"", url.get_ref());
         reader.note(Some(url.span()), what);
     }
+    let plain = reader.optional::<String>(section, "plain").and_then(|text| plain(reader, &text));
+    let limits = Limits {
+        whole: limit(reader, section, "max_connections", 20_000),
+        per_address: limit(reader, section, "max_connections_per_address", 1000),
+    };
     Some(FeedConfig {
+        plain,
+        limits,
         listen: listen?.into_inner(),
         certificate: certificate?,
         private_key: private_key?,
@@ -67,6 +116,29 @@ pub(super) fn feed<'a>(reader: &mut Reader<'a>, section: &Section<'_, 'a>) -> Op
         query_tokens,
         public_url: public_url.map(Spanned::into_inner),
     })
+}
+
+/// Without TLS nobody else may listen in: a port of the loopback interface, or a Unix socket by its whole path.
+fn plain(reader: &mut Reader<'_>, text: &Spanned<String>) -> Option<Plain> {
+    let place = text.get_ref();
+    match place.parse::<SocketAddr>() {
+        Ok(address) if address.ip().is_loopback() => return Some(Plain::Tcp(address)),
+        Err(_) if place.starts_with('/') => return Some(Plain::Unix(place.into())),
+        Ok(_) | Err(_) => {}
+    }
+    reader.note(
+        Some(text.span()),
+        "`plain` is for a proxy on this host alone; write e.g. \"127.0.0.1:3001\" or \"/run/tasuki/feed.sock\"",
+    );
+    None
+}
+
+fn limit<'a>(reader: &mut Reader<'a>, section: &Section<'_, 'a>, field: &str, usual: usize) -> usize {
+    let Some(limit) = reader.optional::<usize>(section, field) else { return usual };
+    if *limit.get_ref() == 0 {
+        reader.note(Some(limit.span()), format!("`{field}` must be at least 1; leave it out for {usual}"));
+    }
+    limit.into_inner()
 }
 
 /// As browsers send it: scheme and host, perhaps a port, and nothing behind.

@@ -194,7 +194,9 @@ pub(super) async fn coordinate(
                     if !matches!(*body, EventBody::Health { .. } | EventBody::Position { .. }) {
                         told += 1;
                         let (cluster, coordinator) = (cluster.clone(), me.clone());
-                        let event = Event { cluster, coordinator, number: told, at_ms: clock::wall_ms(), body: *body };
+                        let at_ms = clock::wall_ms();
+                        let event =
+                            Event { cluster, coordinator, number: told, at_ms, id: None, after: None, body: *body };
                         say(bus.publish(&Channel::Event, &Message::Event(Box::new(event))));
                     }
                 }

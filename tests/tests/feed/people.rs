@@ -1,0 +1,68 @@
+//! What people say and do over the feed.
+
+use serde_json::json;
+use tasuki_config::{Role, add_token};
+use tasuki_schemas::gtid::Flavour;
+use tasuki_tests::lab::config::grant;
+use tasuki_tests::lab::net::Kind;
+use tasuki_tests::lab::{Lab, Options};
+
+use crate::viewer::{Viewer, showing, with_token};
+
+#[tokio::test]
+async fn lab_a_note_reaches_everybody_and_an_operators_act_is_told_with_its_name() {
+    let lab = Lab::start(Kind::Loopback, &[Flavour::Mariadb], &Options::default()).await.unwrap();
+    for (name, role, token) in [("ann", Role::Operator, "anns"), ("passer", Role::Public, "everybodys")] {
+        add_token(&lab.files().tokens(), &grant(name, role).unwrap(), token).unwrap();
+    }
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    let urls = ["co1", "co2"].map(|name| format!("https://{}", lab.files().feed(name).unwrap()));
+    // One of the two coordinators does not lead: what is said there goes by way of the other.
+    let watching = urls.each_ref().map(|url| Viewer::at(&lab, url, &with_token("websocket")));
+    for viewer in &watching {
+        viewer.named("snapshot");
+    }
+    for url in &urls {
+        let mut speaker = Viewer::at(&lab, url, &with_token("polling"));
+        speaker.named("snapshot");
+        let said = speaker.ask(&json!(["note", { "cluster": "mariadb", "text": "<b>we look at it</b>" }]));
+        assert_eq!(said["ok"], true, "{said}");
+        for viewer in &watching {
+            let note = viewer.named("note");
+            assert_eq!((&note["text"], &note["by"]), (&json!("<b>we look at it</b>"), &json!("viewer")));
+            assert_eq!(note["id"], said["id"]);
+        }
+    }
+    let mut passer = Viewer::at(&lab, &urls[0], &showing("websocket", "everybodys"));
+    passer.named("snapshot");
+    let refused = passer.ask(&json!(["note", { "cluster": "mariadb", "text": "hello" }]));
+    assert!(refused["error"].as_str().unwrap().starts_with("forbidden: a token of role public"), "{refused}");
+
+    let ops = urls.each_ref().map(|url| format!("{url}/ops"));
+    let refused = Viewer::at(&lab, &ops[0], &with_token("websocket")).named("connect_error");
+    assert!(refused.as_str().unwrap().starts_with("forbidden: /ops is for operators"), "{refused}");
+    let mut ann = Viewer::at(&lab, &ops[1], &showing("polling", "anns"));
+    ann.named("connect");
+    let done = ann.ask(&json!(["pause", { "cluster": "mariadb", "for_s": 60, "reason": "disks" }]));
+    assert!(done["ok"] == true && done["lines"][0].as_str().unwrap().contains("paused by ann: disks"), "{done}");
+    for viewer in &watching {
+        let act = viewer.named("act");
+        assert_eq!((&act["by"], &act["what"]), (&json!("ann"), &json!("pause for 60 s: disks")));
+        assert!(act["address"].as_str().unwrap().starts_with("127."), "{act}");
+        viewer.named("pause");
+    }
+    let act = passer.named("act");
+    assert!(act["by"].is_null() && act["address"].is_null(), "{act}");
+    let refused = ann.ask(&json!(["switchover", { "cluster": "mariadb" }]));
+    assert!(refused["error"].as_str().unwrap().contains("`reason` has 1 to 200 characters"), "{refused}");
+    let refused = ann.ask(&json!(["pause", { "cluster": "shop", "for_s": 60, "reason": "disks" }]));
+    assert!(refused["error"].as_str().unwrap().starts_with("unknown_cluster"), "{refused}");
+    assert_eq!(ann.ask(&json!(["resume", { "cluster": "mariadb" }]))["ok"], true);
+    assert_eq!(watching[0].named("act")["what"], "resume");
+    let mut other = Viewer::at(&lab, &ops[0], &showing("websocket", "anns"));
+    other.named("connect");
+    let wish = json!({ "cluster": "mariadb", "dry_run": true, "reason": "only asking" });
+    let answers = [&mut ann, &mut other].map(|desk| desk.ask(&json!(["switchover", wish])));
+    let led = answers.iter().filter(|answer| answer["ok"] == true).count();
+    assert!(led == 1, "the coordinator that leads answers, the other one names it: {answers:?}");
+}
