@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::event::{Diagnosis, StageName};
+use crate::event::{Diagnosis, EventId, StageName};
 use crate::forecast::Guarantee;
 use crate::id::{ClusterName, CoordinatorId, NodeId};
 use crate::past::Pause;
@@ -115,4 +115,38 @@ pub struct ResumeWish {
 pub struct Granted {
     /// What was done, or would be, in lines for people.
     pub lines: Vec<String>,
+}
+
+/// Says something to everybody who watches.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NoteWish {
+    /// What, in plain text: 1 to 500 characters.
+    pub text: String,
+}
+
+/// A note that is in history.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Noted {
+    /// Where it is.
+    pub id: EventId,
+}
+
+/// Something that was wrong for a while: from the first diagnosis to the healthy one after it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Incident {
+    /// Its first event: history after it is the rest.
+    pub id: Option<EventId>,
+    /// When it began, in milliseconds since 1970 by the teller's wall clock.
+    pub from_ms: u64,
+    /// When it was over; `None` while it goes on.
+    pub to_ms: Option<u64>,
+    /// What was wrong first.
+    pub sentence: String,
+    /// Who was replaced, if anybody.
+    pub old: Option<NodeId>,
+    /// Who took over, if anybody.
+    pub new: Option<NodeId>,
+    /// Events of it that were kept.
+    pub events: u64,
 }

@@ -46,7 +46,7 @@ export async function conforms(url, certificate, { token, viewer, outsider }, cl
   const call = async (method, template, options = {}) => {
     tried.add(`${method} ${template}`);
     const path = template.replace('{cluster}', options.cluster ?? clusters[0]);
-    return holds(method, template, await ask(method, `/api/v1${path}`, options));
+    return holds(method, template, await ask(method, `/api/v1${path}${options.query ?? ''}`, options));
   };
   const [cluster] = clusters;
   assert.equal((await call('GET', '/clusters', { as: null })).code, 401);
@@ -66,6 +66,7 @@ export async function conforms(url, certificate, { token, viewer, outsider }, cl
   assert.equal((await call('GET', '/me', { as: null, headers })).code, 401);
   await paused(call);
   await limited(call, viewer, outsider);
+  await past(call, outsider);
   for (const body of [{}, { reason: 'x', to: 'DB 1' }, { reason: '', dry_run: true }, { reason: 'x', unknown: 1 }]) {
     assert.equal((await call('POST', '/clusters/{cluster}/switchover', { body })).code, 422, JSON.stringify(body));
   }
@@ -84,6 +85,26 @@ async function limited(call, viewer, outsider) {
   for (const path of ['/clusters', '/clusters/{cluster}/forecast']) assert.equal((await call('GET', path, { as: outsider })).code, 403);
   const seen = await call('GET', '/clusters/{cluster}', { as: outsider });
   assert.ok(seen.code === 200 && !/db\d|127\.|0-1-/.test(seen.text), seen.text);
+}
+
+/** What happened is told in order, and from any event on; a note joins it; a pause was recorded with its token's name. */
+async function past(call, outsider) {
+  const events = (await call('GET', '/clusters/{cluster}/history')).value;
+  assert.ok(events.some((it) => it.event === 'stage') && events.every((it) => it.id), JSON.stringify(events.slice(0, 2)));
+  const act = events.find((it) => it.event === 'act' && it.what.startsWith('pause for 600 s'));
+  assert.ok(act?.by === 'ann' && act.address.startsWith('127.'), JSON.stringify(act));
+  assert.equal(events.filter((it) => it.event === 'act' && it.what.startsWith('pause')).length, 1);
+  const query = (text) => ({ query: text });
+  const rest = (await call('GET', '/clusters/{cluster}/history', query(`?since=${events.at(-3).id}&limit=2`))).value;
+  assert.deepEqual(rest.map((it) => it.id), events.slice(-2).map((it) => it.id));
+  for (const wrong of ['?since=x', '?limit=0', '?limit=x']) assert.equal((await call('GET', '/clusters/{cluster}/history', query(wrong))).code, 422, wrong);
+  const { id } = (await call('POST', '/clusters/{cluster}/notes', { body: { text: 'All done.' } })).value;
+  const found = (await call('GET', '/clusters/{cluster}/history', query(`?since=${events.at(-1).id}`))).value.find((it) => it.id === id);
+  assert.ok(found.event === 'note' && found.text === 'All done.' && found.by === 'ann', JSON.stringify(found));
+  assert.equal((await call('POST', '/clusters/{cluster}/notes', { body: { text: ' ' } })).code, 422);
+  const incidents = (await call('GET', '/clusters/{cluster}/incidents')).value;
+  assert.ok(incidents.some((it) => it.old && it.new && it.old !== it.new && it.to_ms), JSON.stringify(incidents));
+  for (const path of ['history', 'incidents']) assert.equal((await call('GET', `/clusters/{cluster}/${path}`, { as: outsider })).code, 403);
 }
 
 /** A pause under a key is one pause, however often it is asked for. */

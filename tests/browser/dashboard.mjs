@@ -2,8 +2,9 @@
 // and lets a primary hand over. Prints one JSON value a line; whoever drives this breaks things when it is `ready`.
 // dashboard.mjs URL CERTIFICATE OPERATOR VIEWER PUBLIC FOLDER CLUSTER...
 import { strict as assert } from 'node:assert';
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, readFileSync } from 'node:fs';
 import { launch } from 'puppeteer-core';
+import { io } from 'socket.io-client';
 import { conforms } from './api.mjs';
 import { finds, looked } from './checks.mjs';
 
@@ -29,6 +30,7 @@ try {
   assert.deepEqual(await page.$$eval('.row h2', (all) => all.map((it) => it.textContent)), [...clusters].sort());
   await looked(page, folder, 'clusters');
   for (const cluster of clusters) await watched(page, cluster);
+  await noted(page, clusters[0]);
   await operated(page, clusters[0]);
   await pressed(page, 'Log out');
   await page.waitForSelector('#token', PATIENCE);
@@ -128,6 +130,32 @@ async function replayed(page, cluster, old) {
   await looked(page, folder, `${cluster}-replay`);
   await page.evaluate(() => [...document.querySelectorAll('.replay button')].find((it) => it.textContent === 'Back to now').click());
   await page.waitForFunction(() => !document.querySelector('.replay'), PATIENCE);
+}
+
+/** The note of another viewer is on the page at once, an own one too, and both are there when one comes back. */
+async function noted(page, cluster) {
+  await page.goto(`${url}/#/${cluster}`);
+  await page.waitForSelector('#note', PATIENCE);
+  const other = io(url, { ca: readFileSync(certificate), transports: ['websocket'], auth: { token: viewer } });
+  const [hers, his] = ['The fan of db1 <b>failed</b>.', 'It is being replaced.'];
+  try {
+    const answer = await other.timeout(10_000).emitWithAck('note', { cluster, text: hers });
+    assert.ok(answer.ok && answer.id, JSON.stringify(answer));
+  } finally {
+    other.disconnect();
+  }
+  const shown = (text) => page.waitForFunction((text) => [...document.querySelectorAll('.said')].some((it) => it.textContent.includes(text)), PATIENCE, text);
+  await shown(hers);
+  await page.type('#note', his);
+  await page.keyboard.press('Enter');
+  await shown(his);
+  await page.waitForFunction(() => document.querySelector('#note').value === '', PATIENCE);
+  await page.reload();
+  await shown(hers);
+  await shown(his);
+  await page.waitForFunction(() => [...document.querySelectorAll('.incident button')].some((it) => it.textContent === 'Replay'), PATIENCE);
+  await page.waitForFunction(() => document.querySelector('#last-run .bars'), PATIENCE);
+  await looked(page, folder, `${cluster}-notes`);
 }
 
 /** By keyboard alone: a dry run, then the hand-over. */

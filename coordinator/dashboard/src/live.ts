@@ -12,14 +12,15 @@ const ANYHOW = 15_000;
 export interface Listener {
   snapshot(snapshot: Snapshot): void;
   event(event: Happened): void;
+  past(cluster: string, events: Happened[]): void;
   connected(is: boolean, why: string): void;
 }
 
 const NAMES = ['health', 'position', 'diagnosis', 'stage', 'hold', 'would_have', 'repair', 'forecast', 'pause', 'fence', 'override',
   'switchover', 'voters', 'decided', 'leader', 'note', 'act'];
 
-/** Connects, and stays connected. */
-export function listen(listener: Listener): Socket {
+/** Connects, and stays connected. `whole`: who looks sees everything, history included. */
+export function listen(listener: Listener, whole: boolean): Socket {
   const socket = io({ transports: ['websocket', 'polling'], reconnectionDelay: 300, reconnectionDelayMax: 3000 });
   const due = new Map<string, ReturnType<typeof setTimeout>>();
   const again = (cluster: string, after: number) => {
@@ -30,10 +31,19 @@ export function listen(listener: Listener): Socket {
     }, after));
   };
   socket.on('connect', () => listener.connected(true, ''));
-  socket.on('disconnect', (reason) => listener.connected(false, reason));
+  const past = (cluster: string) => {
+    get<Happened[]>(`/clusters/${cluster}/history?limit=1000`).then((events) => listener.past(cluster, events), () => {});
+  };
+  socket.on('disconnect', (reason) => {
+    listener.connected(false, reason);
+    // The client does not come back by itself where the server closed the connection.
+    if (reason === 'io server disconnect') setTimeout(() => socket.connect(), 1000);
+  });
   socket.on('connect_error', (error) => listener.connected(false, error.message));
   socket.on('snapshot', (snapshot: Snapshot) => {
     listener.snapshot(snapshot);
+    // With each connection: what happened before it, and while there was none.
+    if (whole) past(snapshot.cluster);
     again(snapshot.cluster, ANYHOW);
   });
   for (const name of NAMES) {

@@ -4,7 +4,7 @@ import * as api from './api';
 import { render } from './dom';
 import { judge } from './judge';
 import { listen } from './live';
-import { apply, fresh, take } from './model';
+import { apply, fresh, remember, take } from './model';
 import { may, state } from './state';
 import { page } from './views/page';
 import type { PublicSnapshot } from './views/public';
@@ -55,13 +55,17 @@ function follow(): void {
       if (may('viewer')) apply(of(event.cluster), event, Date.now());
       redraw();
     },
+    past(cluster, events) {
+      remember(of(cluster), events);
+      redraw();
+    },
     connected(is, why) {
       state.connected = is;
       state.trouble = why;
       if (!is && why.startsWith('unauthorized')) leave();
       redraw();
     },
-  });
+  }, may('viewer'));
   state.socket = socket;
 }
 

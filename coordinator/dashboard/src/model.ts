@@ -32,7 +32,7 @@ export interface Cluster {
 export const fresh = (name: string): Cluster => ({ name, snapshot: null, events: [], heard: new Map(), trail: [], lags: new Map() });
 
 export const isTelemetry = (event: Happened) => event.event === 'health' || event.event === 'position';
-const identity = (event: Happened) => (event as { id?: string }).id ?? `${event.coordinator}/${event.at_ms}/${event.number}`;
+const identity = (event: Happened) => event.id ?? `${event.coordinator}/${event.at_ms}/${event.number}`;
 
 /** Takes a snapshot; what is newer than it comes as events. */
 export function take(cluster: Cluster, snapshot: Snapshot, now: number): void {
@@ -55,15 +55,15 @@ export function remember(cluster: Cluster, events: Happened[]): void {
 /** Takes a live event. */
 export function apply(cluster: Cluster, event: Happened, now: number): void {
   const { snapshot } = cluster;
-  if (!snapshot) return;
-  if (event.coordinator === snapshot.coordinator && event.number <= snapshot.number) return;
+  remember(cluster, [event]);
+  // An incident is handed out a moment after it was told: a snapshot may know it already.
+  if (!snapshot || (event.coordinator === snapshot.coordinator && event.number <= snapshot.number)) return;
   if (event.event === 'health') {
     snapshot.nodes[event.observation.node] = event.observation;
     cluster.heard.set(event.observation.node, now);
   } else if (event.event === 'position') {
     place(cluster, event.position, now);
   } else {
-    remember(cluster, [event]);
     change(snapshot, event);
   }
 }

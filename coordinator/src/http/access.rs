@@ -1,9 +1,9 @@
 //! Who asks: a bearer token for scripts, a cookie for browsers.
 
-use std::net::SocketAddr;
+use std::net::IpAddr;
 
 use axum::Json;
-use axum::extract::{ConnectInfo, FromRequestParts, State};
+use axum::extract::{FromRequestParts, State};
 use axum::http::header::{AUTHORIZATION, SET_COOKIE};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
@@ -13,11 +13,14 @@ use tasuki_schemas::api::{Login, Me};
 
 use super::Site;
 use super::problem::{Body, Problem};
+use crate::feed::peer;
 
 /// Somebody who showed a good token.
 pub(super) struct Visitor {
     /// What that opens.
     pub(super) grant: Grant,
+    /// Where from, if that is known.
+    pub(super) address: Option<IpAddr>,
 }
 
 fn shown(site: &Site, headers: &HeaderMap) -> Option<String> {
@@ -26,12 +29,12 @@ fn shown(site: &Site, headers: &HeaderMap) -> Option<String> {
 }
 
 impl Visitor {
-    fn admit(site: &Site, token: &str) -> Result<Self, Problem> {
+    fn admit(site: &Site, token: &str, address: Option<IpAddr>) -> Result<Self, Problem> {
         let unknown = || {
             let text = "unauthorized: the token is not known here; ask for one that is in the coordinator's token file";
             Problem::new(StatusCode::UNAUTHORIZED, text)
         };
-        site.tokens.admit(token).map(|grant| Self { grant }).ok_or_else(unknown)
+        site.tokens.admit(token).map(|grant| Self { grant, address }).ok_or_else(unknown)
     }
 
     /// Only whoever may do what this role may goes on.
@@ -62,17 +65,17 @@ impl FromRequestParts<Site> for Visitor {
             let text = "unauthorized: no token was shown; send `Authorization: Bearer TOKEN`, or log in";
             Problem::new(StatusCode::UNAUTHORIZED, text)
         };
-        Self::admit(site, &shown(site, &parts.headers).ok_or_else(none)?)
+        Self::admit(site, &shown(site, &parts.headers).ok_or_else(none)?, peer(&parts.extensions))
     }
 }
 
 /// Whether the connection comes from this machine.
 pub(super) fn is_local(parts: &Parts) -> bool {
-    parts.extensions.get::<ConnectInfo<SocketAddr>>().is_some_and(|info| info.0.ip().to_canonical().is_loopback())
+    peer(&parts.extensions).is_some_and(|address| address.to_canonical().is_loopback())
 }
 
 pub(super) async fn login(State(site): State<Site>, Body(login): Body<Login>) -> Result<impl IntoResponse, Problem> {
-    let visitor = Visitor::admit(&site, &login.token)?;
+    let visitor = Visitor::admit(&site, &login.token, None)?;
     let cookie = site.sessions.begin(login.token);
     let cookie = cookie.map_err(|error| Problem::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()))?;
     Ok((AppendHeaders([(SET_COOKIE, cookie)]), Json(visitor.told(&site))))

@@ -13,9 +13,11 @@ use tokio::time::timeout;
 
 use super::Site;
 use super::access::Visitor;
+use super::history::refusal;
 use super::once;
 use super::problem::{Body, Problem};
 use crate::control::{self, Act};
+use crate::feed::Unposted;
 
 /// A switchover or a vote ends within its own patience; this is more.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -39,15 +41,32 @@ impl Site {
         visitor.must_be(Role::Operator)
     }
 
-    /// Hands a wish to the cluster's driver, once for each key, and waits for what comes of it.
-    async fn ask(&self, visitor: &Visitor, cluster: &str, headers: &HeaderMap, wish: Wish) -> Answer {
+    /// Records that a wish was asked for and hands it to the cluster's driver, once for each key, then waits for what comes
+    /// of it. A dry run is no act.
+    async fn ask(
+        &self,
+        visitor: &Visitor,
+        cluster: &str,
+        headers: &HeaderMap,
+        (wish, what): (Wish, Option<String>),
+    ) -> Answer {
         self.allowed(visitor, cluster)?;
         let key = once::key(headers)?.map(|key| format!("{} {key}", visitor.grant.name));
-        let requests = self.open.get().map(|open| open.requests.clone()).unwrap_or_default();
-        let (name, act) = (cluster.to_owned(), Act::Wish(wish));
+        let (posts, requests) = (self.feed()?.posts(), self.open.get().map(|open| open.requests.clone()));
+        let (name, grant, address, act) = (cluster.to_owned(), visitor.grant.clone(), visitor.address, Act::Wish(wish));
         let told = act.line(cluster);
         let act = async move {
-            let answered = timeout(PATIENCE, control::hand_over(&name, act, &requests)).await;
+            if let Some(what) = what {
+                match posts.act(&name, &grant, address, what.clone()).await {
+                    Ok(_) => {}
+                    // An act counts for more than its record: with nobody to keep that, it is in the log.
+                    Err(Unposted::NotKept) => {
+                        tracing::warn!(by = %grant.name, ?address, cluster = name, what, "an act is in no history");
+                    }
+                    Err(why) => return Err(refusal(&why)),
+                }
+            }
+            let answered = timeout(PATIENCE, control::hand_over(&name, act, &requests.unwrap_or_default())).await;
             let late = |_| Problem::new(StatusCode::GATEWAY_TIMEOUT, "it did not end in time; see the events");
             answered.map_err(late)?.map_err(|reason| Problem::new(StatusCode::CONFLICT, reason))
         };
@@ -63,7 +82,9 @@ pub(super) async fn switchover(
     Body(wish): Body<SwitchoverWish>,
 ) -> Answer {
     let (by, reason) = (visitor.grant.name.to_string(), words(&wish.reason)?);
-    let wish = Wish::Switchover(Switchover { to: wish.to, dry_run: wish.dry_run, by, reason });
+    let to = wish.to.as_ref().map_or_else(|| "the best".to_owned(), ToString::to_string);
+    let what = (!wish.dry_run).then(|| format!("switchover to {to}: {reason}"));
+    let wish = (Wish::Switchover(Switchover { to: wish.to, dry_run: wish.dry_run, by, reason }), what);
     site.ask(&visitor, &cluster, &headers, wish).await
 }
 
@@ -84,7 +105,8 @@ pub(super) async fn pause(
         let line = format!("no failover of {cluster} would begin for {} s; nothing was changed", wish.for_s);
         return Ok(Json(Granted { lines: vec![line] }));
     }
-    site.ask(&visitor, &cluster, &headers, Wish::Pause { owner, reason, length }).await
+    let what = Some(format!("pause for {} s: {reason}", wish.for_s));
+    site.ask(&visitor, &cluster, &headers, (Wish::Pause { owner, reason, length }, what)).await
 }
 
 pub(super) async fn resume(
@@ -99,5 +121,5 @@ pub(super) async fn resume(
         let line = format!("failovers of {cluster} would go on; nothing was changed");
         return Ok(Json(Granted { lines: vec![line] }));
     }
-    site.ask(&visitor, &cluster, &headers, Wish::Resume).await
+    site.ask(&visitor, &cluster, &headers, (Wish::Resume, Some("resume".to_owned()))).await
 }

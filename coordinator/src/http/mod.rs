@@ -7,6 +7,7 @@
 mod access;
 mod acts;
 mod health;
+mod history;
 mod once;
 mod pages;
 mod problem;
@@ -84,6 +85,9 @@ pub fn routes(site: Site) -> Router {
         .route("/clusters", get(reads::clusters))
         .route("/clusters/{cluster}", get(reads::cluster))
         .route("/clusters/{cluster}/forecast", get(reads::forecast))
+        .route("/clusters/{cluster}/history", get(history::history))
+        .route("/clusters/{cluster}/incidents", get(history::incidents))
+        .route("/clusters/{cluster}/notes", post(history::note))
         .route("/clusters/{cluster}/switchover", post(acts::switchover))
         .route("/clusters/{cluster}/pause", post(acts::pause))
         .route("/clusters/{cluster}/resume", post(acts::resume))

@@ -3,8 +3,10 @@
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
-use tasuki_schemas::api::{Endpoint, Granted, Login, Me, PauseWish, Problem, ResumeWish, Summary, SwitchoverWish};
-use tasuki_schemas::event::{PublicSnapshot, Snapshot};
+use tasuki_schemas::api::{
+    Endpoint, Granted, Incident, Login, Me, NoteWish, Noted, PauseWish, Problem, ResumeWish, Summary, SwitchoverWish,
+};
+use tasuki_schemas::event::{Event, PublicSnapshot, Snapshot};
 use tasuki_schemas::forecast::Forecast;
 
 /// The document.
@@ -13,6 +15,7 @@ pub(crate) fn document() -> Value {
         SchemaSettings::draft2020_12().with(|it| it.definitions_path = "/components/schemas".into()).into_generator();
     let mut paths = Map::new();
     reads(&mut of, &mut paths);
+    past(&mut of, &mut paths);
     acts(&mut of, &mut paths);
     let schemas = of.take_definitions(true);
     json!({
@@ -110,6 +113,33 @@ fn reads(of: &mut SchemaGenerator, paths: &mut Map<String, Value>) {
         answer,
         json!([cluster()]),
     );
+}
+
+fn past(of: &mut SchemaGenerator, paths: &mut Map<String, Value>) {
+    let query = |name: &str, schema: Value, what: &str| json!({ "name": name, "in": "query", "required": false, "schema": schema, "description": what });
+    let since =
+        query("since", json!({ "type": "string" }), "The id of an event: what came after it. Left out: the latest.");
+    let limit =
+        query("limit", json!({ "type": "integer", "minimum": 1, "maximum": 2000 }), "Events at most; 500 if left out.");
+    let refused = [UNKNOWN, ROLE, NO_CLUSTER, ("422", "`since` or `limit` is none.")];
+    let answer = answers::<Vec<Event>>(of, "Oldest first.", &refused);
+    let get = json!({ "operationId": "history", "summary": "What happened: everything but telemetry.", "parameters": [cluster(), since, limit], "responses": answer });
+    paths.insert("/clusters/{cluster}/history".to_owned(), json!({ "get": get }));
+    let answer = answers::<Vec<Incident>>(of, "Oldest first.", &[UNKNOWN, ROLE, NO_CLUSTER]);
+    let get = json!({ "operationId": "incidents", "summary": "What was wrong, and for how long.", "parameters": [cluster()], "responses": answer });
+    paths.insert("/clusters/{cluster}/incidents".to_owned(), json!({ "get": get }));
+    let refused = [
+        UNKNOWN,
+        ROLE,
+        NO_CLUSTER,
+        ("422", "It is no note: 1 to 500 characters."),
+        ("429", "Five a minute are taken from one token."),
+        ("503", "Nobody leads the cluster now; try again in a moment."),
+    ];
+    let answer = answers::<Noted>(of, "It is in history, and everybody who watches was told.", &refused);
+    let body = json!({ "required": true, "content": json_of::<NoteWish>(of) });
+    let post = json!({ "operationId": "note", "summary": "Say something to everybody who watches.", "parameters": [cluster()], "requestBody": body, "responses": answer });
+    paths.insert("/clusters/{cluster}/notes".to_owned(), json!({ "post": post }));
 }
 
 fn acts(of: &mut SchemaGenerator, paths: &mut Map<String, Value>) {

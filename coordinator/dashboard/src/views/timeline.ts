@@ -32,26 +32,15 @@ export function tells(event: Happened): string {
     case 'leader': return event.leader ? `${event.leader} leads` : 'Nobody leads';
     case 'health':
     case 'position': return '';
-    default: return other(event);
+    case 'note': return `${event.by}: ${event.text}`;
+    case 'act': return `${event.by} asked for ${event.what}`;
   }
 }
 
-/** Notes and acts. */
-function other(event: Happened): string {
-  const said = event as unknown as { event: string; by?: string; text?: string; what?: string };
-  return said.event === 'note' ? `${said.by}: ${said.text}` : `${said.by}: ${said.what}`;
-}
-
 function item(event: Happened): Child {
-  const name: string = event.event;
-  return h('li', { key: `e-${event.coordinator}-${event.at_ms}-${event.number}`, class: `event ${name}` },
+  return h('li', { key: `e-${event.coordinator}-${event.at_ms}-${event.number}`, class: `event ${event.event}` },
     h('time', { datetime: new Date(event.at_ms).toISOString(), title: precise(event.at_ms) }, timeOf(event.at_ms)),
-    name === 'note' ? noteOf(event) : h('p', null, sentence(tells(event))));
-}
-
-function noteOf(event: Happened): Child {
-  const note = event as unknown as { by: string; text: string };
-  return h('p', { class: 'said' }, h('strong', null, note.by), ' ', note.text);
+    event.event === 'note' ? h('p', { class: 'said' }, h('strong', null, event.by), ' ', event.text) : h('p', null, sentence(tells(event))));
 }
 
 function title(incident: Incident): string {
@@ -73,7 +62,7 @@ function group(cluster: Cluster, incident: Incident, redraw: () => void): Child 
       h('button', { type: 'button', class: 'quiet', onclick: () => began(cluster.name, incident, redraw) }, 'Replay')),
     h('details', null, h('summary', null, `${incident.events.length} events`),
       h('ol', { class: 'events' }, incident.events.map(item))),
-    h('ol', { class: 'events' }, incident.events.filter((event) => (event.event as string) === 'note').map(item)));
+    h('ol', { class: 'events' }, incident.events.filter((event) => event.event === 'note').map(item)));
 }
 
 let refused = '';
@@ -111,7 +100,7 @@ export function timeline(cluster: Cluster, redraw: () => void): Child {
       all.length > 0 ? h('button', { type: 'button', class: 'quiet small', 'aria-pressed': everything ? 'true' : 'false', onclick: () => ((everything = !everything), redraw()) },
         everything ? 'Show less' : 'Show everything') : null),
     writer(cluster, redraw),
-    rows.length === 0 ? h('p', { class: 'muted' }, all.length > 0 ? 'Nothing was wrong.' : 'Nothing since this page was opened.') : null,
+    rows.length === 0 ? h('p', { class: 'muted' }, all.length > 0 ? 'Nothing was wrong.' : 'Nothing is in history yet.') : null,
     h('ol', { class: 'events' }, shown.map((row) => (isIncident(row) ? group(cluster, row, redraw) : item(row)))),
     rows.length > shown.length ? h('button', { type: 'button', class: 'quiet', onclick: () => ((more = true), redraw()) }, `${rows.length - shown.length} earlier`) : null);
 }
