@@ -74,6 +74,8 @@ install_net() {
 install_feed() {
     want node nodejs
     want npm npm
+    # For python-socketio.
+    python3 -m pip --version >/dev/null 2>&1 || missing+=(python3 python3-pip)
 }
 
 # unpack PACKAGE PROGRAM FLAG: the program of a package that brings a service: only the program is wanted, so it is unpacked
