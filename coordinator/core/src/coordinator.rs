@@ -321,7 +321,7 @@ impl Coordinator {
             self.role = Role::Leading(leading);
             return false;
         }
-        leading.retiring = self.retiring();
+        leading.retiring = self.retiring(leading.record(), now);
         let next = leading.step(&self.settings, &self.view, &mut self.outbox, now);
         self.foresight.measure(&leading, now);
         match next {

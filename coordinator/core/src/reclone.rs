@@ -72,10 +72,18 @@ pub(crate) struct Reclones {
 }
 
 impl Coordinator {
-    /// The server that leaves the write group, or stays out of it, since it is about to be re-cloned.
-    pub(crate) fn retiring(&self) -> Option<NodeId> {
-        let asked = self.reclones.asked.as_ref()?;
-        asked.checked.then(|| asked.wish.node.clone())
+    /// The server that leaves the write group, or stays out of it, since it is about to be re-cloned: by a wish, or since a
+    /// failover took it in while it was being copied to.
+    pub(crate) fn retiring(&self, record: &Record, now: Moment) -> Option<NodeId> {
+        let asked = self.reclones.asked.as_ref().filter(|asked| asked.checked).map(|asked| &asked.wish.node);
+        let waits = |node: &&NodeId| self.waits_with_its_copy(record, node, now);
+        let free = |node: &&NodeId| waits(node) && self.may_leave(record, node, now).is_ok();
+        asked.or_else(|| self.settings.servers.keys().find(free)).cloned()
+    }
+
+    /// Whether a whole copy cannot take a server's place, since a write group that counts has it.
+    fn waits_with_its_copy(&self, record: &Record, node: &NodeId, now: Moment) -> bool {
+        self.stage(node, now) == Some(RecloneStage::Copied) && is_member(record, node)
     }
 
     /// Brings every re-clone one step on.
@@ -125,7 +133,10 @@ impl Coordinator {
                 None => return,
             },
         };
-        let under_way = |other: &&NodeId| self.stage(other, now).is_some_and(|stage| stage.is_under_way());
+        let under_way = |other: &&NodeId| {
+            let goes_on = !self.waits_with_its_copy(leading.record(), other, now);
+            goes_on && self.stage(other, now).is_some_and(|stage| stage.is_under_way())
+        };
         let donor = match self.settings.servers.keys().find(under_way) {
             Some(other) => Err(format!("a re-clone of {other} is under way")),
             None => self.may_reclone(leading, &wish.node, now).and_then(|()| self.donor(leading, &wish.node, now)),
@@ -338,10 +349,11 @@ impl Leading {
         self.record.group().is_some_and(|group| group.members.contains(node)).then(|| node.clone())
     }
 
-    /// Whether a server is left as it is, since a copy takes the place of its data.
+    /// Whether a server is left as it is, since a copy takes the place of its data. One that a write group has is needed.
     pub(crate) fn is_spared(&self, settings: &Settings, view: &View, node: &NodeId, now: Moment) -> bool {
         let told = view.server(node, settings.policy.silence, now).and_then(|server| server.reclone.as_ref());
-        self.retiring.as_ref() == Some(node) || told.is_some_and(|told| told.stage.is_under_way())
+        let under_way = told.is_some_and(|told| told.stage.is_under_way()) && !is_member(self.record(), node);
+        self.retiring.as_ref() == Some(node) || under_way
     }
 
     /// What a server held that stands in its archive; `Ok(None)` if nothing is known that it holds in excess, and the

@@ -8,7 +8,7 @@ use super::voters;
 use super::world::MS;
 
 /// The names of all scenarios.
-pub const SCENARIOS: [&str; 23] = [
+pub const SCENARIOS: [&str; 24] = [
     "clones",
     "yesterday",
     "thaw",
@@ -32,6 +32,7 @@ pub const SCENARIOS: [&str; 23] = [
     "overtaken",
     "renamed",
     "unread",
+    "restarted_copy",
 ];
 
 const SERVERS: usize = 3;
@@ -62,6 +63,7 @@ impl Plan {
             "unfenced" => Some(Self { traps: vec![thaw_while_stopping()], ..plan(unfenced()) }),
             "renamed" => Some(Self { servers: 5, traps: while_renaming(), ..without_rules(plan(renamed())) }),
             "unread" => Some(leased(plan(unread()))),
+            "restarted_copy" => Some(plan(restarted_copy())),
             "tails" => Some(Self { traps: vec![kill_while_promoting()], ..plan(tails()) }),
             "returning" => Some(Self { servers: 5, ..plan(returning()) }),
             "blackout" => Some(plan(blackout())),
@@ -159,6 +161,19 @@ fn unread() -> Vec<(u64, Fault)> {
         faults.extend([(9000, Fault::StartNode(host)), (9000, Fault::Start(host))]);
     }
     faults
+}
+
+/// A failover takes a server into the write group whose copy is whole. It is stopped and started, and replicates nothing
+/// then; the other replica has more than the new primary and is kept out.
+fn restarted_copy() -> Vec<(u64, Fault)> {
+    vec![
+        (1700, Fault::Reclone(2)),
+        (2030, Fault::HalfIsolate(0, true)),
+        (3700, Fault::Leave(2)),
+        (5000, Fault::Mend),
+        (6000, Fault::Start(0)),
+        (8300, Fault::Start(2)),
+    ]
 }
 
 /// A hung primary without kernel rules goes on just when the failover's duties begin, and is named again. The coordinators do

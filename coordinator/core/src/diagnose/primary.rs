@@ -130,7 +130,10 @@ fn followers(settings: &Settings, view: &View, record: &Record, now: Moment) -> 
                 return None;
             }
             let replication = server.facts.as_ref()?.replication.as_ref()?;
-            if replication.source != primary.address {
+            // One that is being re-cloned is not set to receive again until that is over: it says nothing of the primary.
+            let spared = server.reclone.as_ref().is_some_and(|told| told.stage.is_under_way());
+            let idle = spared && replication.receiver != Thread::Running;
+            if replication.source != primary.address || idle {
                 return None;
             }
             let quiet = match replication.receiver {
