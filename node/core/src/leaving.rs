@@ -22,8 +22,8 @@ const STOPS: Duration = Duration::from_secs(60);
 pub(crate) enum Leaving {
     /// Another server may take over.
     Asking { until: Moment, refused: Option<String> },
-    /// Nobody does.
-    Closing { until: Moment, why: String },
+    /// Nobody does. Once `fenced`, no client is left that could be answered.
+    Closing { until: Moment, why: String, fenced: bool },
     /// It may be stopped at any moment.
     Closed { run: Option<ServerRun>, until: Moment },
 }
@@ -60,6 +60,13 @@ impl Node {
         }
     }
 
+    /// A fence ended well.
+    pub(crate) const fn fenced_to_leave(&mut self) {
+        if let Some(Leaving::Closing { fenced, .. }) = &mut self.leaving {
+            *fenced = true;
+        }
+    }
+
     /// Whether it may be stopped at any moment, or is being closed for that.
     pub(crate) fn may_be_stopped(&self) -> bool {
         self.leaving.as_ref().is_some_and(|leaving| leaving.view() == observation::Leaving::Stops)
@@ -69,7 +76,7 @@ impl Node {
         let Some(leaving) = self.leaving.take() else { return };
         self.leaving = match leaving {
             Leaving::Asking { until, refused } => self.asks_to_leave(until, refused, now),
-            Leaving::Closing { until, why } => Some(self.closes_to_leave(until, why, now)),
+            Leaving::Closing { until, why, fenced } => Some(self.closes_to_leave(until, why, fenced, now)),
             Leaving::Closed { run, until } => {
                 let another = self.server.run().is_some_and(|now| run != Some(now));
                 (!another && now < until).then_some(Leaving::Closed { run, until })
@@ -87,19 +94,25 @@ impl Node {
         if now < until {
             return Some(Leaving::Asking { until, refused });
         }
-        if self.memory.opened.take().is_some() {
-            self.persist();
-        }
         let why = refused.unwrap_or_else(|| "no coordinator that leads was heard".to_owned());
-        Some(Leaving::Closing { until: now + CLOSES, why })
+        Some(self.closes_to_leave(now + CLOSES, why, false, now))
     }
 
-    /// Whatever of it is open is closed by itself, since it is no opened primary any more.
-    fn closes_to_leave(&mut self, until: Moment, why: String, now: Moment) -> Leaving {
+    /// Also one that is closed to writes is fenced, as in a drain that does not get on: commits may wait in it, and their
+    /// clients for them.
+    fn closes_to_leave(&mut self, until: Moment, why: String, fenced: bool, now: Moment) -> Leaving {
         let run = self.server.run();
-        let open = run.is_some() && self.server.facts().is_none_or(|facts| facts.writable) || self.closing.is_some();
+        let busy = self.act.is_some() || self.closing.is_some() || self.pending.is_some() || self.overtaken.is_some();
+        let open = run.is_some() && !fenced;
+        if open && !busy {
+            if self.memory.opened.take().is_some() {
+                self.persist();
+            }
+            let fence = self.fence(None);
+            self.closing = Some(self.execute(fence));
+        }
         if open && now < until {
-            return Leaving::Closing { until, why };
+            return Leaving::Closing { until, why, fenced };
         }
         let told = if open {
             Err(format!("nobody took over ({why}), and it could not be closed in time: clients may still be answered"))

@@ -248,6 +248,9 @@ impl Node {
         if self.closing == Some(id) {
             self.closing = None;
             self.closed(&ended);
+            if matches!(ended, Ended::Done(_) | Ended::Gone(_)) {
+                self.fenced_to_leave();
+            }
             self.dirty = true;
             return;
         }

@@ -130,3 +130,18 @@ fn one_that_had_to_be_ended_was_stopped_all_the_same_until_it_runs_again() {
     stage.hand(Input::Probed(Box::new(again)));
     assert_eq!(shown(&stage), None);
 }
+
+#[test]
+fn a_drain_that_does_not_get_on_leaves_clients_that_are_cut_off_first() {
+    let mut stage = Stage::primary();
+    stage.hand(LEAVE);
+    stage.order(1, 1, Order::Drain { record: Box::new(record(1, "db1", Mode::Armed)), within_ms: 1000 }).persisted();
+    assert!(matches!(stage.effect(), Some((_, Effect::Drain { .. }))));
+    stage.probe(false).wait(1200);
+    assert_eq!(told(&stage), None, "it is closed to writes, and commits may wait in it");
+    stage.end(Ended::Failed("what is being written did not end".to_owned())).persisted();
+    assert!(matches!(stage.effect(), Some((_, Effect::Fence { .. }))));
+    assert_eq!(told(&stage), None);
+    stage.end(Ended::Done(holdings("0-1-9"))).persisted();
+    assert!(told(&stage).unwrap().is_ok());
+}
