@@ -152,13 +152,7 @@ pub async fn listen(state_dir: &Path) -> io::Result<UnixListener> {
     if UnixStream::connect(&path).await.is_ok() {
         return Err(io::Error::new(io::ErrorKind::AddrInUse, "another coordinator runs with this state directory"));
     }
-    match std::fs::remove_file(&path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        Ok(()) | Err(_) => {}
-    }
-    let listener = UnixListener::bind(&path)?;
-    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
-    Ok(listener)
+    UnixListener::from_std(tasuki_bus::local::listen(&path, 0o600)?)
 }
 
 /// Hands requests to the clusters' drivers, for ever.

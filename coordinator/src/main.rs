@@ -244,15 +244,9 @@ fn wish(file: &Path, name: &str, wish: Wish) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A duration as operators write it.
+/// How long a pause may be.
 fn length(text: &str) -> Result<Duration, String> {
-    let units = [("s", 1), ("m", 60), ("h", 3600)];
-    let seconds = units.iter().find_map(|(unit, seconds)| {
-        let number: u64 = text.strip_suffix(unit)?.parse().ok()?;
-        number.checked_mul(*seconds)
-    });
-    let length = seconds.map(Duration::from_secs).filter(|length| !length.is_zero() && *length <= LONGEST);
-    length.ok_or_else(|| "write e.g. 90s, 30m or 2h, at most 24h".to_owned())
+    tasuki_config::length(text, LONGEST)
 }
 
 /// A few words that others will read.
@@ -277,18 +271,4 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
         .enable_all()
         .build()
         .context("the runtime does not start")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lengths_are_read_as_operators_write_them() {
-        let seconds = |text| length(text).map(|length| length.as_secs()).ok();
-        assert_eq!([seconds("90s"), seconds("30m"), seconds("24h")], [Some(90), Some(1800), Some(86_400)]);
-        for wrong in ["", "30", "0m", "25h", "-1m", "1hm", "m"] {
-            assert_eq!(seconds(wrong), None, "{wrong}");
-        }
-    }
 }

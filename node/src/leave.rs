@@ -27,19 +27,12 @@ fn path(state_dir: &Path) -> PathBuf {
     state_dir.join("node.sock")
 }
 
-/// Listens for those who stop servers. The node's lock on its state directory keeps a second one away.
+/// Listens for those who stop servers. Needs a runtime. The node's lock on its state directory keeps a second one away.
 ///
 /// # Errors
 /// The system's.
 pub fn listen(state_dir: &Path) -> io::Result<UnixListener> {
-    let path = path(state_dir);
-    match std::fs::remove_file(&path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        Ok(()) | Err(_) => {}
-    }
-    let listener = UnixListener::bind(&path)?;
-    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
-    Ok(listener)
+    UnixListener::from_std(tasuki_bus::local::listen(&path(state_dir), 0o600)?)
 }
 
 /// Hands one request after the other to the node's loop, for ever.
@@ -95,7 +88,12 @@ pub async fn ask(state_dir: &Path, within: Duration) -> io::Result<Option<Told>>
     let Ok(mut stream) = UnixStream::connect(path(state_dir)).await else { return Ok(None) };
     stream.write_all(format!("hand-over {}\n", within.as_millis()).as_bytes()).await?;
     let mut text = String::new();
-    timeout(within + CLOSES * 2, stream.read_to_string(&mut text)).await??;
+    let Ok(read) = timeout(within + CLOSES * 2, stream.read_to_string(&mut text)).await else {
+        let place = state_dir.display();
+        let told = format!("the node of {place} does not answer, so that its server is as it was; is it stopped?");
+        return Ok(Some(Err(told)));
+    };
+    read?;
     Ok(Some(match text.split_once('\n') {
         Some(("done", told)) => Ok(told.to_owned()),
         Some((_, told)) => Err(told.to_owned()),

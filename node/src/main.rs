@@ -98,11 +98,9 @@ fn hand_over(file: &Path, within: Duration) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Seconds as operators write them.
+/// How long another server may take to take over.
 fn length(text: &str) -> Result<Duration, String> {
-    let seconds = text.strip_suffix('s').and_then(|number| number.parse().ok()).map(Duration::from_secs);
-    let length = seconds.filter(|length| *length <= leave::LONGEST);
-    length.ok_or_else(|| format!("write e.g. 10s, at most {}s", leave::LONGEST.as_secs()))
+    tasuki_config::length(text, leave::LONGEST)
 }
 
 fn guard(socket: &Path) -> anyhow::Result<()> {

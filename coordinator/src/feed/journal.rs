@@ -84,26 +84,28 @@ impl Journal {
 
 /// The incidents of a journal after one of them, or all, in order; at most so many, the earliest. Reads the disk.
 pub(super) fn read(path: &Path, since: Option<&PublicId>, most: usize) -> io::Result<Vec<Event>> {
-    let skip = match since {
-        None => 0,
+    // By its id, and not by its place: a line of a later version may have an id and still not be read as an incident.
+    let seen = match since {
+        None => None,
         Some(since) => {
             let stamps = stamps(path)?;
             let ids: Vec<EventId> = stamps.map(|stamp| stamp.map(|stamp| stamp.id)).collect::<io::Result<_>>()?;
-            place(since, ids.iter()).unwrap_or(0)
+            let last = place(since, ids.iter()).and_then(|count| count.checked_sub(1));
+            last.and_then(|last| ids.into_iter().nth(last))
         }
     };
     let mut events = Vec::new();
     for line in BufReader::new(File::open(path)?).lines() {
         match serde_json::from_str::<Event>(&line?) {
-            Ok(event) if event.id.is_some() => events.push(event),
-            // A line that is being written, or was damaged: told when the journal was opened.
+            Ok(event) if event.id.is_some() && event.id > seen => events.push(event),
+            // Seen; or a line that is being written, or was damaged: told when the journal was opened.
             Ok(_) | Err(_) => {}
         }
-        if events.len() >= skip + most {
+        if events.len() >= most {
             break;
         }
     }
-    Ok(events.split_off(skip.min(events.len())))
+    Ok(events)
 }
 
 /// The latest incidents of a journal, in order. Reads the disk.
@@ -208,6 +210,7 @@ fn write(path: &Path, mut file: File, mut lines: usize, told: &Receiver<Arc<Even
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::{Duration, Instant};
     use tasuki_schemas::ballot::Ballot;
     use tasuki_schemas::event::EventBody;
     use tasuki_schemas::id::BootId;
@@ -243,11 +246,13 @@ mod tests {
         assert!(found.latest.is_empty() && !found.more);
         assert!(told.iter().all(|event| journal.append(event)));
         drop(journal);
+        let deadline = Instant::now() + Duration::from_secs(10);
         let whole = loop {
             let text = fs::read_to_string(&path).unwrap();
             if text.lines().count() == 5 && text.ends_with('\n') {
                 break text;
             }
+            assert!(Instant::now() < deadline, "the journal's thread wrote {text}");
             thread::yield_now();
         };
         fs::write(&path, &whole[..whole.len() - 9]).unwrap();
@@ -262,6 +267,25 @@ mod tests {
         );
         assert_eq!(read(&path, Some(&since), 1).unwrap().len(), 1);
         assert_eq!(read(&path, None, 10).unwrap().len(), 4);
+        fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn a_line_that_only_a_later_version_can_read_hides_no_other() {
+        let told = events(4, clock::wall_ms());
+        let path = file("later", &told);
+        let text = fs::read_to_string(&path).unwrap();
+        let later = |(number, line): (usize, &str)| {
+            let line = if number == 1 { line.replace("\"hold\"", "\"unheard_of\"") } else { line.to_owned() };
+            line + "\n"
+        };
+        fs::write(&path, text.lines().enumerate().map(later).collect::<String>()).unwrap();
+        let numbers = |since: usize| {
+            let since = PublicId::from(told[since].id.as_ref().unwrap());
+            let found = read(&path, Some(&since), 9).unwrap();
+            found.iter().map(|event| event.id.as_ref().unwrap().number).collect::<Vec<_>>()
+        };
+        assert_eq!((numbers(0), numbers(1), numbers(2)), (vec![3, 4], vec![3, 4], vec![4]));
         fs::remove_file(&path).unwrap();
     }
 

@@ -1,11 +1,7 @@
 //! The feed's listeners: its own port with TLS, and a plain one for a proxy on this host.
 
-use std::fs;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
-use std::os::unix::net::UnixListener;
-use std::path::Path;
 use std::time::Duration;
 
 use axum::Router;
@@ -47,24 +43,13 @@ pub(super) fn plain(place: Plain, site: Router, gate: Gate) -> Result<(), FeedEr
             let server = impatient(server).acceptor(gate.unaddressed());
             tokio::spawn(async move { ended(server.serve(site).await) });
         }),
-        Plain::Unix(path) => unix(path).and_then(axum_server::from_unix).map(|server| {
+        // It belongs to this user and group alone.
+        Plain::Unix(path) => tasuki_bus::local::listen(path, 0o660).and_then(axum_server::from_unix).map(|server| {
             let server = impatient(server).acceptor(gate);
             tokio::spawn(async move { ended(server.serve(site).await) });
         }),
     };
     listening.map_err(|error| FeedError::Plain { place, error })
-}
-
-/// Listens at a path, which belongs to this user and group alone.
-fn unix(path: &Path) -> io::Result<UnixListener> {
-    // What an earlier run left there.
-    if fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket()) {
-        fs::remove_file(path)?;
-    }
-    let listener = UnixListener::bind(path)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;
-    listener.set_nonblocking(true)?;
-    Ok(listener)
 }
 
 fn ended(how: io::Result<()>) {

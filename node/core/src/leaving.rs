@@ -51,10 +51,11 @@ impl Node {
         }
     }
 
-    pub(crate) fn cannot_leave(&mut self, reason: String, lasts: bool) {
+    /// Where somebody wants it so, there is nothing to wait for.
+    pub(crate) fn cannot_leave(&mut self, reason: String, lasts: bool, now: Moment) {
         if let Some(Leaving::Asking { until, refused }) = &mut self.leaving {
             if lasts {
-                *until = Moment::from_nanos(0);
+                *until = now;
             }
             *refused = Some(reason);
         }

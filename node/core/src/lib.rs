@@ -17,6 +17,7 @@ mod orders;
 mod reclone;
 mod refused;
 mod report;
+mod server;
 mod settings;
 pub mod statements;
 mod strangers;

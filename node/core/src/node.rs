@@ -8,7 +8,7 @@ use tasuki_schemas::command::{Fetch, Request};
 use tasuki_schemas::id::{CoordinatorId, NodeId, Nonce, ProgramId};
 use tasuki_schemas::message::Message;
 use tasuki_schemas::moment::Moment;
-use tasuki_schemas::observation::{Facts, Process};
+
 use tasuki_schemas::reclone::Recloning;
 use tasuki_schemas::record::{Accepted, Mode, Record};
 
@@ -18,37 +18,9 @@ use crate::lease::Lease;
 use crate::leaving::Leaving;
 use crate::memory::{Memory, ServerRun};
 use crate::orders::Act;
+use crate::server::Server;
 use crate::settings::Settings;
 use crate::strangers::Strangers;
-
-/// The server as last seen.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Server {
-    pub(crate) report: Option<ServerReport>,
-    pub(crate) read_at: Moment,
-    /// The run that was seen to exit; a report of another run ends this.
-    pub(crate) exited: Option<ServerRun>,
-    /// That run closed its binlog before.
-    pub(crate) clean: bool,
-}
-
-impl Server {
-    pub(crate) fn facts(&self) -> Option<&Facts> {
-        self.report.as_ref().and_then(|report| report.facts.as_ref())
-    }
-
-    pub(crate) fn run(&self) -> Option<ServerRun> {
-        self.report.as_ref().and_then(|report| report.run).filter(|run| Some(*run) != self.exited)
-    }
-
-    pub(crate) fn process(&self) -> Process {
-        match (self.run(), self.exited) {
-            (Some(run), _) => Process::Running { pid: run.pid },
-            (None, Some(_)) => Process::Exited { clean: self.clean },
-            (None, None) => Process::Unknown,
-        }
-    }
-}
 
 /// The decisions of one node.
 #[derive(Debug)]
@@ -211,7 +183,7 @@ impl Node {
             }
             Request::Accept { ballot, record } => self.accept(from, ballot, record),
             Request::BeginAnew { incarnation, reason } => self.disown(incarnation, reason),
-            Request::CannotLeave { reason, lasts } => self.cannot_leave(reason, lasts),
+            Request::CannotLeave { reason, lasts } => self.cannot_leave(reason, lasts, now),
             Request::Order { ballot, number, order } => self.order(from, ballot, number, *order, now),
         }
     }

@@ -39,13 +39,7 @@ pub fn run(socket: &Path) -> Result<(), GuardError> {
         if UnixStream::connect(socket).is_ok() {
             return Err(io::Error::new(io::ErrorKind::AddrInUse, "another guard answers there"));
         }
-        match fs::remove_file(socket) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            Ok(()) | Err(_) => {}
-        }
-        let listener = UnixListener::bind(socket)?;
-        listener.set_nonblocking(true)?;
-        Ok(listener)
+        tasuki_bus::local::listen(socket, 0o600)
     };
     let listener = listen().map_err(|source| GuardError { path: socket.to_owned(), source })?;
     // Not the first to be killed when memory is short. Without the right to say so it is as likely as any other.

@@ -30,6 +30,7 @@ mod inbox;
 mod jitter;
 pub mod key;
 mod known;
+pub mod local;
 mod mesh;
 mod outbox;
 mod queue;

@@ -6,6 +6,7 @@
 mod bus;
 mod cluster;
 mod findings;
+mod length;
 mod local;
 mod secret;
 mod tokens;
@@ -15,6 +16,7 @@ pub use cluster::{
     Ssh, Vip, Witness,
 };
 pub use findings::{Finding, Findings};
+pub use length::length;
 pub use local::{Commands, CoordinatorConfig, Cut, FeedConfig, Limits, NodeConfig, Plain, Reach, ServerConfig};
 pub use secret::Secret;
 pub use tokens::{Clusters, Grant, Role, TokenFile, add_token, token_line};
