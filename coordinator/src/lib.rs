@@ -6,3 +6,4 @@ pub mod feed;
 pub mod fence;
 pub mod http;
 pub mod start;
+pub mod wishes;

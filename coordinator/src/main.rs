@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use tasuki_config::{Clusters, CoordinatorConfig, FeedConfig, Findings, Grant, Role, add_token};
 use tasuki_coordinator::start;
+use tasuki_coordinator::wishes::words;
 use tasuki_coordinator_core::pause::{LONGEST, Wish};
 use tasuki_coordinator_core::reclone::Reclone;
 use tasuki_coordinator_core::switchover::Switchover;
@@ -247,13 +248,6 @@ fn wish(file: &Path, name: &str, wish: Wish) -> anyhow::Result<()> {
 /// How long a pause may be.
 fn length(text: &str) -> Result<Duration, String> {
     tasuki_config::length(text, LONGEST)
-}
-
-/// A few words that others will read.
-fn words(text: &str) -> Result<String, String> {
-    let words = text.trim();
-    let fits = !words.is_empty() && words.chars().count() <= 200;
-    if fits { Ok(words.to_owned()) } else { Err("write 1 to 200 characters".to_owned()) }
 }
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {

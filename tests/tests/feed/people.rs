@@ -54,7 +54,7 @@ async fn lab_a_note_reaches_everybody_and_an_operators_act_is_told_with_its_name
     let act = passer.named("act");
     assert!(act["by"].is_null() && act["address"].is_null(), "{act}");
     let refused = ann.ask(&json!(["switchover", { "cluster": "mariadb" }]));
-    assert!(refused["error"].as_str().unwrap().contains("`reason` has 1 to 200 characters"), "{refused}");
+    assert!(refused["error"].as_str().unwrap().contains("bad_request: reason: write 1 to 200 characters"), "{refused}");
     let refused = ann.ask(&json!(["pause", { "cluster": "shop", "for_s": 60, "reason": "disks" }]));
     assert!(refused["error"].as_str().unwrap().starts_with("unknown_cluster"), "{refused}");
     assert_eq!(ann.ask(&json!(["resume", { "cluster": "mariadb" }]))["ok"], true);

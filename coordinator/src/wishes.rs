@@ -1,0 +1,119 @@
+//! What operators ask for over the feed and the API: read into a wish, recorded, and handed to the cluster's driver.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use tasuki_config::Grant;
+use tasuki_coordinator_core::pause::{LONGEST, Wish};
+use tasuki_coordinator_core::switchover::Switchover;
+use tasuki_schemas::id::NodeId;
+use tokio::sync::mpsc::Sender;
+use tokio::time::timeout;
+
+use crate::control::{self, Act, Reply, Request};
+use crate::feed::{Posts, Unposted};
+
+/// A switchover or a vote ends within its own patience; this is more.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A wish, and the same in words for the history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Worded {
+    pub(crate) wish: Wish,
+    pub(crate) what: String,
+}
+
+/// Why there is no reply.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Undone {
+    /// It was not allowed.
+    #[error(transparent)]
+    Refused(#[from] Unposted),
+    /// The driver had not replied in time.
+    #[error("it did not end in time; the events tell what becomes of it")]
+    Late,
+}
+
+/// A few words that others will read.
+///
+/// # Errors
+/// How many there may be.
+pub fn words(text: &str) -> Result<String, String> {
+    let words = text.trim().replace(char::is_control, " ");
+    if (1..=200).contains(&words.chars().count()) { Ok(words) } else { Err("write 1 to 200 characters".to_owned()) }
+}
+
+fn reason(text: &str) -> Result<String, String> {
+    words(text).map_err(|fix| format!("reason: {fix}, for everybody who wonders"))
+}
+
+pub(crate) fn switchover(to: Option<NodeId>, dry_run: bool, by: &str, why: &str) -> Result<Worded, String> {
+    let reason = reason(why)?;
+    let target = to.as_ref().map_or_else(|| "the best".to_owned(), ToString::to_string);
+    let what = format!("switchover to {target}: {reason}");
+    Ok(Worded { wish: Wish::Switchover(Switchover { to, dry_run, by: by.to_owned(), reason }), what })
+}
+
+pub(crate) fn pause(for_s: u64, by: &str, why: &str) -> Result<Worded, String> {
+    let (reason, length) = (reason(why)?, Duration::from_secs(for_s));
+    if length.is_zero() || length > LONGEST {
+        return Err(format!("for_s: write 1 to {}", LONGEST.as_secs()));
+    }
+    let what = format!("pause for {for_s} s: {reason}");
+    Ok(Worded { wish: Wish::Pause { owner: by.to_owned(), reason, length }, what })
+}
+
+pub(crate) fn resume(why: &str) -> Worded {
+    let what = reason(why).map_or_else(|_| "resume".to_owned(), |reason| format!("resume: {reason}"));
+    Worded { wish: Wish::Resume, what }
+}
+
+/// Records an act, unless it is only tried, and has the cluster's driver do it. The reply is the driver's.
+pub(crate) async fn perform(
+    posts: &Posts,
+    requests: &BTreeMap<String, Sender<Request>>,
+    cluster: &str,
+    (grant, address): (&Grant, Option<IpAddr>),
+    Worded { wish, what }: Worded,
+) -> Result<Reply, Undone> {
+    let tried = matches!(&wish, Wish::Switchover(switchover) if switchover.dry_run);
+    if !tried {
+        match posts.act(cluster, grant, address, what.clone()).await {
+            Ok(_) => {}
+            // An act counts for more than its record: with nobody to keep that, it is in the log.
+            Err(Unposted::NotKept) => {
+                tracing::warn!(by = %grant.name, ?address, cluster, what, "an act is in no history");
+            }
+            Err(why) => return Err(why.into()),
+        }
+    }
+    timeout(PATIENCE, control::hand_over(cluster, Act::Wish(wish), requests)).await.map_err(|_| Undone::Late)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_operators_ask_for_is_read_with_the_fix_where_it_is_wrong() {
+        let said = |worded: Result<Worded, String>| worded.map(|worded| worded.what);
+        let db2 = || Some("db2".parse().unwrap());
+        assert_eq!(
+            said(switchover(db2(), false, "ann", " new\nkernel ")),
+            Ok("switchover to db2: new kernel".to_owned())
+        );
+        assert_eq!(said(switchover(None, true, "ann", "x")), Ok("switchover to the best: x".to_owned()));
+        assert_eq!(said(pause(60, "ann", "disks")), Ok("pause for 60 s: disks".to_owned()));
+        assert_eq!(
+            (resume("").what, resume("well again").what),
+            ("resume".to_owned(), "resume: well again".to_owned())
+        );
+        for wrong in [switchover(None, false, "ann", " "), pause(9, "ann", &"x".repeat(201))] {
+            assert_eq!(wrong.unwrap_err(), "reason: write 1 to 200 characters, for everybody who wonders");
+        }
+        for wrong in [0, 90_000] {
+            assert_eq!(said(pause(wrong, "ann", "disks")), Err("for_s: write 1 to 86400".to_owned()));
+        }
+    }
+}
