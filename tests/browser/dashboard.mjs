@@ -123,10 +123,17 @@ async function watched(page, cluster) {
 async function replayed(page, cluster, old) {
   const now = await primary(page);
   assert.notEqual(now, old);
-  await page.evaluate(() => [...document.querySelectorAll('.incident button')].find((it) => it.textContent === 'Replay').click());
-  await page.waitForSelector('.replay', PATIENCE);
-  assert.equal(await primary(page), old);
-  await page.waitForFunction((now) => document.querySelector('#primary').textContent === now, PATIENCE, now);
+  // The page itself writes down what it showed: a look from outside comes late on a busy machine.
+  await page.evaluate(() => {
+    globalThis.shown = [];
+    new MutationObserver(() => {
+      const name = document.querySelector('.replay') && document.querySelector('#primary')?.textContent;
+      if (name && globalThis.shown.at(-1) !== name) globalThis.shown.push(name);
+    }).observe(document.body, { characterData: true, childList: true, subtree: true });
+    [...document.querySelectorAll('.incident button')].find((it) => it.textContent === 'Replay').click();
+  });
+  await page.waitForFunction((now) => globalThis.shown.at(-1) === now, PATIENCE, now);
+  assert.deepEqual(await page.evaluate(() => globalThis.shown), [old, now]);
   await looked(page, folder, `${cluster}-replay`);
   await page.evaluate(() => [...document.querySelectorAll('.replay button')].find((it) => it.textContent === 'Back to now').click());
   await page.waitForFunction(() => !document.querySelector('.replay'), PATIENCE);
