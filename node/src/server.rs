@@ -158,6 +158,21 @@ impl Session {
         self.tables(sql, deadline).await.map(drop)
     }
 
+    /// Runs statements that nobody ends: until they have an answer the session has no number by which it could be killed.
+    /// For commits that clients' commits may wait with. What has no answer by the deadline goes on in the server.
+    ///
+    /// # Errors
+    /// As [`Session::tables`].
+    pub async fn run_to_the_end(&mut self, sql: &str, deadline: Duration) -> Result<(), ServerError> {
+        self.open(deadline).await?;
+        let id = self.id.swap(0, Ordering::AcqRel);
+        let ran = self.run(sql, deadline).await;
+        if self.conn.is_some() {
+            self.id.store(id, Ordering::Release);
+        }
+        ran
+    }
+
     /// Runs one statement and returns its first row.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use tasuki_schemas::answer::Holdings;
 use tasuki_schemas::gtid::{Flavour, GtidSet};
 use tasuki_schemas::observation::Thread;
 
-use super::fence::end_listed;
+use super::fence::{kill, none_blocked};
 use super::steps::{Failed, SOON, channel, holdings, position, until_applied, until_receiver};
 use super::{Hands, QUICK, SLOW, unread};
 use crate::server::Session;
@@ -111,12 +111,16 @@ async fn point(hands: &Hands, session: &mut Session, source: SocketAddr, semi_sy
     Ok(())
 }
 
-/// A former primary would wait for acknowledgements of what it applies, and nobody gives them. Whoever may still wait there
-/// for one is disconnected first: a blocked commit is never told to be successful.
+/// A former primary would wait for acknowledgements of what it applies, and nobody gives them. Switching that off answers OK
+/// to whoever waits for one already; ending the process answers nobody.
 async fn disarm(hands: &Hands, session: &mut Session) -> Result<(), Failed> {
     let row = session.row(&hands.dialect.armed(), QUICK).await?;
     if row.get("armed").is_some_and(|armed| armed == "1") {
-        end_listed(hands, session, &hands.dialect.blocked()).await?;
+        if let Err(blocked) = none_blocked(hands, session).await {
+            tracing::warn!(%blocked, "a former primary cannot become a replica like this; it is killed");
+            kill(hands).await?;
+            return Err(blocked);
+        }
         // MySQL's thread for acknowledgements looks up once a second: by now the receiver acknowledges without it.
         session.run(&hands.dialect.disarm(), SLOW).await?;
     }

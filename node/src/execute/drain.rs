@@ -77,8 +77,6 @@ async fn close(hands: &Hands, session: &mut Session, let_in: &BTreeSet<IpAddr>) 
     tokio::time::sleep(GRACE).await;
     hands.cut.lock().await.close_clients(let_in).await?;
     end_clients(hands, session).await?;
-    // Privileged accounts may write to a closed server: those that came between.
-    end_clients(hands, session).await?;
     verified(hands, session).await
 }
 

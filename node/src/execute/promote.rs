@@ -97,7 +97,7 @@ pub(super) async fn cut_acker(
         return Err(Failed::Other("this node has no kernel rules".to_owned()));
     }
     if let Some(epoch) = epoch {
-        barrier(hands, session, epoch, RAISED).await?;
+        raised(hands, session, epoch).await?;
     }
     holdings(hands, session).await
 }
@@ -117,7 +117,7 @@ pub(super) async fn set_wait_count(
     }
     session.run(&hands.dialect.arm(acks), SLOW).await?;
     if acks > floor
-        && let Err(error) = barrier(hands, session, epoch, RAISED).await
+        && let Err(error) = raised(hands, session, epoch).await
     {
         session.run(&hands.dialect.arm(floor), SLOW).await?;
         return Err(error);
@@ -149,15 +149,27 @@ fn run(hands: &Hands) -> Result<ServerRun, Failed> {
     Ok(ServerRun { pid: watch.pid(), started: watch.start_time() })
 }
 
+/// A barrier row that must be acknowledged soon. One at a time: those that were not remain in the server.
+async fn raised(hands: &Hands, session: &mut Session, epoch: &Epoch) -> Result<(), Failed> {
+    let row = session.row(hands.dialect.barriers_under_way(), SLOW).await?;
+    if row.get("n").is_none_or(|n| n != "0") {
+        return Err(Failed::Other("the barrier row before waits for its acknowledgement".to_owned()));
+    }
+    barrier(hands, session, epoch, RAISED).await
+}
+
 /// The first transaction of the epoch. Its table is made when it is missing.
+///
+/// Nobody ends it once it was sent: clients' commits may be of its group (see [`super::fence::end_clients`]). It is written
+/// into the log by then, and an acknowledgement that comes later than anybody waits for changes nothing.
 async fn barrier(hands: &Hands, session: &mut Session, epoch: &Epoch, patience: Duration) -> Result<(), Failed> {
     const NO_SUCH_DATABASE: u16 = 1049;
     const NO_SUCH_TABLE: u16 = 1146;
     let sql = hands.dialect.barrier(epoch, hands.me.as_str());
-    match session.run(&sql, patience).await {
+    match session.run_to_the_end(&sql, patience).await {
         Err(ServerError::Refused { code: NO_SUCH_DATABASE | NO_SUCH_TABLE, .. }) => {
-            session.run(&hands.dialect.make_epoch_table(), patience).await?;
-            Ok(session.run(&sql, patience).await?)
+            session.run_to_the_end(&hands.dialect.make_epoch_table(), patience).await?;
+            Ok(session.run_to_the_end(&sql, patience).await?)
         }
         other => Ok(other?),
     }

@@ -33,8 +33,8 @@ pub(super) async fn close(
 ) -> Result<(), Failed> {
     let let_in: BTreeSet<IpAddr> = BTreeSet::new();
     hands.cut.lock().await.close_clients(&let_in).await?;
-    end_clients(hands, session).await?;
     session.run(&hands.dialect.close(), QUICK).await?;
+    end_clients(hands, session).await?;
     if hands.dialect.0 == Flavour::Mysql || crate::execute::channel(hands, session).await?.is_some() {
         session.run(&hands.dialect.stop_replication(), SLOW).await?;
     }

@@ -7,6 +7,7 @@ use tokio::time::sleep;
 
 use super::row::Doing;
 use super::scene::Scene;
+use crate::lab::drill;
 use crate::lab::waiting::until;
 
 /// Until the next thing is done by hand.
@@ -15,6 +16,8 @@ const LATER: Duration = Duration::from_secs(1);
 const SETTLED: Duration = Duration::from_millis(1500);
 /// The longest wait for writes to be blocked.
 const BLOCKED: Duration = Duration::from_secs(10);
+/// So many more clients that most of the blocked commits are one group of the binlog.
+const CROWD: (u32, u32) = (40, 5);
 
 /// The stop of a unit with the drop-in.
 async fn stop(scene: &mut Scene, within: &str) -> Result<String> {
@@ -60,6 +63,8 @@ pub(super) fn reboot(scene: &mut Scene) -> Doing<'_> {
 /// Commits wait for replicas that are gone when the primary is stopped: nobody may be told OK.
 pub(super) fn stop_blocked(scene: &mut Scene) -> Doing<'_> {
     Box::pin(async move {
+        let crowd = scene.cluster()?.write_locally(&scene.old, CROWD.0, CROWD.1)?;
+        drill::acknowledged(&crowd, u64::from(CROWD.0)).await?;
         scene.kill_server(&scene.replica(0)?)?;
         scene.kill_server(&scene.replica(1)?)?;
         until("writes that wait", BLOCKED, async || {
@@ -73,7 +78,7 @@ pub(super) fn stop_blocked(scene: &mut Scene) -> Doing<'_> {
         let said = stop(scene, "1s").await?;
         ensure!(said.contains("nobody took over"), "{said}");
         sleep(SETTLED).await;
-        for writers in [&scene.writers, &scene.locals] {
+        for writers in [&scene.writers, &scene.locals, &crowd] {
             let answered = writers.log().into_iter().find(|it| it.acknowledged && it.end > scene.fault);
             ensure!(answered.is_none(), "{answered:?} was answered OK, and no replica has it");
         }

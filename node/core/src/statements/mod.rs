@@ -120,7 +120,8 @@ each! {
 }
 
 impl Dialect {
-    /// Ends a connection. Never KILL QUERY: on MariaDB it releases a blocked commit as successful.
+    /// Ends a connection. Never KILL QUERY: on MariaDB it releases a blocked commit as successful. Never one whose commit may
+    /// wait for an acknowledgement: MariaDB then releases the others of its group so.
     #[must_use]
     pub fn kill(self, connection: u64) -> String {
         format!("KILL {connection}")
@@ -149,6 +150,13 @@ impl Dialect {
             quote(&ballot.boot.to_string()),
             quote(node)
         )
+    }
+
+    /// How many barrier rows are being written.
+    #[must_use]
+    pub const fn barriers_under_way(self) -> &'static str {
+        "SELECT COUNT(*) AS n FROM information_schema.processlist \
+         WHERE id <> CONNECTION_ID() AND info LIKE 'REPLACE INTO tasuki.epoch %'"
     }
 
     /// Applier threads that hold a transaction. A receiver that stopped within one leaves such a thread waiting for the
