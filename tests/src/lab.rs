@@ -27,6 +27,7 @@ pub mod waiting;
 pub mod wire;
 pub mod writer;
 
+mod clocks;
 mod cluster;
 mod outside;
 mod sshd;

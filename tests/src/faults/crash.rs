@@ -14,10 +14,44 @@ use crate::lab::Options;
 use crate::lab::waiting::until;
 use crate::lab::writer::{self, Target};
 
+/// A clock is set by so many seconds.
+const HOUR: i64 = 3600;
+/// Until the next one is.
+const SOAKED: Duration = Duration::from_millis(1500);
 /// The longest wait for everybody to follow.
 const WHOLE: Duration = Duration::from_secs(50);
 /// The largest part of a transaction that replicas hold when its server dies.
 const PART: u64 = 4 << 20;
+
+/// Wall clocks that can be set.
+pub(super) fn clocks() -> Options {
+    Options { clocks: true, ..Options::default() }
+}
+
+/// Clocks are set by an hour on several hosts, forwards and back again, and nothing comes of it.
+pub(super) fn clocks_jump(scene: &mut Scene) -> Doing<'_> {
+    Box::pin(async move {
+        scene.strike();
+        let replica = scene.replica(0)?;
+        let (net, old) = (scene.lab.net(), scene.old.as_str());
+        for [primary, coordinator, replica_s] in [[HOUR, -HOUR, 0], [-HOUR, HOUR, HOUR], [0, 0, -HOUR], [HOUR, HOUR, 0]]
+        {
+            net.clocks()?.set(old, primary)?;
+            net.clocks()?.set("co1", coordinator)?;
+            net.clocks()?.set(&replica, replica_s)?;
+            sleep(SOAKED).await;
+        }
+        Ok(())
+    })
+}
+
+/// The same, and then the primary dies.
+pub(super) fn clocks_jump_and_kill(scene: &mut Scene) -> Doing<'_> {
+    Box::pin(async move {
+        clocks_jump(scene).await?;
+        kill(scene).await
+    })
+}
 
 pub(super) fn kill(scene: &mut Scene) -> Doing<'_> {
     Box::pin(async move {

@@ -78,6 +78,10 @@ pub const ROWS: &[Row] = &[
     Row::new("replica-lost-waits-for-two", Loopback, replicas::kill_one, GoesOn, LITTLE)
         .with(crash::wait_for_two)
         .only(Flavour::Mysql),
+    Row::new("clocks-jump", Loopback, crash::clocks_jump, GoesOn, CRASH).with(crash::clocks),
+    Row::new("clocks-jump-then-kill-9", Loopback, crash::clocks_jump_and_kill, FailsOver, CRASH)
+        .told(CRASHED)
+        .with(crash::clocks),
     Row::new("primary-flaps", Loopback, crash::flap, Holds("was failed over 2 times"), POWER)
         .told(CRASHED)
         .with(crash::take_turns),

@@ -11,6 +11,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail};
 use tokio::runtime::{Builder, Handle, Runtime};
 
+use super::clocks::Clocks;
 use super::namespaces::{Namespaces, enter};
 use super::process::bound;
 use super::run::Run;
@@ -31,6 +32,7 @@ pub enum Kind {
 pub struct Net {
     hosts: BTreeMap<String, Host>,
     namespaces: Option<Namespaces>,
+    clocks: Option<Clocks>,
 }
 
 #[derive(Debug)]
@@ -65,7 +67,25 @@ impl Net {
                 .build()?;
             hosts.insert(name.clone(), Host { ip, runtime: Some(runtime) });
         }
-        Ok(Self { hosts, namespaces })
+        Ok(Self { hosts, namespaces, clocks: None })
+    }
+
+    /// The same with wall clocks that can be set.
+    ///
+    /// # Errors
+    /// When their library cannot be compiled.
+    pub fn with_clocks(mut self, run: &Run) -> Result<Self> {
+        let hosts: Vec<String> = self.hosts.keys().cloned().collect();
+        self.clocks = Some(Clocks::build(run, &hosts)?);
+        Ok(self)
+    }
+
+    /// The wall clocks.
+    ///
+    /// # Errors
+    /// When the lab has none of its own.
+    pub fn clocks(&self) -> Result<&Clocks> {
+        self.clocks.as_ref().context("this lab's hosts have the machine's clock")
     }
 
     /// The address of a host.
@@ -94,10 +114,18 @@ impl Net {
     /// When there is no such host.
     pub fn command(&self, host: &str, program: &Path) -> Result<Command> {
         self.host(host)?;
-        let Some(namespaces) = &self.namespaces else { return Ok(bound(program)) };
-        // Not `ip netns exec`: that would hide /sys as well.
-        let mut command = bound(Path::new("nsenter"));
-        command.arg(format!("--net={}", namespaces.path(host).display())).arg(program);
+        let mut command = match &self.namespaces {
+            None => bound(program),
+            Some(namespaces) => {
+                // Not `ip netns exec`: that would hide /sys as well.
+                let mut command = bound(Path::new("nsenter"));
+                command.arg(format!("--net={}", namespaces.path(host).display())).arg(program);
+                command
+            }
+        };
+        if let Some(clocks) = &self.clocks {
+            clocks.show(host, &mut command);
+        }
         Ok(command)
     }
 

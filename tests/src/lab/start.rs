@@ -57,6 +57,8 @@ pub struct Options {
     pub degraded: Option<&'static str>,
     /// Who is ahead is re-cloned.
     pub recloning: bool,
+    /// Every host has a wall clock of its own.
+    pub clocks: bool,
     /// Give birth to the clusters and wait until they are guarded.
     pub born: bool,
     /// Wait until no other lab runs on this machine.
@@ -80,6 +82,7 @@ impl Default for Options {
             flap_limit: 1000,
             degraded: None,
             recloning: false,
+            clocks: false,
             born: true,
             alone: true,
         }
@@ -119,7 +122,8 @@ impl Lab {
         let begun = Instant::now();
         let run = Run::begin(options.alone)?;
         let hosts = Hosts::name(flavours, options);
-        let net = Arc::new(Net::build(&run, kind, &hosts.all())?);
+        let net = Net::build(&run, kind, &hosts.all())?;
+        let net = Arc::new(if options.clocks { net.with_clocks(&run)? } else { net });
         let mut redis = Vec::new();
         for host in &hosts.redis {
             redis.push(Redis::begin(&run, &net, host).await?);
