@@ -20,3 +20,4 @@ pub mod observation;
 pub mod past;
 pub mod reclone;
 pub mod record;
+pub mod talk;

@@ -8,9 +8,9 @@ const [url, ca, text] = process.argv.slice(2);
 const { client = 'socket.io-client', pause, flood, ...options } = JSON.parse(text);
 const module = await import(client);
 const io = module.io ?? module.default;
-const say = (name, value) => process.stdout.write(JSON.stringify({ name, value, transport: socket.io.engine?.transport?.name }) + '\n');
+const say = (name, value, data) => process.stdout.write(JSON.stringify({ name, value, data, transport: socket.io.engine?.transport?.name }) + '\n');
 const socket = io(url, { ca: readFileSync(ca), reconnection: false, ...options });
-const refused = (error) => { say('connect_error', error.message ?? error); process.exit(1); };
+const refused = (error) => { say('connect_error', error.message ?? error, error.data); process.exit(1); };
 socket.on('connect', () => say('connect', null));
 socket.on('connect_error', refused);
 socket.on('error', refused); // 2.x calls it so

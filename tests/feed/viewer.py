@@ -18,13 +18,18 @@ viewer = socketio.Client(http_session=session, reconnection=False, websocket_ext
 lock = threading.Lock()
 
 
-def say(name, value):
+def say(name, value, data=None):
     with lock:
-        print(json.dumps({"name": name, "value": value}), flush=True)
+        print(json.dumps({"name": name, "value": value, "data": data}), flush=True)
+
+
+def refused(error):
+    told = error if isinstance(error, dict) else {"message": error}
+    say("connect_error", told.get("message"), told.get("data"))
 
 
 viewer.on("connect", lambda: say("connect", None))
-viewer.on("connect_error", lambda error: say("connect_error", error.get("message") if isinstance(error, dict) else error))
+viewer.on("connect_error", refused)
 viewer.on("disconnect", lambda *reason: say("disconnect", None))
 viewer.on("*", lambda name, *values: say(name, values[0] if values else None))
 try:

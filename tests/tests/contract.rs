@@ -1,6 +1,8 @@
 //! The wire vocabulary: its JSON Schemas are fresh, and one sample of everything decodes for ever.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests are tests")]
 
+#[path = "contract/asyncapi.rs"]
+mod asyncapi;
 #[path = "contract/grounds.rs"]
 mod grounds;
 #[path = "contract/observed.rs"]
@@ -9,6 +11,8 @@ mod observed;
 mod openapi;
 #[path = "contract/samples.rs"]
 mod samples;
+#[path = "contract/typescript.rs"]
+mod typescript;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -43,15 +47,19 @@ fn schemas() -> Vec<(&'static str, Value)> {
     ]
 }
 
-fn documents() -> Vec<(&'static str, Value)> {
-    schemas().into_iter().chain([("openapi", openapi::document())]).collect()
+/// Every generated file, and its text.
+fn documents() -> Vec<(String, String)> {
+    let documents = [("openapi", openapi::document()), ("asyncapi", asyncapi::document())];
+    let text =
+        |(name, value): (&str, Value)| (format!("{name}.json"), serde_json::to_string_pretty(&value).unwrap() + "\n");
+    let json = schemas().into_iter().chain(documents).map(text);
+    json.chain([("tasuki.d.ts".to_owned(), typescript::declarations())]).collect()
 }
 
 #[test]
 fn the_generated_schemas_are_fresh() {
-    for (name, schema) in documents() {
-        let path = folder("generated").join(format!("{name}.json"));
-        let text = serde_json::to_string_pretty(&schema).unwrap() + "\n";
+    for (name, text) in documents() {
+        let path = folder("generated").join(name);
         if updating() {
             fs::create_dir_all(folder("generated")).unwrap();
             fs::write(&path, &text).unwrap();

@@ -10,6 +10,7 @@ use socketioxide::extract::{SocketRef, TryData};
 use tasuki_config::{Grant, Role, Secret};
 use tasuki_schemas::event::{InvalidEventId, PublicId};
 use tasuki_schemas::id::ClusterName;
+use tasuki_schemas::talk::Shown;
 
 use super::tokens::Tokens;
 
@@ -33,15 +34,6 @@ pub(super) enum Refused {
     NoOperator(Role),
     #[error("bad_since: {0}; write since: {{ CLUSTER: ID }}")]
     BadSince(#[from] InvalidEventId),
-}
-
-/// What a viewer sends along.
-#[derive(Default, serde::Deserialize)]
-pub(super) struct Auth {
-    token: Option<String>,
-    cluster: Option<String>,
-    #[serde(default)]
-    since: BTreeMap<String, String>,
 }
 
 /// A viewer that was let in.
@@ -84,8 +76,8 @@ pub(super) struct Door {
 impl Door {
     /// Lets a viewer in, or says why not. Its token may stand in `auth` (3.x and 4.x clients), in a bearer header, in the
     /// query (2.x clients), or behind a browser's session.
-    pub(super) fn examine(&self, socket: &SocketRef, auth: TryData<Auth>) -> Result<Viewer, Refused> {
-        let Auth { token, cluster, mut since } = auth.0.unwrap_or_default();
+    pub(super) fn examine(&self, socket: &SocketRef, auth: TryData<Shown>) -> Result<Viewer, Refused> {
+        let Shown { token, cluster, mut since } = auth.0.unwrap_or_default();
         let parts = socket.req_parts();
         let query =
             Query::<BTreeMap<String, String>>::try_from_uri(&parts.uri).map(|query| query.0).unwrap_or_default();

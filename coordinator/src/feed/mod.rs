@@ -6,11 +6,13 @@
 
 mod admit;
 mod certificate;
+mod frames;
 mod hall;
 mod journal;
 mod keeper;
 mod ops;
 mod origins;
+mod packets;
 mod peers;
 mod posts;
 mod serve;
@@ -28,7 +30,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CONTENT_TYPE};
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::get;
 use axum_server::tls_rustls::RustlsConfig;
 use socketioxide::SocketIo;
@@ -157,9 +159,9 @@ impl Feed {
         let address = listener.local_addr().map_err(listen)?;
         let (engine, io) = SocketIo::builder()
             .max_buffer_size(PER_VIEWER)
-            .max_payload(64 * 1024)
-            .ws_max_message_size(64 * 1024)
-            .ws_max_frame_size(64 * 1024)
+            .max_payload(packets::LARGEST as u64)
+            .ws_max_message_size(packets::LARGEST)
+            .ws_max_frame_size(packets::LARGEST)
             .connect_timeout(Duration::from_secs(10))
             .ping_interval(Duration::from_secs(10))
             .ping_timeout(Duration::from_secs(10))
@@ -181,7 +183,10 @@ impl Feed {
         viewers::admit(&io, door.clone(), Arc::clone(&halls), posts.clone());
         ops::admit(&io, door.clone(), Desk { posts: posts.clone(), requests: Arc::clone(&requests) });
         tokio::spawn(viewers::expel(io.clone(), door));
-        let engine = Router::new().route_service("/socket.io/", engine);
+        let passing = engine.clone();
+        let engine = Router::new()
+            .route_service("/socket.io/", engine)
+            .layer(from_fn(move |request, next| packets::pass(passing.clone(), request, next)));
         let script = ([(CONTENT_TYPE, "text/javascript"), (ACCESS_CONTROL_ALLOW_ORIGIN, "*")], SCRIPT);
         let site = engine
             .layer(from_fn_with_state(Origins::new(config.allowed_origins), origins::examine))

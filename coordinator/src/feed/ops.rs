@@ -4,16 +4,14 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
-use serde::{Deserialize, Serialize};
 use socketioxide::SocketIo;
 use socketioxide::extract::{AckSender, SocketRef, TryData};
 use socketioxide::handler::ConnectHandler as _;
 use tasuki_config::Role;
-use tasuki_schemas::event::EventId;
-use tasuki_schemas::id::NodeId;
+use tasuki_schemas::talk::{ActAsked, Answer, NoteAsked, Shown};
 use tokio::sync::mpsc::Sender;
 
-use super::admit::{Auth, Door, Refused, Viewer};
+use super::admit::{Door, Refused, Viewer};
 use super::posts::{Posts, Unposted};
 use super::viewers;
 use crate::control::Request;
@@ -22,54 +20,23 @@ use crate::wishes;
 /// Where requests to the clusters' drivers go, once those run.
 pub(super) type Requests = Arc<OnceLock<BTreeMap<String, Sender<Request>>>>;
 
-/// What an asker is acknowledged with.
-#[derive(Debug, PartialEq, Eq, Serialize)]
-#[serde(untagged)]
-enum Answer {
-    Kept { ok: bool, id: EventId },
-    Done { ok: bool, lines: Vec<String> },
-    Refused { ok: bool, error: String },
-}
-
-impl Answer {
-    const fn refused(error: String) -> Self {
-        Self::Refused { ok: false, error }
-    }
-}
-
-#[derive(Deserialize)]
-struct Note {
-    cluster: String,
-    text: String,
-}
-
-/// What an operator sends along; what an act does not need is left out.
-#[derive(Deserialize)]
-struct Asked {
-    cluster: String,
-    #[serde(default)]
-    to: Option<NodeId>,
-    #[serde(default)]
-    dry_run: bool,
-    #[serde(default)]
-    for_s: u64,
-    #[serde(default)]
-    reason: String,
-}
-
 /// Answers notes on a viewer's connection.
 pub(super) fn hear_notes(socket: &SocketRef, posts: Posts) {
-    socket.on("note", async move |socket: SocketRef, note: TryData<Note>, ack: AckSender| {
+    socket.on("note", async move |socket: SocketRef, note: TryData<NoteAsked>, ack: AckSender| {
         let Some(viewer) = socket.extensions.get::<Viewer>() else { return };
         let answer = match note.0 {
             Ok(note) => match posts.note(&note.cluster, &viewer.grant, &note.text).await {
                 Ok(id) => Answer::Kept { ok: true, id },
-                Err(why) => Answer::refused(why.to_string()),
+                Err(why) => refused(why.to_string()),
             },
-            Err(error) => Answer::refused(format!("bad_note: {error}; send {{ cluster, text }}")),
+            Err(error) => refused(format!("bad_note: {error}; send {{ cluster, text }}")),
         };
         acknowledge(ack, &answer);
     });
+}
+
+const fn refused(error: String) -> Answer {
+    Answer::Refused { ok: false, error }
 }
 
 fn acknowledge(ack: AckSender, answer: &Answer) {
@@ -88,7 +55,7 @@ pub(super) struct Desk {
 /// Lets operators in.
 pub(super) fn admit(io: &SocketIo, door: Door, desk: Desk) {
     let examining = door.clone();
-    let examine = move |socket: SocketRef, auth: TryData<Auth>| {
+    let examine = move |socket: SocketRef, auth: TryData<Shown>| {
         let result = examining.examine(&socket, auth).and_then(|viewer| {
             if viewer.grant.role < Role::Operator {
                 return Err(Refused::NoOperator(viewer.grant.role));
@@ -101,13 +68,13 @@ pub(super) fn admit(io: &SocketIo, door: Door, desk: Desk) {
     let welcome = async move |socket: SocketRef| {
         for act in ["switchover", "pause", "resume"] {
             let desk = desk.clone();
-            socket.on(act, async move |socket: SocketRef, asked: TryData<Asked>, ack: AckSender| {
+            socket.on(act, async move |socket: SocketRef, asked: TryData<ActAsked>, ack: AckSender| {
                 let Some(viewer) = socket.extensions.get::<Viewer>() else { return };
                 let answer = match asked.0 {
                     Ok(asked) => desk.answer(&socket, &viewer, act, asked).await,
                     Err(error) => Err(format!("bad_request: {error}; send {{ cluster, reason, … }}")),
                 };
-                acknowledge(ack, &answer.map_or_else(Answer::refused, |lines| Answer::Done { ok: true, lines }));
+                acknowledge(ack, &answer.map_or_else(refused, |lines| Answer::Done { ok: true, lines }));
             });
         }
         let viewer = socket.extensions.get::<Viewer>();
@@ -124,9 +91,9 @@ impl Desk {
         socket: &SocketRef,
         viewer: &Viewer,
         act: &str,
-        asked: Asked,
+        asked: ActAsked,
     ) -> Result<Vec<String>, String> {
-        let Asked { cluster, to, dry_run, for_s, reason } = asked;
+        let ActAsked { cluster, to, dry_run, for_s, reason } = asked;
         let name = viewer.grant.name.as_str();
         let worded = match act {
             "switchover" => wishes::switchover(to, dry_run, name, &reason),

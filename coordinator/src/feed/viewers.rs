@@ -10,9 +10,10 @@ use socketioxide::{SendError, SocketError, SocketIo};
 use tasuki_config::Role;
 use tasuki_schemas::event::{Event, EventId, Snapshot};
 use tasuki_schemas::id::ClusterName;
+use tasuki_schemas::talk::Shown;
 
 use super::Halls;
-use super::admit::{Auth, Door, Refused, Viewer};
+use super::admit::{Door, Refused, Viewer};
 use super::hall::News;
 use super::posts::Posts;
 
@@ -52,7 +53,7 @@ pub(super) fn room(cluster: &ClusterName, role: Role) -> String {
 /// Lets viewers in.
 pub(super) fn admit(io: &SocketIo, door: Door, halls: Halls, posts: Posts) {
     let examining = door.clone();
-    let examine = move |socket: SocketRef, auth: TryData<Auth>| {
+    let examine = move |socket: SocketRef, auth: TryData<Shown>| {
         let result: Result<(), Refused> = examining.examine(&socket, auth).map(|viewer| {
             socket.extensions.insert(viewer);
         });

@@ -91,6 +91,31 @@ async fn lab_clients_of_three_generations_and_of_python_follow_and_come_back() {
         };
         follows_and_comes_back(connect, &format!("python over {transport}"));
     }
-    let message = by_python(&lab, &showing("polling", "wrong")).named("connect_error");
-    assert!(message.as_str().unwrap().starts_with("unauthorized: the token is not known here"), "{message}");
+    are_refused_with_code_sentence_and_fix(&lab);
+}
+
+/// Whoever is refused is told why in parts as well, which the official clients show as the error's `data`.
+fn are_refused_with_code_sentence_and_fix(lab: &Lab) {
+    let told = json!({
+        "code": "unauthorized", "sentence": "the token is not known here",
+        "fix": "ask for one that is in the coordinator's token file",
+    });
+    let refused = |viewer: Viewer, by: &str| {
+        let line = viewer.until("connect_error", |line| (line["name"] == "connect_error").then(|| line.clone()));
+        assert_eq!(line["data"], told, "{by}");
+        let message =
+            format!("unauthorized: {}; {}", told["sentence"].as_str().unwrap(), told["fix"].as_str().unwrap());
+        assert_eq!(line["value"], message, "{by}");
+    };
+    for transport in ["websocket", "polling"] {
+        for client in ["socket.io-client", "socket.io-client-3", "socket.io-client-2"] {
+            let mut options = showing(transport, "wrong");
+            options["client"] = json!(client);
+            if client.ends_with("-2") {
+                options["query"] = options["auth"].take();
+            }
+            refused(Viewer::watch(lab, &options), &format!("{client} over {transport}"));
+        }
+        refused(by_python(lab, &showing(transport, "wrong")), &format!("python over {transport}"));
+    }
 }

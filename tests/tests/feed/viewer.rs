@@ -25,7 +25,7 @@ fn clients() -> &'static Path {
         let differs = |name: &&str| {
             std::fs::read(source().join(name)).unwrap() != std::fs::read(folder.join(name)).unwrap_or_default()
         };
-        let files = ["package.json", "package-lock.json", "viewer.mjs", "follower.mjs"];
+        let files = ["package.json", "package-lock.json", "viewer.mjs", "follower.mjs", "protocol.mjs"];
         let changed: Vec<&str> = files.into_iter().filter(differs).collect();
         for name in &changed {
             std::fs::copy(source().join(name), folder.join(name)).unwrap();
@@ -64,10 +64,15 @@ impl Viewer {
 
     /// Watches a feed by its address.
     pub(crate) fn at(lab: &Lab, url: &str, options: &Value) -> Self {
+        Self::node("viewer.mjs", lab, url, &[&options.to_string()])
+    }
+
+    /// Runs one of the clients' scripts.
+    pub(crate) fn node(script: &str, lab: &Lab, url: &str, arguments: &[&str]) -> Self {
         let mut command = Command::new(tools::program("node").unwrap());
         // Clients before 4.x take no authority of their own for polling.
         command.env("NODE_EXTRA_CA_CERTS", lab.files().certificate());
-        command.arg("viewer.mjs").arg(url).arg(lab.files().certificate()).arg(options.to_string());
+        command.arg(script).arg(url).arg(lab.files().certificate()).args(arguments);
         Self::run(command.current_dir(clients()))
     }
 
@@ -85,8 +90,13 @@ impl Viewer {
     }
 
     /// Reads on until something is found.
-    pub(crate) fn until<T>(&self, what: &str, mut look: impl FnMut(&Value) -> Option<T>) -> T {
-        let deadline = Instant::now() + Duration::from_secs(20);
+    pub(crate) fn until<T>(&self, what: &str, look: impl FnMut(&Value) -> Option<T>) -> T {
+        self.within(Duration::from_secs(20), what, look)
+    }
+
+    /// The same with another patience.
+    pub(crate) fn within<T>(&self, patience: Duration, what: &str, mut look: impl FnMut(&Value) -> Option<T>) -> T {
+        let deadline = Instant::now() + patience;
         let mut last = Value::Null;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -135,9 +145,8 @@ impl Follower {
     /// Begins to follow at an address.
     pub(crate) fn begin(lab: &Lab, url: &str) -> Self {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../coordinator/src/feed/tasuki.js");
-        let mut command = Command::new(tools::program("node").unwrap());
-        command.arg("follower.mjs").arg(url).arg(lab.files().certificate()).arg(VIEWER_TOKEN).arg(script);
-        Self { viewer: Viewer::run(command.current_dir(clients())), ids: Vec::new() }
+        let viewer = Viewer::node("follower.mjs", lab, url, &[VIEWER_TOKEN, script.to_str().unwrap()]);
+        Self { viewer, ids: Vec::new() }
     }
 
     /// Waits for the first snapshot.
