@@ -3,7 +3,7 @@
 #   make demo [FLAVOUR=mysql] [AUTO=1 [RUNS=20]]    a cluster on loopback whose primary you kill
 #   make test                                       everything that must hold
 #   make test-quick                                 the same without real servers
-#   make test-all                                   `make test`, and the dashboard in a browser
+#   make test-all                                   `make test`, the dashboard in a browser, and the feed's protocols case by case
 #   make bench                                      footprint, gap and decisions from a release build
 #   make sim SEEDS=20000 | SEED=7                   simulated runs of the decisions, or one of them again
 #   make soak                                       the same until stopped
@@ -14,7 +14,7 @@
 
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: bench bite exhaustive demo faults sim soak test test-all test-quick browser build tools fmt clippy doc unit lab
+.PHONY: bench bite exhaustive demo faults sim soak test test-all test-quick browser protocols build tools fmt clippy doc unit lab
 
 FLAVOUR ?= mariadb
 CARGO ?= cargo
@@ -40,7 +40,12 @@ test: tools fmt clippy doc build unit lab
 
 test-quick: fmt clippy doc unit
 
-test-all: test browser
+test-all: test browser protocols
+
+# Both protocols of the feed, case by case; it waits until heartbeats are missed.
+protocols: build
+	@$(INSTALL) base feed
+	$(CARGO) test $(LOCKED) --test protocols
 
 # The dashboard is built anew, and looked at in a browser beside real clusters. Screenshots land in target/screenshots.
 browser: build
