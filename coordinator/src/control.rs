@@ -50,6 +50,7 @@ impl Act {
             Self::Init => format!("init {name}"),
             Self::Wish(Wish::Resume) => format!("resume {name}"),
             Self::Wish(Wish::Override(word)) => format!("override {name}\t{}", overriding(word)),
+            Self::Wish(Wish::TryOverride(word)) => format!("try-override {name}\t{}", overriding(word)),
             Self::Wish(Wish::Switchover(wish)) => format!("switchover {name}\t{}", switching(wish)),
             Self::Wish(Wish::Reclone(wish)) => format!("reclone {name}\t{}", recloning(wish)),
             Self::Wish(Wish::Admit { node }) => format!("admit {name}\t{node}"),
@@ -77,6 +78,7 @@ impl Act {
             "switchover" => Self::Wish(Wish::Switchover(switched(&mut fields)?)),
             "reclone" => Self::Wish(Wish::Reclone(recloned(&mut fields)?)),
             "override" => Self::Wish(Wish::Override(overridden(&mut fields)?)),
+            "try-override" => Self::Wish(Wish::TryOverride(overridden(&mut fields)?)),
             _ => return None,
         };
         fields.next().is_none().then_some((name, act))
@@ -231,7 +233,7 @@ mod tests {
             reason: "the plug is out".to_owned(),
         });
         let Wish::Override(word) = fenced.clone() else { unreachable!() };
-        let lost = Wish::Override(Override { fenced: None, accept_loss: true, ..word });
+        let lost = Wish::TryOverride(Override { fenced: None, accept_loss: true, ..word });
         let (by, reason) = ("ann".to_owned(), "new kernel".to_owned());
         let best = Switchover { to: None, dry_run: true, by, reason };
         let named = Switchover { to: Some("db2".parse().unwrap()), dry_run: false, ..best.clone() };

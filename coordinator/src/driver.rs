@@ -3,21 +3,24 @@
 use std::path::Path;
 use std::time::Duration;
 
-use tasuki_bus::{Arrived, Bus, clock};
+use tasuki_bus::{Arrived, Bus, boot, clock};
 use tasuki_config::{ClusterFile, Findings};
 use tasuki_coordinator_core::birth::Birth;
+use tasuki_coordinator_core::pause::Wish;
 use tasuki_coordinator_core::settings::Settings;
 use tasuki_coordinator_core::{Coordinator, Input, Output};
 use tasuki_schemas::ballot::Ballot;
 use tasuki_schemas::channel::Channel;
 use tasuki_schemas::envelope::Opened;
+use tasuki_schemas::errand::Errand;
 use tasuki_schemas::event::{Event, EventBody};
-use tasuki_schemas::id::{CoordinatorId, ProgramId};
+use tasuki_schemas::id::{CoordinatorId, Nonce, ProgramId};
 use tasuki_schemas::message::Message;
 use tokio::sync::mpsc::{Receiver, channel};
 use tokio::sync::oneshot;
 
 use crate::control::{Act, Reply, Request};
+use crate::errands::{self, Asker, Errands};
 use crate::feed::Teller;
 use crate::fence::{Asked, Ended, Fencer};
 use crate::http::Seats;
@@ -46,6 +49,8 @@ pub fn input(arrived: Arrived) -> Option<Input> {
         | Message::Renew(_)
         | Message::Grant(_)
         | Message::Event(_)
+        | Message::Errand(_)
+        | Message::ErrandEnd(_)
         | Message::Echo { .. } => None,
     }
 }
@@ -65,7 +70,8 @@ pub struct Driver {
     ballot: Option<Ballot>,
     settings: Settings,
     birth: Option<(Birth, oneshot::Sender<Reply>)>,
-    asker: Option<oneshot::Sender<Reply>>,
+    asker: Option<Asker>,
+    errands: Errands,
     fencer: Fencer,
     /// What came of fences and readings.
     ended: Receiver<Ended>,
@@ -98,6 +104,7 @@ impl Driver {
             settings,
             birth: None,
             asker: None,
+            errands: Errands::default(),
             ended,
         }
     }
@@ -107,24 +114,16 @@ impl Driver {
         let mut shown = clock::now();
         loop {
             let now = clock::now();
-            let patience = self.core.next_wake(now).since(now);
+            self.go_on_errands();
+            let wake = self.core.next_wake(now);
+            let patience = self.errands.next_wake().map_or(wake, |errand| errand.min(wake)).since(now);
             let input = tokio::select! {
                 biased;
                 next = arrived.recv() => match next {
-                    Some(Arrived::Message(Opened { message: Message::Event(event), .. })) => {
-                        self.hear(event);
-                        continue;
-                    }
-                    Some(Arrived::Message(Opened { sender, message: Message::Fetch(fetch), .. })) => {
-                        self.fencer.deliver(sender, fetch);
-                        continue;
-                    }
-                    Some(next) => {
-                        if let Arrived::Message(Opened { message: Message::Heartbeat(heartbeat), .. }) = &next {
-                            self.seats.hear(heartbeat);
-                        }
-                        input(next)
-                    }
+                    Some(next) => match self.divert(next) {
+                        Some(next) => input(next),
+                        None => continue,
+                    },
                     None => return,
                 },
                 Some(body) = self.posts.recv() => {
@@ -164,7 +163,8 @@ impl Driver {
             if let Some(answer) = self.core.answer()
                 && let Some(asker) = self.asker.take()
             {
-                drop(asker.send(answer.map(|line| vec![line])));
+                let told = self.errands.tell(asker, answer.map(|line| vec![line]));
+                self.send_errand(told);
             }
             if news || now.since(shown) >= SNAPSHOT_EVERY {
                 shown = now;
@@ -175,14 +175,77 @@ impl Driver {
         }
     }
 
+    /// Takes what is none of the core's business.
+    fn divert(&mut self, arrived: Arrived) -> Option<Arrived> {
+        let Arrived::Message(opened) = arrived else { return Some(arrived) };
+        match opened {
+            Opened { message: Message::Event(event), .. } => self.hear(event),
+            Opened { sender, message: Message::Fetch(fetch), .. } => self.fencer.deliver(sender, fetch),
+            Opened { sender, message: Message::Errand(errand), .. } => self.take_errand(sender, *errand),
+            Opened { sender, message: Message::ErrandEnd(end), .. } => self.errands.ended(&sender, *end),
+            opened => {
+                if let Message::Heartbeat(heartbeat) = &opened.message {
+                    self.seats.hear(heartbeat);
+                }
+                return Some(Arrived::Message(opened));
+            }
+        }
+        None
+    }
+
     /// An operator asks for something. What comes of it is told when it has come.
     fn take(&mut self, request: Request) {
         match request.act {
             Act::Init => self.birth = Some((Birth::new(self.settings.clone(), clock::now()), request.reply)),
-            Act::Wish(wish) => {
-                self.core.ask(wish, clock::now());
-                self.asker = Some(request.reply);
+            Act::Wish(wish) => match self.leader_for(&wish) {
+                Some((leader, errand)) => self.errands.bring(leader, errand, request.reply, clock::now()),
+                None => self.ask(wish, Asker::Here(request.reply)),
+            },
+        }
+    }
+
+    /// Who is to be asked instead, if only the leader can grant a wish, another one leads, and something leads there.
+    fn leader_for(&self, wish: &Wish) -> Option<(CoordinatorId, Errand)> {
+        let wanted = errands::wanted(wish)?;
+        let snapshot = self.core.snapshot(clock::now());
+        let leader = snapshot.leader.filter(|leader| *leader != self.me)?;
+        let carried = self.bus.carriers().redis.values().any(|lives| *lives);
+        let id = boot::random().ok().filter(|_| carried)?;
+        Some((leader, Errand { id: Nonce(id), under: snapshot.epoch, wanted }))
+    }
+
+    fn ask(&mut self, wish: Wish, asker: Asker) {
+        self.core.ask(wish, clock::now());
+        if let Some(before) = self.asker.replace(asker) {
+            let told = self.errands.displace(before);
+            self.send_errand(told);
+        }
+    }
+
+    /// Another coordinator brings what was asked there.
+    fn take_errand(&mut self, sender: ProgramId, errand: Errand) {
+        let (id, under) = (errand.id, errand.under.clone());
+        match self.errands.arrived(&sender, errand) {
+            errands::Arrived::New(wish) if under == self.core.snapshot(clock::now()).epoch => {
+                self.ask(wish, Asker::Away(sender, id));
             }
+            errands::Arrived::New(_) => {
+                let told = self.errands.overtaken(Asker::Away(sender, id));
+                self.send_errand(told);
+            }
+            errands::Arrived::Ended(end) => self.send_errand(Some((sender, Message::ErrandEnd(Box::new(end))))),
+            errands::Arrived::Known => {}
+        }
+    }
+
+    fn go_on_errands(&mut self) {
+        let due = self.errands.woke(clock::now());
+        self.send_errand(due);
+    }
+
+    fn send_errand(&self, told: Option<(ProgramId, Message)>) {
+        if let Some((to, message)) = told {
+            send(&self.bus, &to, &message);
         }
     }
 

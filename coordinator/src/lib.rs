@@ -2,6 +2,7 @@
 
 pub mod control;
 pub mod driver;
+mod errands;
 pub mod feed;
 pub mod fence;
 pub mod http;

@@ -66,6 +66,9 @@ enum Act {
         /// What only the replaced server has may be lost.
         #[arg(long)]
         accept_loss: bool,
+        /// Only say whether it would count.
+        #[arg(long)]
+        dry_run: bool,
         /// Who answers for it.
         #[arg(long, value_parser = words)]
         by: String,
@@ -82,7 +85,7 @@ enum Act {
         node: NodeId,
     },
     /// Let the primary hand over: it finishes what is being written, then another server is the primary and it follows. What
-    /// goes wrong on the way is undone. Ask the coordinator that leads.
+    /// goes wrong on the way is undone.
     Switchover {
         /// The cluster.
         name: String,
@@ -100,7 +103,7 @@ enum Act {
         reason: String,
     },
     /// Bring a server home whose data cannot go on: copy a healthy server's data beside its own, then let the two change
-    /// places. Its own data is kept aside. It leaves the write group first. Ask the coordinator that leads.
+    /// places. Its own data is kept aside. It leaves the write group first.
     Reclone {
         /// The cluster.
         name: String,
@@ -151,10 +154,10 @@ fn main() -> ExitCode {
             let (owner, reason) = (owner.clone(), reason.clone());
             wish(&arguments.config, name, Wish::Pause { owner, reason, length: *length })
         }
-        Some(Act::Override { name, incident, fenced, accept_loss, by, reason }) => {
+        Some(Act::Override { name, incident, fenced, accept_loss, dry_run, by, reason }) => {
             let (incident, fenced, accept_loss) = (*incident, fenced.clone(), *accept_loss);
             let word = Override { incident, fenced, accept_loss, by: by.clone(), reason: reason.clone() };
-            wish(&arguments.config, name, Wish::Override(word))
+            wish(&arguments.config, name, if *dry_run { Wish::TryOverride(word) } else { Wish::Override(word) })
         }
         Some(Act::Switchover { name, to, dry_run, by, reason }) => {
             let (to, by, reason) = (to.clone(), by.clone(), reason.clone());

@@ -21,7 +21,7 @@ use crate::control::{self, Act};
 use crate::driver::{Driver, end_of, input, publish, send};
 use crate::feed::{Feed, FeedConfig, Tokens};
 use crate::fence::Fencer;
-use crate::http::{self, Seats, Site};
+use crate::http::{self, Seats, Sessions, Site};
 
 /// Runs a coordinator until it is told to stop.
 ///
@@ -31,7 +31,8 @@ pub async fn run(config: CoordinatorConfig) -> anyhow::Result<()> {
     let boot = boot::count(&config.state_dir)?;
     let tokens = Tokens::follow(config.feed.token_file.clone(), config.feed.tokens.clone());
     let seats = Seats::new(config.name.clone(), config.feed.public_url.clone(), config.feed.listen);
-    let site = Site::new(config.name.clone(), tokens.clone(), seats.clone());
+    let sessions = Sessions::new(config.name.clone(), config.key.clone(), config.clusters.iter().flatten());
+    let site = Site::new(config.name.clone(), tokens.clone(), sessions, seats.clone());
     let feed = Feed::start(FeedConfig {
         listen: config.feed.listen,
         certificate: config.feed.certificate.clone(),

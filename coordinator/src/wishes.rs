@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use tasuki_config::Grant;
 use tasuki_coordinator_core::pause::{LONGEST, Wish};
+use tasuki_coordinator_core::reclone::Reclone;
 use tasuki_coordinator_core::switchover::Switchover;
+use tasuki_schemas::api::OverrideWish;
+use tasuki_schemas::grounds::Override;
 use tasuki_schemas::id::NodeId;
 use tokio::sync::mpsc::Sender;
 use tokio::time::timeout;
@@ -55,6 +58,26 @@ pub(crate) fn switchover(to: Option<NodeId>, dry_run: bool, by: &str, why: &str)
     Ok(Worded { wish: Wish::Switchover(Switchover { to, dry_run, by: by.to_owned(), reason }), what })
 }
 
+pub(crate) fn reclone(node: NodeId, dry_run: bool, by: &str, why: &str) -> Result<Worded, String> {
+    let reason = reason(why)?;
+    let what = format!("reclone of {node}: {reason}");
+    Ok(Worded { wish: Wish::Reclone(Reclone { node, dry_run, by: by.to_owned(), reason }), what })
+}
+
+/// An operator answers for a failover that is held, or only asks whether such a word would count.
+pub(crate) fn overriding(wish: OverrideWish, by: &str) -> Result<Worded, String> {
+    let OverrideWish { incident, fenced, accept_loss, reason: why, dry_run } = wish;
+    let reason = reason(&why)?;
+    let answered = fenced.iter().map(|node| format!("{node} is fenced"));
+    let answered: Vec<String> = answered.chain(accept_loss.then(|| "a loss is accepted".to_owned())).collect();
+    let what = format!("override of incident {incident}, {}: {reason}", answered.join(", "));
+    if answered.is_empty() {
+        return Err("say what is answered for: fenced, accept_loss, or both".to_owned());
+    }
+    let word = Override { incident, fenced, accept_loss, by: by.to_owned(), reason };
+    Ok(Worded { wish: if dry_run { Wish::TryOverride(word) } else { Wish::Override(word) }, what })
+}
+
 pub(crate) fn pause(for_s: u64, by: &str, why: &str) -> Result<Worded, String> {
     let (reason, length) = (reason(why)?, Duration::from_secs(for_s));
     if length.is_zero() || length > LONGEST {
@@ -77,7 +100,12 @@ pub(crate) async fn perform(
     (grant, address): (&Grant, Option<IpAddr>),
     Worded { wish, what }: Worded,
 ) -> Result<Reply, Undone> {
-    let tried = matches!(&wish, Wish::Switchover(switchover) if switchover.dry_run);
+    let tried = match &wish {
+        Wish::Switchover(switchover) => switchover.dry_run,
+        Wish::Reclone(reclone) => reclone.dry_run,
+        Wish::TryOverride(_) => true,
+        Wish::Override(_) | Wish::Pause { .. } | Wish::Resume | Wish::Admit { .. } => false,
+    };
     if !tried {
         match posts.act(cluster, grant, address, what.clone()).await {
             Ok(_) => {}
@@ -105,6 +133,15 @@ mod tests {
         );
         assert_eq!(said(switchover(None, true, "ann", "x")), Ok("switchover to the best: x".to_owned()));
         assert_eq!(said(pause(60, "ann", "disks")), Ok("pause for 60 s: disks".to_owned()));
+        let incident = "00c0ffee00c0ffee".parse().unwrap();
+        let lost =
+            OverrideWish { incident, fenced: db2(), accept_loss: true, reason: "it burns".into(), dry_run: false };
+        let told = "override of incident 00c0ffee00c0ffee, db2 is fenced, a loss is accepted: it burns".to_owned();
+        assert_eq!(said(overriding(lost.clone(), "ann")), Ok(told));
+        let tried = overriding(OverrideWish { dry_run: true, ..lost.clone() }, "ann").unwrap();
+        assert!(matches!(tried.wish, Wish::TryOverride(word) if word.by == "ann"));
+        let nothing = OverrideWish { fenced: None, accept_loss: false, ..lost };
+        assert!(said(overriding(nothing, "ann")).unwrap_err().starts_with("say what is answered for"));
         assert_eq!(
             (resume("").what, resume("well again").what),
             ("resume".to_owned(), "resume: well again".to_owned())

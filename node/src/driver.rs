@@ -227,7 +227,12 @@ fn input(arrived: Arrived) -> Option<Input> {
         Message::Delivery(delivery) => Some(Input::Delivered { from: sender, delivery }),
         Message::Renew(renew) => Some(Input::Renewed { from: NodeId::from(&sender), renew }),
         Message::Grant(grant) => Some(Input::Granted { from: NodeId::from(&sender), grant }),
-        Message::Observation(_) | Message::Position(_) | Message::Event(_) | Message::Echo { .. } => None,
+        Message::Observation(_)
+        | Message::Position(_)
+        | Message::Event(_)
+        | Message::Errand(_)
+        | Message::ErrandEnd(_)
+        | Message::Echo { .. } => None,
     }
 }
 

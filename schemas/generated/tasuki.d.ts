@@ -129,6 +129,14 @@ export type CoordinatorId = string;
 /** How a node can cut its server off from clients. */
 export type CutStrength = ("kernel" | "server");
 
+/** Why a viewer is not let in: what `connect_error` is told. */
+export type Denial = {
+  /** The same in parts: the official clients show it as `error.data`. */
+  data: Why;
+  /** Code, sentence and fix in one line. */
+  message: string;
+};
+
 /** The one thing that is wrong with a cluster, with the evidence it rests on. */
 export type Diagnosis = ({
   diagnosis: "unborn";
@@ -962,14 +970,6 @@ export type Refusal = ({
   why: "no_ledger";
 });
 
-/** Why a viewer is not let in: what `connect_error` is told. */
-export type Refusal2 = {
-  /** The same in parts: the official clients show it as `error.data`. */
-  data: Why;
-  /** Code, sentence and fix in one line. */
-  message: string;
-};
-
 /** One reign: from which epoch on which server wrote, and what existed before. */
 export type Reign = {
   /** The ballot at which the server was named. */
@@ -1172,14 +1172,14 @@ export interface ToTasukiOps {
   resume: (asked: ActAsked, answered: (answer: Answer) => void) => void;
 }
 /** What `connect_error` is told when the coordinator refuses: `error.data`. */
-export type RefusedError = Error & { data?: Refusal['data'] };
+export type RefusedError = Error & { data?: Denial['data'] };
 
 /** A feed that misses nothing. */
 export interface Feed {
   /** The stock client's socket. */
   readonly socket: Socket<FromTasuki, ToTasuki>;
   /** The last incident of each cluster: `since` of a later visit. */
-  readonly last: Record<string, string>;
+  readonly last: { [cluster: string]: string };
   /** Why the coordinator let go, if it did. */
   closed?: Closing;
   on<N extends keyof FromTasuki>(name: N, handler: FromTasuki[N]): Feed;
@@ -1193,7 +1193,7 @@ export interface Feed {
 export interface Options {
   token?: string;
   cluster?: string;
-  since?: Record<string, string>;
+  since?: { [cluster: string]: string };
   options?: Partial<ManagerOptions & SocketOptions>;
 }
 declare global {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::{Diagnosis, EventId, StageName};
 use crate::forecast::Guarantee;
-use crate::id::{ClusterName, CoordinatorId, NodeId};
+use crate::id::{ClusterName, CoordinatorId, IncidentId, NodeId};
 use crate::past::Pause;
 
 /// Why something was not done, with the fix.
@@ -84,6 +84,38 @@ pub struct SwitchoverWish {
     /// Why, for everybody who wonders: 1 to 200 characters.
     pub reason: String,
     /// Only say what would be done.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// Lets a failover that is held go on, by the operator's word. It counts for this incident alone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OverrideWish {
+    /// The incident that is answered for, as the hold and the snapshot name it.
+    pub incident: IncidentId,
+    /// The server that somebody has made sure serves nobody, e.g. by switching its host off.
+    #[serde(default)]
+    pub fenced: Option<NodeId>,
+    /// What only the replaced server has may be lost.
+    #[serde(default)]
+    pub accept_loss: bool,
+    /// Why, for everybody who wonders: 1 to 200 characters.
+    pub reason: String,
+    /// Only say whether it would count.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// Brings a server home on a copy of another's data.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RecloneWish {
+    /// The server.
+    pub node: NodeId,
+    /// Why, for everybody who wonders: 1 to 200 characters.
+    pub reason: String,
+    /// Only say whether it could be done, and from whom.
     #[serde(default)]
     pub dry_run: bool,
 }

@@ -8,6 +8,7 @@ pub mod ballot;
 pub mod channel;
 pub mod command;
 pub mod envelope;
+pub mod errand;
 pub mod event;
 pub mod forecast;
 pub mod grounds;

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::command::{Delivery, Fetch, Heartbeat, Request};
+use crate::errand::{Errand, ErrandEnd};
 use crate::event::Event;
 use crate::id::{Nonce, ProgramId};
 use crate::lease::{Grant, Renew};
@@ -31,6 +32,10 @@ pub enum Message {
     Grant(Grant),
     /// For viewers.
     Event(Box<Event>),
+    /// A coordinator brings an operator's wish to the one that leads.
+    Errand(Box<Errand>),
+    /// The leader tells what came of one.
+    ErrandEnd(Box<ErrandEnd>),
     /// To oneself, to know that a subscription lives.
     Echo {
         /// Fresh.
@@ -66,7 +71,7 @@ impl Message {
             Self::Event(event) => {
                 role == Role::Coordinator && (event.id.is_some() || ProgramId::from(&event.coordinator) == *sender)
             }
-            Self::Request(_) => role == Role::Coordinator,
+            Self::Request(_) | Self::Errand(_) | Self::ErrandEnd(_) => role == Role::Coordinator,
             Self::Echo { .. } => true,
         }
     }

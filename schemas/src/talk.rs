@@ -23,7 +23,7 @@ pub struct Shown {
 
 /// Why a viewer is not let in: what `connect_error` is told.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Refusal {
+pub struct Denial {
     /// Code, sentence and fix in one line.
     pub message: String,
     /// The same in parts: the official clients show it as `error.data`.

@@ -70,6 +70,10 @@ export async function conforms(url, certificate, { token, viewer, outsider }, cl
   for (const body of [{}, { reason: 'x', to: 'DB 1' }, { reason: '', dry_run: true }, { reason: 'x', unknown: 1 }]) {
     assert.equal((await call('POST', '/clusters/{cluster}/switchover', { body })).code, 422, JSON.stringify(body));
   }
+  const word = { incident: '00000000000000aa', accept_loss: true, reason: 'x', dry_run: true };
+  assert.equal((await call('POST', '/clusters/{cluster}/override', { body: word })).code, 409);
+  assert.equal((await call('POST', '/clusters/{cluster}/override', { body: { ...word, accept_loss: false } })).code, 422);
+  assert.equal((await call('POST', '/clusters/{cluster}/reclone', { body: { node: 'db9', reason: 'x', dry_run: true } })).code, 409);
   const all = Object.entries(document.paths).flatMap(([path, it]) => Object.keys(it).map((method) => `${method.toUpperCase()} ${path}`));
   assert.deepEqual(all.filter((it) => !tried.has(it)), [], 'paths of the document that nobody tried');
   await besides(ask);
@@ -144,7 +148,8 @@ async function besides(ask) {
   assert.match(await metrics(), /tasuki_cluster_healthy\{cluster="[a-z]+"\} 1/);
   // The browser has left.
   await until(async () => /^tasuki_viewers 0$/m.test(await metrics()));
-  for (const [path, holds] of [['/socket.io/socket.io.js', 'Socket.IO v4'], ['/socket.io/socket.io.esm.min.js', 'Socket.IO v4'], ['/', 'dashboard.js']]) {
+  assert.equal((await ask('GET', '/api/v1/asyncapi.json', anonymous)).value.asyncapi, '3.0.0');
+  for (const [path, holds] of [['/tasuki.d.ts', 'function tasuki('], ['/socket.io/socket.io.js', 'Socket.IO v4'], ['/socket.io/socket.io.esm.min.js', 'Socket.IO v4'], ['/', 'dashboard.js']]) {
     const answer = await ask('GET', path, anonymous);
     assert.ok(answer.code === 200 && answer.text.includes(holds), `${path}: ${answer.code}`);
     assert.match(answer.headers['content-security-policy'], /script-src 'self'; style-src 'self'/);

@@ -3,6 +3,8 @@
 
 #[path = "contract/asyncapi.rs"]
 mod asyncapi;
+#[path = "contract/errands.rs"]
+mod errands;
 #[path = "contract/grounds.rs"]
 mod grounds;
 #[path = "contract/observed.rs"]

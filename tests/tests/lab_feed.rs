@@ -5,6 +5,10 @@
 mod clients;
 #[path = "feed/hostile.rs"]
 mod hostile;
+#[path = "feed/http.rs"]
+mod http;
+#[path = "feed/operators.rs"]
+mod operators;
 #[path = "feed/people.rs"]
 mod people;
 #[path = "feed/serving.rs"]

@@ -5,12 +5,14 @@
 #[allow(dead_code, reason = "shared with lab_feed")]
 mod viewer;
 
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use tasuki_schemas::gtid::Flavour;
 use tasuki_tests::lab::config::VIEWER_TOKEN;
 use tasuki_tests::lab::net::Kind;
-use tasuki_tests::lab::{Lab, Options};
+use tasuki_tests::lab::{Lab, Options, npm, tools};
 
 use viewer::Viewer;
 
@@ -29,4 +31,32 @@ async fn lab_both_protocols_are_spoken_case_by_case() {
     });
     assert!(wrong.is_empty(), "{wrong:#?}");
     assert!(told == seen && seen > 50, "{seen} of {told} cases");
+}
+
+fn installed() -> PathBuf {
+    npm::installed(&Path::new(env!("CARGO_MANIFEST_DIR")).join("browser")).unwrap()
+}
+
+fn generated(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../schemas/generated").join(name)
+}
+
+fn node(arguments: &[&str], folder: &Path) {
+    let done = Command::new(tools::program("node").unwrap()).args(arguments).current_dir(folder).output().unwrap();
+    let said = [done.stdout, done.stderr].map(|said| String::from_utf8_lossy(&said).into_owned()).concat();
+    assert!(done.status.success(), "{said}");
+}
+
+#[test]
+fn the_feeds_types_compile_against_the_official_client() {
+    let folder = installed();
+    std::fs::copy(generated("tasuki.d.ts"), folder.join("tasuki.d.ts")).unwrap();
+    let tsc = "node_modules/typescript/bin/tsc";
+    let strict = ["--noEmit", "--strict", "--module", "nodenext", "--target", "es2022", "--lib", "es2022,dom"];
+    node(&[&[tsc], &strict[..], &["--skipLibCheck", "false", "types.ts"]].concat(), &folder);
+}
+
+#[test]
+fn the_feeds_document_is_asyncapi() {
+    node(&["documents.mjs", generated("asyncapi.json").to_str().unwrap()], &installed());
 }

@@ -58,11 +58,11 @@ impl Coordinator {
         })
     }
 
-    /// An operator answers for the open incident.
+    /// An operator's word for the open incident, with what was said before.
     ///
     /// # Errors
     /// One sentence that says why the word does not fit.
-    pub(crate) fn overrule(&mut self, mut word: Override, now: Moment) -> Answer {
+    fn weigh(&self, mut word: Override, now: Moment) -> Answer<Override> {
         let Some(open) = self.incident_id() else {
             let led = self.view.leader(self.settings.policy.leader_patience, now);
             let elsewhere = led.map(|(name, _)| format!("; {name} leads: ask there")).unwrap_or_default();
@@ -87,6 +87,23 @@ impl Coordinator {
             word.fenced = word.fenced.or_else(|| before.fenced.clone());
             word.accept_loss |= before.accept_loss;
         }
+        Ok(word)
+    }
+
+    /// Whether an operator's word would count; nothing is changed.
+    ///
+    /// # Errors
+    /// One sentence that says why the word does not fit.
+    pub(crate) fn try_overrule(&self, word: Override, now: Moment) -> Answer {
+        self.weigh(word, now).map(|word| format!("this would count, and nothing was changed: {}", said(&word)))
+    }
+
+    /// An operator answers for the open incident.
+    ///
+    /// # Errors
+    /// One sentence that says why the word does not fit.
+    pub(crate) fn overrule(&mut self, word: Override, now: Moment) -> Answer {
+        let word = self.weigh(word, now)?;
         let sentence = said(&word);
         if let Some(case) = &mut self.case {
             case.word = Some(word.clone());

@@ -38,6 +38,8 @@ pub enum Wish {
     Resume,
     /// A failover that is held goes on by the operator's word.
     Override(Override),
+    /// The same, but only said whether it would count.
+    TryOverride(Override),
     /// A voter whose ledger is lost votes with its new one, though no majority is left to decide that.
     Admit {
         /// The voter.
@@ -87,7 +89,12 @@ impl Pauses {
         match &self.wish {
             Some((Wish::Admit { node }, _)) => Some(node),
             Some((
-                Wish::Pause { .. } | Wish::Resume | Wish::Override(_) | Wish::Switchover(_) | Wish::Reclone(_),
+                Wish::Pause { .. }
+                | Wish::Resume
+                | Wish::Override(_)
+                | Wish::TryOverride(_)
+                | Wish::Switchover(_)
+                | Wish::Reclone(_),
                 _,
             ))
             | None => None,
@@ -99,7 +106,12 @@ impl Pauses {
         match &self.wish {
             Some((Wish::Switchover(wish), _)) => Some(wish),
             Some((
-                Wish::Pause { .. } | Wish::Resume | Wish::Override(_) | Wish::Admit { .. } | Wish::Reclone(_),
+                Wish::Pause { .. }
+                | Wish::Resume
+                | Wish::Override(_)
+                | Wish::TryOverride(_)
+                | Wish::Admit { .. }
+                | Wish::Reclone(_),
                 _,
             ))
             | None => None,
@@ -111,7 +123,12 @@ impl Pauses {
         match &self.wish {
             Some((Wish::Reclone(wish), _)) => Some(wish),
             Some((
-                Wish::Pause { .. } | Wish::Resume | Wish::Override(_) | Wish::Admit { .. } | Wish::Switchover(_),
+                Wish::Pause { .. }
+                | Wish::Resume
+                | Wish::Override(_)
+                | Wish::TryOverride(_)
+                | Wish::Admit { .. }
+                | Wish::Switchover(_),
                 _,
             ))
             | None => None,
@@ -166,6 +183,7 @@ impl Coordinator {
         self.rests_until = None;
         (self.pauses.answer, self.pauses.wish) = match wish {
             Wish::Override(word) => (Some(self.overrule(word, now)), None),
+            Wish::TryOverride(word) => (Some(self.try_overrule(word, now)), None),
             Wish::Pause { .. } | Wish::Resume | Wish::Admit { .. } | Wish::Switchover(_) | Wish::Reclone(_) => {
                 match self.leads_elsewhere(&wish, now) {
                     Some(reason) => (Some(Err(reason)), None),
@@ -216,7 +234,7 @@ impl Coordinator {
                 Some(Purpose::Pause { owner, reason, length })
             }
             Some((Wish::Resume, _)) => Some(Purpose::Resume { forget: true }),
-            Some((Wish::Override(_), _)) => None,
+            Some((Wish::Override(_) | Wish::TryOverride(_), _)) => None,
             Some((Wish::Admit { .. } | Wish::Switchover(_) | Wish::Reclone(_), _)) => None,
             None => (self.pauses.expired && record.pause.is_some()).then_some(Purpose::Resume { forget: false }),
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tasuki_schemas::answer::Outcome;
 use tasuki_schemas::command::{Order, OrderName, RecloneStep};
+pub use tasuki_schemas::errand::Reclone;
 use tasuki_schemas::event::EventBody;
 use tasuki_schemas::gtid::GtidSet;
 use tasuki_schemas::id::NodeId;
@@ -33,19 +34,6 @@ const BEGINS: Duration = Duration::from_secs(60);
 const REFUSED: Duration = Duration::from_secs(5);
 /// An end that came longer ago than this is no news.
 const NEWS_MS: u64 = 60_000;
-
-/// What an operator asks for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reclone {
-    /// The server.
-    pub node: NodeId,
-    /// Only say whether it could be done.
-    pub dry_run: bool,
-    /// Who asks.
-    pub by: String,
-    /// Why.
-    pub reason: String,
-}
 
 /// A re-clone that was asked for and has not begun.
 #[derive(Clone, Debug)]

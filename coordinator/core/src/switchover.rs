@@ -8,6 +8,7 @@ use std::time::Duration;
 use tasuki_schemas::answer::Outcome;
 use tasuki_schemas::ballot::Epoch;
 use tasuki_schemas::command::{Order, OrderName};
+pub use tasuki_schemas::errand::Switchover;
 use tasuki_schemas::event::{Diagnosis, EventBody, StageName};
 use tasuki_schemas::gtid::GtidSet;
 use tasuki_schemas::id::NodeId;
@@ -28,19 +29,6 @@ const CLOSES: Duration = Duration::from_secs(1);
 const ANSWERS: Duration = Duration::from_secs(4);
 /// Whoever takes over receives the rest within this.
 const RECEIVES: Duration = Duration::from_secs(1);
-
-/// What an operator asks for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Switchover {
-    /// Who is to take over; `None`: whoever would win a failover.
-    pub to: Option<NodeId>,
-    /// Only say what would be done.
-    pub dry_run: bool,
-    /// Who asks.
-    pub by: String,
-    /// Why.
-    pub reason: String,
-}
 
 /// A switchover under way.
 #[derive(Clone, Debug)]

@@ -7,15 +7,15 @@ use axum::extract::Query;
 use axum::http::HeaderMap;
 use socketioxide::ProtocolVersion;
 use socketioxide::extract::{SocketRef, TryData};
-use tasuki_config::{Grant, Role, Secret};
+use tasuki_config::{Grant, Role, TokenMark};
 use tasuki_schemas::event::{InvalidEventId, PublicId};
 use tasuki_schemas::id::ClusterName;
 use tasuki_schemas::talk::Shown;
 
 use super::tokens::Tokens;
 
-/// The token that a browser's session stands for, by the headers of its request.
-pub type Session = Arc<dyn Fn(&HeaderMap) -> Option<String> + Send + Sync>;
+/// Which token a browser's session stands for, by the headers of its request.
+pub type Session = Arc<dyn Fn(&HeaderMap) -> Option<TokenMark> + Send + Sync>;
 
 /// Why a viewer was refused. Reaches it as the message of `connect_error`: a code, what is wrong, and the fix.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -39,7 +39,7 @@ pub(super) enum Refused {
 /// A viewer that was let in.
 #[derive(Clone)]
 pub(super) struct Viewer {
-    token: Secret,
+    token: TokenMark,
     /// What its token opens.
     pub(super) grant: Grant,
     /// The one cluster that it wants to see, or all.
@@ -56,7 +56,7 @@ impl Viewer {
 
     /// Whether its token opens what it opened when it came.
     pub(super) fn still_in(&self, tokens: &Tokens) -> bool {
-        tokens.admit(self.token.expose()).as_ref() == Some(&self.grant)
+        tokens.marked(&self.token).as_ref() == Some(&self.grant)
     }
 }
 
@@ -83,32 +83,33 @@ impl Door {
             Query::<BTreeMap<String, String>>::try_from_uri(&parts.uri).map(|query| query.0).unwrap_or_default();
         let of_query = |name| query.get(name).map(String::as_str);
         let bearer = || parts.headers.get("authorization")?.to_str().ok()?.strip_prefix("Bearer ");
-        let mut token = token.or_else(|| bearer().map(str::to_owned)).or_else(|| (self.session)(&parts.headers));
-        if token.is_none()
+        let token = token.or_else(|| bearer().map(str::to_owned)).filter(|token| !token.is_empty());
+        let mut mark = token.map(|token| TokenMark::of(&token)).or_else(|| (self.session)(&parts.headers));
+        if mark.is_none()
             && socket.protocol() == ProtocolVersion::V4
-            && let Some(shown) = of_query("token")
+            && let Some(shown) = of_query("token").filter(|shown| !shown.is_empty())
         {
-            token = Some(self.query_tokens.then(|| shown.to_owned()).ok_or(Refused::NoQuery)?);
+            mark = Some(self.query_tokens.then(|| TokenMark::of(shown)).ok_or(Refused::NoQuery)?);
         }
         let pairs = of_query("since").into_iter().flat_map(|pairs| pairs.split(','));
         since.extend(pairs.filter_map(|pair| pair.split_once(':')).map(|(name, id)| (name.to_owned(), id.to_owned())));
-        let viewer = self.judge(token, cluster.or_else(|| of_query("cluster").map(str::to_owned)))?;
+        let viewer = self.judge(mark, cluster.or_else(|| of_query("cluster").map(str::to_owned)))?;
         let since =
             self.clusters.iter().filter_map(|cluster| Some((cluster.clone(), since.get(cluster.as_str())?.parse())));
         let since = since.map(|(cluster, id)| Ok((cluster, id?))).collect::<Result<_, InvalidEventId>>()?;
         Ok(Viewer { since, ..viewer })
     }
 
-    fn judge(&self, token: Option<String>, cluster: Option<String>) -> Result<Viewer, Refused> {
-        let token = token.filter(|token| !token.is_empty()).ok_or(Refused::NoToken)?;
-        let grant = self.tokens.admit(&token).ok_or(Refused::UnknownToken)?;
+    fn judge(&self, token: Option<TokenMark>, cluster: Option<String>) -> Result<Viewer, Refused> {
+        let token = token.ok_or(Refused::NoToken)?;
+        let grant = self.tokens.marked(&token).ok_or(Refused::UnknownToken)?;
         let known = |name: &String| self.clusters.iter().find(|known| known.as_str() == name && grant.sees(known));
         // Whether there is a cluster that the token does not open is not told.
         let wanted = match cluster {
             Some(name) => Some(known(&name).cloned().ok_or(Refused::UnknownCluster(name))?),
             None => None,
         };
-        Ok(Viewer { token: Secret::new(token), grant, wanted, since: BTreeMap::new() })
+        Ok(Viewer { token, grant, wanted, since: BTreeMap::new() })
     }
 }
 
@@ -130,15 +131,16 @@ mod tests {
             session: Arc::new(|_| None),
         };
         let judge = |token: &str, cluster: Option<&str>| {
-            door.judge(Some(token.to_owned()), cluster.map(str::to_owned)).map(|viewer| viewer.wanted)
+            door.judge(Some(TokenMark::of(token)), cluster.map(str::to_owned)).map(|viewer| viewer.wanted)
         };
         assert_eq!(judge("one", None), Ok(None));
         assert_eq!(judge("one", Some("main")), Ok(Some("main".parse().unwrap())));
         for closed in ["shop", "nowhere"] {
             assert_eq!(judge("one", Some(closed)), Err(Refused::UnknownCluster(closed.to_owned())));
         }
-        assert_eq!((judge("two", None), judge("", None)), (Err(Refused::UnknownToken), Err(Refused::NoToken)));
-        let viewer = door.judge(Some("one".to_owned()), None).unwrap();
+        let nothing = door.judge(None, None).map(|viewer| viewer.wanted);
+        assert_eq!((judge("two", None), nothing), (Err(Refused::UnknownToken), Err(Refused::NoToken)));
+        let viewer = door.judge(Some(TokenMark::of("one")), None).unwrap();
         assert!(viewer.sees(&"main".parse().unwrap()) && !viewer.sees(&"shop".parse().unwrap()));
     }
 }

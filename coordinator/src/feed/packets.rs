@@ -14,7 +14,7 @@ use hyper::service::Service;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
-use tasuki_schemas::talk::{Refusal, Why};
+use tasuki_schemas::talk::{Denial, Why};
 
 use super::frames::Frames;
 
@@ -146,7 +146,7 @@ pub(super) fn with_fix(packet: &str) -> Option<String> {
     let (code, rest) = message.split_once(": ")?;
     let (sentence, fix) = rest.rsplit_once("; ")?;
     let data = Why { code: code.to_owned(), sentence: sentence.to_owned(), fix: fix.to_owned() };
-    Some(format!("44{place}{}", serde_json::to_string(&Refusal { message, data }).ok()?))
+    Some(format!("44{place}{}", serde_json::to_string(&Denial { message, data }).ok()?))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tasuki_config::{Grant, TokenFile};
+use tasuki_config::{Grant, TokenFile, TokenMark};
 use tokio::sync::watch;
 
 /// How often the file is looked at. What is found twice counts, so that a file that is being written does not.
@@ -27,6 +27,12 @@ impl Tokens {
     #[must_use]
     pub fn admit(&self, token: &str) -> Option<Grant> {
         self.0.borrow().admit(token).cloned()
+    }
+
+    /// What the token of a mark opens, as long as it opens anything.
+    #[must_use]
+    pub fn marked(&self, mark: &TokenMark) -> Option<Grant> {
+        self.0.borrow().marked(mark).cloned()
     }
 
     /// Waits until the file has changed; false if it is looked at no more.

@@ -8,7 +8,7 @@ use axum::http::header::{AUTHORIZATION, SET_COOKIE};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{AppendHeaders, IntoResponse};
-use tasuki_config::{Grant, Role};
+use tasuki_config::{Grant, Role, TokenMark};
 use tasuki_schemas::api::{Login, Me};
 
 use super::Site;
@@ -23,18 +23,18 @@ pub(super) struct Visitor {
     pub(super) address: Option<IpAddr>,
 }
 
-fn shown(site: &Site, headers: &HeaderMap) -> Option<String> {
+fn shown(site: &Site, headers: &HeaderMap) -> Option<TokenMark> {
     let bearer = headers.get(AUTHORIZATION).and_then(|header| header.to_str().ok()?.strip_prefix("Bearer "));
-    bearer.map(|token| token.trim().to_owned()).or_else(|| site.sessions.token(headers))
+    bearer.map(|token| TokenMark::of(token.trim())).or_else(|| site.sessions.token(headers))
 }
 
 impl Visitor {
-    fn admit(site: &Site, token: &str, address: Option<IpAddr>) -> Result<Self, Problem> {
+    fn admit(site: &Site, token: &TokenMark, address: Option<IpAddr>) -> Result<Self, Problem> {
         let unknown = || {
             let text = "unauthorized: the token is not known here; ask for one that is in the coordinator's token file";
             Problem::new(StatusCode::UNAUTHORIZED, text)
         };
-        site.tokens.admit(token).map(|grant| Self { grant, address }).ok_or_else(unknown)
+        site.tokens.marked(token).map(|grant| Self { grant, address }).ok_or_else(unknown)
     }
 
     /// Only whoever may do what this role may goes on.
@@ -75,10 +75,9 @@ pub(super) fn is_local(parts: &Parts) -> bool {
 }
 
 pub(super) async fn login(State(site): State<Site>, Body(login): Body<Login>) -> Result<impl IntoResponse, Problem> {
-    let visitor = Visitor::admit(&site, &login.token, None)?;
-    let cookie = site.sessions.begin(login.token);
-    let cookie = cookie.map_err(|error| Problem::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()))?;
-    Ok((AppendHeaders([(SET_COOKIE, cookie)]), Json(visitor.told(&site))))
+    let token = TokenMark::of(&login.token);
+    let visitor = Visitor::admit(&site, &token, None)?;
+    Ok((AppendHeaders([(SET_COOKIE, site.sessions.begin(&token))]), Json(visitor.told(&site))))
 }
 
 pub(super) async fn logout(State(site): State<Site>, headers: HeaderMap) -> impl IntoResponse {

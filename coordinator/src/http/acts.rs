@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use tasuki_config::Role;
-use tasuki_schemas::api::{Granted, PauseWish, ResumeWish, SwitchoverWish};
+use tasuki_schemas::api::{Granted, OverrideWish, PauseWish, RecloneWish, ResumeWish, SwitchoverWish};
 
 use super::Site;
 use super::access::Visitor;
@@ -57,6 +57,28 @@ pub(super) async fn switchover(
     Body(wish): Body<SwitchoverWish>,
 ) -> Answer {
     let worded = wishes::switchover(wish.to, wish.dry_run, visitor.grant.name.as_str(), &wish.reason).map_err(bad)?;
+    site.ask(&visitor, &cluster, &headers, worded).await
+}
+
+pub(super) async fn overriding(
+    State(site): State<Site>,
+    visitor: Visitor,
+    Path(cluster): Path<String>,
+    headers: HeaderMap,
+    Body(wish): Body<OverrideWish>,
+) -> Answer {
+    let worded = wishes::overriding(wish, visitor.grant.name.as_str()).map_err(bad)?;
+    site.ask(&visitor, &cluster, &headers, worded).await
+}
+
+pub(super) async fn reclone(
+    State(site): State<Site>,
+    visitor: Visitor,
+    Path(cluster): Path<String>,
+    headers: HeaderMap,
+    Body(wish): Body<RecloneWish>,
+) -> Answer {
+    let worded = wishes::reclone(wish.node, wish.dry_run, visitor.grant.name.as_str(), &wish.reason).map_err(bad)?;
     site.ask(&visitor, &cluster, &headers, worded).await
 }
 

@@ -30,7 +30,7 @@ use crate::feed::{Feed, Session, Tokens};
 
 use once::Once;
 pub use seats::Seats;
-use sessions::Sessions;
+pub use sessions::Sessions;
 
 /// A request has some short sentences.
 const BODY: usize = 16 * 1024;
@@ -56,8 +56,8 @@ struct Open {
 impl Site {
     /// A site that knows no cluster yet: it is not ready.
     #[must_use]
-    pub fn new(name: CoordinatorId, tokens: Tokens, seats: Seats) -> Self {
-        Self { name, tokens, sessions: Sessions::default(), seats, once: Once::default(), open: Arc::default() }
+    pub fn new(name: CoordinatorId, tokens: Tokens, sessions: Sessions, seats: Seats) -> Self {
+        Self { name, tokens, sessions, seats, once: Once::default(), open: Arc::default() }
     }
 
     /// Which token a browser that logged in stands for.
@@ -82,6 +82,7 @@ pub fn routes(site: Site) -> Router {
         .route("/me", get(access::me))
         .route("/endpoint", get(reads::endpoint))
         .route("/openapi.json", get(pages::openapi))
+        .route("/asyncapi.json", get(pages::asyncapi))
         .route("/clusters", get(reads::clusters))
         .route("/clusters/{cluster}", get(reads::cluster))
         .route("/clusters/{cluster}/forecast", get(reads::forecast))
@@ -89,6 +90,8 @@ pub fn routes(site: Site) -> Router {
         .route("/clusters/{cluster}/incidents", get(history::incidents))
         .route("/clusters/{cluster}/notes", post(history::note))
         .route("/clusters/{cluster}/switchover", post(acts::switchover))
+        .route("/clusters/{cluster}/override", post(acts::overriding))
+        .route("/clusters/{cluster}/reclone", post(acts::reclone))
         .route("/clusters/{cluster}/pause", post(acts::pause))
         .route("/clusters/{cluster}/resume", post(acts::resume))
         .fallback(problem::no_such_path);

@@ -24,11 +24,12 @@ macro_rules! built {
     };
 }
 
-const FILES: [(&str, &str, &[u8]); 7] = [
+const FILES: [(&str, &str, &[u8]); 8] = [
     ("/", HTML, built!("index.html")),
     ("/dashboard.js", SCRIPT, built!("dashboard.js")),
     ("/dashboard.css", "text/css; charset=utf-8", built!("dashboard.css")),
     ("/sash.svg", "image/svg+xml", built!("sash.svg")),
+    ("/tasuki.d.ts", TEXT, include_bytes!("../../../schemas/generated/tasuki.d.ts")),
     ("/licences.txt", TEXT, built!("licences.txt")),
     ("/socket.io/socket.io.js", SCRIPT, built!("socket.io.js")),
     ("/socket.io/socket.io.esm.min.js", SCRIPT, built!("socket.io.esm.min.js")),
@@ -36,6 +37,8 @@ const FILES: [(&str, &str, &[u8]); 7] = [
 
 /// What `GET /api/v1/openapi.json` answers.
 const OPENAPI: &[u8] = include_bytes!("../../../schemas/generated/openapi.json");
+/// The same of the feed.
+const ASYNCAPI: &[u8] = include_bytes!("../../../schemas/generated/asyncapi.json");
 
 /// The files, each at its place.
 pub(super) fn routes() -> Router<Site> {
@@ -48,6 +51,10 @@ pub(super) fn routes() -> Router<Site> {
 
 pub(super) async fn openapi(headers: HeaderMap) -> Response {
     file(&headers, &tag(OPENAPI), "application/json", OPENAPI)
+}
+
+pub(super) async fn asyncapi(headers: HeaderMap) -> Response {
+    file(&headers, &tag(ASYNCAPI), "application/json", ASYNCAPI)
 }
 
 fn tag(bytes: &[u8]) -> String {

@@ -201,8 +201,13 @@ fn tls(config: &BusConfig, tally: &Arc<Tally>) -> Result<Tls, BusError> {
 }
 
 fn servers(config: &BusConfig, tally: &Arc<Tally>) -> Result<Vec<Arc<Server>>, BusError> {
+    let places = &config.redis_subscribe_urls;
+    if !places.is_empty() && places.len() != config.redis_urls.len() {
+        return Err(BusError::RedisPlaces { servers: config.redis_urls.len(), places: places.len() });
+    }
     let server = |(number, url): (usize, &String)| {
-        Server::new(url, config.redis_ca.as_deref(), Arc::clone(tally))
+        let near = places.get(number - 1).filter(|place| *place != url).map(String::as_str);
+        Server::new(url, near, config.redis_ca.as_deref(), Arc::clone(tally))
             .map(Arc::new)
             .map_err(|error| BusError::RedisUrl { number, error: error.to_string() })
     };

@@ -25,6 +25,8 @@ pub struct BusConfig {
     pub keys: BTreeMap<ProgramId, (Role, VerifyingKey)>,
     /// Independent Redis servers, `redis://` or `rediss://` with user and password. May be empty: the mesh suffices.
     pub redis_urls: Vec<String>,
+    /// Where programs subscribe: for each of those servers a replica of it, or the server itself. Empty: on the servers.
+    pub redis_subscribe_urls: Vec<String>,
     /// PEM of the authority that signed the certificates of `rediss://` servers; `None` trusts the system's.
     pub redis_ca: Option<Vec<u8>>,
     /// The other programs of the cluster.
@@ -70,6 +72,14 @@ pub enum BusError {
         number: usize,
         /// What is wrong with it.
         error: String,
+    },
+    /// There is not one place to subscribe for each server.
+    #[error("{servers} Redis URLs and {places} to subscribe: name as many, or none to subscribe")]
+    RedisPlaces {
+        /// How many servers there are.
+        servers: usize,
+        /// How many places.
+        places: usize,
     },
     /// The mesh's port cannot be listened on.
     #[error("the mesh cannot listen on {address}: {error}; another program may use the port")]

@@ -91,6 +91,11 @@ impl Outbox {
         Some(text)
     }
 
+    /// Where the own echoes are heard.
+    pub(crate) fn echo_channel(&self) -> Vec<String> {
+        vec![Channel::Echo(self.me.clone()).name(&self.cluster)]
+    }
+
     pub(crate) fn seal(&self, channel: &Channel, message: &Message) -> Result<Frame, Rejected> {
         let target = match channel {
             Channel::To(program) => Some(program),

@@ -31,6 +31,9 @@ const ECHO_EVERY: Duration = Duration::from_millis(250);
 /// After this long without an echo a subscription counts as dead.
 const ECHO_PATIENCE: Duration = Duration::from_secs(1);
 
+/// While a subscription is on a server whose replica was lost, that is tried again so often.
+const RETURN_EVERY: Duration = Duration::from_secs(5);
+
 /// How many echoes are waited for at most; more are out within the patience only if the own clock stood still.
 const ECHOES: usize = 8;
 
@@ -63,13 +66,22 @@ pub(crate) struct Server {
     pub(crate) name: String,
     pub(crate) queue: Queue,
     client: Client,
+    /// A replica of it to subscribe on, while that brings back what is published here.
+    replica: Option<Client>,
     live: AtomicBool,
     tally: Arc<Tally>,
 }
 
 impl Server {
-    /// A server by its URL; `ca` in PEM replaces the system's certificates for `rediss://`. Connects to nothing yet.
-    pub(crate) fn new(url: &str, ca: Option<&[u8]>, tally: Arc<Tally>) -> RedisResult<Self> {
+    /// A server by its URL, and a replica of it to subscribe on; `ca` in PEM replaces the system's certificates for
+    /// `rediss://`. Connects to nothing yet.
+    pub(crate) fn new(url: &str, replica: Option<&str>, ca: Option<&[u8]>, tally: Arc<Tally>) -> RedisResult<Self> {
+        let (name, client) = Self::client(url, ca)?;
+        let replica = replica.map(|url| Self::client(url, ca)).transpose()?.map(|(_, client)| client);
+        Ok(Self { name, queue: Queue::new(Arc::clone(&tally)), client, replica, live: AtomicBool::new(false), tally })
+    }
+
+    fn client(url: &str, ca: Option<&[u8]>) -> RedisResult<(String, Client)> {
         let parsed = url.into_connection_info()?;
         let keepalive = socket2::TcpKeepalive::new()
             .with_time(Duration::from_secs(1))
@@ -88,7 +100,7 @@ impl Server {
             }
             (_, _) => Client::open(info)?,
         };
-        Ok(Self { name, queue: Queue::new(Arc::clone(&tally)), client, live: AtomicBool::new(false), tally })
+        Ok((name, client))
     }
 
     /// Whether the own echo came back through it lately.
@@ -97,9 +109,42 @@ impl Server {
     }
 
     pub(crate) async fn connect(&self, config: AsyncConnectionConfig) -> RedisResult<MultiplexedConnection> {
-        let config = config.set_connection_timeout(Some(CONNECT)).set_response_timeout(Some(ANSWER));
-        bounded(CONNECT, self.client.get_multiplexed_async_connection_with_config(&config)).await
+        connect(&self.client, config).await
     }
+
+    /// Waits until the replica brings back the echoes that are published here.
+    async fn replica_returns(&self, echoes: &[String]) {
+        let Some(replica) = &self.replica else { return std::future::pending().await };
+        loop {
+            sleep(RETURN_EVERY).await;
+            let (pushes, mut pushed) = mpsc::channel::<PushInfo>(ECHOES);
+            let config = AsyncConnectionConfig::new().set_push_sender(move |push| {
+                // One is enough.
+                drop(pushes.try_send(push));
+                Ok::<(), Infallible>(())
+            });
+            let Ok(mut connection) = connect(replica, config).await else { continue };
+            if bounded(ANSWER, connection.subscribe(echoes)).await.is_err() {
+                continue;
+            }
+            let echo = async {
+                while let Some(push) = pushed.recv().await {
+                    if push.kind == PushKind::Message {
+                        return true;
+                    }
+                }
+                false
+            };
+            if timeout(ECHO_PATIENCE, echo).await == Ok(true) {
+                return;
+            }
+        }
+    }
+}
+
+async fn connect(client: &Client, config: AsyncConnectionConfig) -> RedisResult<MultiplexedConnection> {
+    let config = config.set_connection_timeout(Some(CONNECT)).set_response_timeout(Some(ANSWER));
+    bounded(CONNECT, client.get_multiplexed_async_connection_with_config(&config)).await
 }
 
 /// Publishes what the server's queue holds, for ever.
@@ -167,19 +212,28 @@ async fn publish_some(
 /// Keeps a living subscription, for ever.
 pub(crate) async fn subscribe(server: Arc<Server>, channels: Vec<String>, inbox: Arc<Inbox>, outbox: Arc<Outbox>) {
     let mut complained = false;
+    let mut on_replica = server.replica.is_some();
     loop {
-        let Err(error) = listen(&server, &channels, &inbox, &outbox).await;
+        let Err(error) = listen(&server, on_replica, &channels, &inbox, &outbox).await;
         let was_live = server.live.swap(false, Ordering::Relaxed);
         if was_live || !complained {
-            tracing::warn!(redis = %server.name, %error, "the subscription on Redis is lost");
+            tracing::warn!(redis = %server.name, on_replica, %error, "the subscription on Redis is lost");
         }
         complained = true;
+        // Whatever became of the one, the other is next.
+        on_replica = !on_replica && server.replica.is_some();
         sleep(jitter(PAUSE)).await;
     }
 }
 
-/// One connection's life as a subscription.
-async fn listen(server: &Server, channels: &[String], inbox: &Inbox, outbox: &Outbox) -> RedisResult<Infallible> {
+/// One connection's life as a subscription, on the server or its replica.
+async fn listen(
+    server: &Server,
+    on_replica: bool,
+    channels: &[String],
+    inbox: &Inbox,
+    outbox: &Outbox,
+) -> RedisResult<Infallible> {
     let (pushes, mut pushed) = mpsc::channel::<PushInfo>(BACKLOG);
     let tally = Arc::clone(&server.tally);
     let config = AsyncConnectionConfig::new().set_push_sender(move |push| {
@@ -188,8 +242,13 @@ async fn listen(server: &Server, channels: &[String], inbox: &Inbox, outbox: &Ou
         }
         Ok::<(), Infallible>(())
     });
-    let mut connection = server.connect(config).await?;
+    let client = server.replica.as_ref().filter(|_| on_replica).unwrap_or(&server.client);
+    let mut connection = connect(client, config).await?;
     bounded(ANSWER, connection.subscribe(channels)).await?;
+    let echoes = outbox.echo_channel();
+    let returns =
+        async { if on_replica { std::future::pending().await } else { server.replica_returns(&echoes).await } };
+    tokio::pin!(returns);
     let mut ticks = interval(ECHO_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut heard_at = Instant::now();
@@ -197,6 +256,7 @@ async fn listen(server: &Server, channels: &[String], inbox: &Inbox, outbox: &Ou
     loop {
         let push = tokio::select! {
             push = pushed.recv() => push,
+            () = &mut returns => return Err(silent("its replica is back, and is subscribed on instead")),
             _ = ticks.tick() => {
                 if heard_at.elapsed() > ECHO_PATIENCE {
                     return Err(silent("no echo came back"));
@@ -219,7 +279,7 @@ async fn listen(server: &Server, channels: &[String], inbox: &Inbox, outbox: &Ou
         awaited.drain(..=at);
         heard_at = Instant::now();
         if !server.live.swap(true, Ordering::Relaxed) {
-            tracing::info!(redis = %server.name, "the subscription on Redis lives");
+            tracing::info!(redis = %server.name, on_replica, "the subscription on Redis lives");
             inbox.resumed();
         }
     }

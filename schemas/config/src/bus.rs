@@ -55,6 +55,7 @@ impl ClusterFile {
             boot,
             keys: self.keys(),
             redis_urls: self.redis_urls.iter().map(|url| url.expose().to_owned()).collect(),
+            redis_subscribe_urls: self.redis_subscribe_urls.iter().map(|url| url.expose().to_owned()).collect(),
             redis_ca: self.redis_ca()?,
             peers: others.map(|(program, role, address)| Peer { program, role, address }).collect(),
             listen,

@@ -42,6 +42,8 @@ pub struct ClusterFile {
     pub coordinators: Vec<Coordinator>,
     /// Independent Redis servers. Their URLs may hold passwords.
     pub redis_urls: Vec<Secret>,
+    /// Where programs subscribe: for each of those a replica of it, or that server itself. Empty: on the servers.
+    pub redis_subscribe_urls: Vec<Secret>,
     /// The authority that signed the certificates of `rediss://` servers.
     pub redis_ca_file: Option<PathBuf>,
     /// How replicas log in at their source.
@@ -261,7 +263,7 @@ impl ClusterFile {
             reader.note(None, "a cluster needs a [[coordinator]] at least");
         }
         twins(reader, &table);
-        let redis = reader.needed_section(&root, "redis", &["urls", "ca_file"]);
+        let redis = reader.needed_section(&root, "redis", &["urls", "subscribe_urls", "ca_file"]);
         let redis = redis.and_then(|section| redis_urls(reader, &section));
         let replication = reader.needed_section(&root, "replication", &["user", "password_file"]);
         let replication = replication.and_then(|section| replication_login(reader, &section));
@@ -269,7 +271,7 @@ impl ClusterFile {
         let policy = reader.section(&root, "policy", &KNOWN_POLICY);
         let policy = checked_policy(reader, policy.as_ref(), servers.len() + witnesses.len());
         let fences = fences::fences(reader, &root, &servers);
-        let (redis_urls, redis_ca_file) = redis?;
+        let (redis_urls, redis_subscribe_urls, redis_ca_file) = redis?;
         Some(Self {
             path: path.to_owned(),
             name: name?,
@@ -279,6 +281,7 @@ impl ClusterFile {
             witnesses,
             coordinators,
             redis_urls,
+            redis_subscribe_urls,
             redis_ca_file,
             replication: replication?,
             vip: match vip {

@@ -104,9 +104,47 @@ fn hash(token: &str) -> Hash {
     Sha256::digest(token.as_bytes()).into()
 }
 
+/// Which token is meant, without a word of it: made of its hash, and of no use to find that or the token.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct TokenMark([u8; 16]);
+
+impl TokenMark {
+    /// The mark of a token.
+    #[must_use]
+    pub fn of(token: &str) -> Self {
+        Self::of_hash(&hash(token))
+    }
+
+    fn of_hash(hash: &Hash) -> Self {
+        let digest = Sha256::new_with_prefix(b"tasuki token mark").chain_update(hash).finalize();
+        let mut mark = [0; 16];
+        mark.iter_mut().zip(digest).for_each(|(byte, from)| *byte = from);
+        Self(mark)
+    }
+}
+
+impl fmt::Display for TokenMark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for TokenMark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+impl FromStr for TokenMark {
+    type Err = ();
+    fn from_str(text: &str) -> Result<Self, ()> {
+        unhex(text).map(Self).ok_or(())
+    }
+}
+
 /// The lines of a token file.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct TokenFile(Vec<(Hash, Grant)>);
+pub struct TokenFile(Vec<(Hash, TokenMark, Grant)>);
 
 impl fmt::Debug for TokenFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -129,7 +167,7 @@ impl TokenFile {
                 None => Ok((hash, grant)),
             });
             match entry {
-                Ok(entry) => read.0.push(entry),
+                Ok((hash, grant)) => read.0.push((hash, TokenMark::of_hash(&hash), grant)),
                 // The line itself is not repeated: it may be a token that was written down as it is.
                 Err(what) => findings.0.push(Finding { file: file.to_owned(), line: at + 1, what }),
             }
@@ -143,9 +181,15 @@ impl TokenFile {
         self.grant(&hash(token))
     }
 
+    /// What the token of a mark opens, which was shown before.
+    #[must_use]
+    pub fn marked(&self, mark: &TokenMark) -> Option<&Grant> {
+        self.0.iter().find(|(_, kept, _)| kept == mark).map(|(.., grant)| grant)
+    }
+
     fn grant(&self, shown: &Hash) -> Option<&Grant> {
         let equal = |kept: &Hash| kept.iter().zip(shown).fold(0_u8, |differing, (a, b)| differing | (a ^ b)) == 0;
-        self.0.iter().fold(None, |found, (kept, grant)| if equal(kept) { Some(grant) } else { found })
+        self.0.iter().fold(None, |found, (kept, _, grant)| if equal(kept) { Some(grant) } else { found })
     }
 
     /// Whether it opens nothing to anybody.
@@ -170,8 +214,8 @@ fn entry(line: &str) -> Result<(Hash, Grant), String> {
     Ok((digest, Grant { name, role: role.parse()?, clusters: clusters.parse()? }))
 }
 
-fn unhex(text: &str) -> Option<Hash> {
-    let mut hash = Hash::default();
+fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let mut hash = [0; N];
     if text.len() != 2 * hash.len() || !text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
         return None;
     }
@@ -231,6 +275,9 @@ mod tests {
         let ann = tokens.admit("two").unwrap();
         assert!(ann.sees(&other) && ann.role > Role::Viewer);
         assert_eq!(format!("{tokens:?}"), "2 tokens");
+        let mark: TokenMark = TokenMark::of("one").to_string().parse().unwrap();
+        assert_eq!((tokens.marked(&mark), tokens.marked(&TokenMark::of("three"))), (Some(&wall), None));
+        assert!(!text.contains(&mark.to_string()) && "".parse::<TokenMark>().is_err());
     }
 
     #[test]

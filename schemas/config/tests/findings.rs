@@ -86,7 +86,11 @@ fn what_is_misspelt_is_told_with_a_guess() {
              planned_stop_wait_s, max_loss, rejoin)",
         )],
     );
-    said("[redis]\n", "[redis]\npool = 3\n", &[("pool", "unknown key `pool` (known here: urls, ca_file)")]);
+    said(
+        "[redis]\n",
+        "[redis]\npool = 3\n",
+        &[("pool", "unknown key `pool` (known here: urls, subscribe_urls, ca_file)")],
+    );
     let known = "(known here: flavour, server, witness, coordinator, redis, replication, vip, policy, ssh, shutdown)";
     let what = format!("unknown key `witnes`; is `witness` meant? {known}");
     said("[[witness]]", "[[witnes]]", &[("[[witnes]]", &what)]);
@@ -228,6 +232,20 @@ fn a_redis_url_is_refused_without_being_told() {
     said("redis://127", "http://u:hidden@127", &[("http", &what)]);
     let what = format!("the Redis URL number 2 cannot be used: Redis URL did not parse - InvalidClientConfig; {fix}");
     said("hidden@10.77.0.8:6380", "hidden@10.77.0.8:638000", &[("638000", &what)]);
+}
+
+#[test]
+fn there_is_one_place_to_subscribe_for_each_redis_server() {
+    let what = "it names 1, and urls 2; write of each server a replica, or the server itself";
+    said("[redis]\n", "[redis]\nsubscribe_urls = [\"redis://10.77.0.9:1\"]\n", &[("[\"redis://10.77.0.9:1", what)]);
+    let fix = "write redis://user:password@address:port";
+    let what = format!("the Redis URL number 2 cannot be used: it begins with neither redis:// nor rediss://; {fix}");
+    let places = "[redis]\nsubscribe_urls = [\"redis://h:x@10.77.0.9:1\", \"replica\"]\n";
+    said("[redis]\n", places, &[("\"replica", &what)]);
+    let text = cluster_text().replacen("[redis]\n", &places.replace("replica", "rediss://10.77.0.9:2"), 1);
+    let file = ClusterFile::parse(Path::new("main.toml"), &text).unwrap();
+    let places: Vec<&str> = file.redis_subscribe_urls.iter().map(|url| url.expose()).collect();
+    assert_eq!(places, ["redis://h:x@10.77.0.9:1", "rediss://10.77.0.9:2"]);
 }
 
 #[test]

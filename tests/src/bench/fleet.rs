@@ -128,6 +128,7 @@ fn cluster(
             boot: Boot { start: 1, random: BootId(at as u64) },
             keys: keys.clone(),
             redis_urls: vec![redis.to_owned()],
+            redis_subscribe_urls: Vec::new(),
             redis_ca: None,
             peers: Vec::new(),
             listen: None,

@@ -96,6 +96,8 @@ fn read(envelope: &[u8]) -> Result<Event> {
         | Message::Delivery(_)
         | Message::Renew(_)
         | Message::Grant(_)
+        | Message::Errand(_)
+        | Message::ErrandEnd(_)
         | Message::Echo { .. }) => anyhow::bail!("something else than an event: {other:?}"),
     }
 }

@@ -170,6 +170,8 @@ impl World {
             | Message::Heartbeat(_)
             | Message::Request(_)
             | Message::Event(_)
+            | Message::Errand(_)
+            | Message::ErrandEnd(_)
             | Message::Echo { .. } => return,
         };
         for delay in self.net.copies(from, host, &mut self.dice) {

@@ -4,7 +4,7 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 use tasuki_schemas::event::{Event, PublicEvent, PublicSnapshot, Snapshot};
-use tasuki_schemas::talk::{ActAsked, Answer, Closing, NoteAsked, Refusal, Shown};
+use tasuki_schemas::talk::{ActAsked, Answer, Closing, Denial, NoteAsked, Shown};
 
 /// The acts of `/ops`.
 const ACTS: [&str; 3] = ["switchover", "pause", "resume"];
@@ -88,7 +88,7 @@ fn said(of: &mut SchemaGenerator) -> Map<String, Value> {
         "refusal",
         "CONNECT_ERROR",
         "Why a viewer is not let in: `connect_error` of the official clients (`error` of 2.x).",
-        schema::<Refusal>(of),
+        schema::<Denial>(of),
     );
     add("noteAsked", "note", "Say something to everybody who watches.", schema::<NoteAsked>(of));
     for act in ACTS {

@@ -4,7 +4,8 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 use tasuki_schemas::api::{
-    Endpoint, Granted, Incident, Login, Me, NoteWish, Noted, PauseWish, Problem, ResumeWish, Summary, SwitchoverWish,
+    Endpoint, Granted, Incident, Login, Me, NoteWish, Noted, OverrideWish, PauseWish, Problem, RecloneWish, ResumeWish,
+    Summary, SwitchoverWish,
 };
 use tasuki_schemas::event::{Event, PublicSnapshot, Snapshot};
 use tasuki_schemas::forecast::Forecast;
@@ -151,7 +152,7 @@ fn acts(of: &mut SchemaGenerator, paths: &mut Map<String, Value>) {
         UNKNOWN,
         ROLE,
         NO_CLUSTER,
-        ("409", "It was not done: why, with the fix. A switchover is asked of the coordinator that leads."),
+        ("409", "It was not done: why, with the fix."),
         ("422", "The body is no such wish, or the key was used for another request."),
         ("504", "It did not end in time; the events tell what came of it."),
     ];
@@ -165,6 +166,10 @@ fn acts(of: &mut SchemaGenerator, paths: &mut Map<String, Value>) {
     };
     let body = json_of::<SwitchoverWish>(of);
     act(of, "switchover", "Let the primary hand over.", body);
+    let body = json_of::<OverrideWish>(of);
+    act(of, "override", "Let a failover that is held go on, by the operator's word.", body);
+    let body = json_of::<RecloneWish>(of);
+    act(of, "reclone", "Bring a server home on a copy of another's data.", body);
     let body = json_of::<PauseWish>(of);
     act(of, "pause", "Begin no failover for a while.", body);
     let body = json_of::<ResumeWish>(of);

@@ -327,6 +327,7 @@ pub(crate) fn all() -> BTreeMap<String, Value> {
     let recloning = recloning().into_iter().map(|(stage, told)| (format!("observation_reclone_{stage}"), told));
     messages.extend(recloning.map(|(name, told)| (name, Message::Observation(Box::new(told)))));
     messages.extend(heartbeats());
+    messages.extend(crate::errands::errands());
     messages.extend(requests().into_iter().map(|request| (String::new(), Message::Request(request))));
     messages.extend(events().into_iter().map(|body| (String::new(), Message::Event(Box::new(event(body))))));
     let named = |(name, message): (String, Message)| {

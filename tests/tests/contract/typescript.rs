@@ -6,7 +6,7 @@ use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value};
 use tasuki_schemas::event::{Event, PublicEvent, PublicSnapshot, Snapshot};
-use tasuki_schemas::talk::{ActAsked, Answer, Closing, NoteAsked, Refusal, Shown};
+use tasuki_schemas::talk::{ActAsked, Answer, Closing, Denial, NoteAsked, Shown};
 
 /// What is not in the schemas: who emits what, and the helper for pages.
 const INTERFACE: &str = r#"
@@ -38,14 +38,14 @@ export interface ToTasukiOps {
   resume: (asked: ActAsked, answered: (answer: Answer) => void) => void;
 }
 /** What `connect_error` is told when the coordinator refuses: `error.data`. */
-export type RefusedError = Error & { data?: Refusal['data'] };
+export type RefusedError = Error & { data?: Denial['data'] };
 
 /** A feed that misses nothing. */
 export interface Feed {
   /** The stock client's socket. */
   readonly socket: Socket<FromTasuki, ToTasuki>;
   /** The last incident of each cluster: `since` of a later visit. */
-  readonly last: Record<string, string>;
+  readonly last: { [cluster: string]: string };
   /** Why the coordinator let go, if it did. */
   closed?: Closing;
   on<N extends keyof FromTasuki>(name: N, handler: FromTasuki[N]): Feed;
@@ -59,7 +59,7 @@ export interface Feed {
 export interface Options {
   token?: string;
   cluster?: string;
-  since?: Record<string, string>;
+  since?: { [cluster: string]: string };
   options?: Partial<ManagerOptions & SocketOptions>;
 }
 declare global {
@@ -77,7 +77,7 @@ pub(crate) fn declarations() -> String {
         |of| of.subschema_for::<PublicEvent>(),
         |of| of.subschema_for::<PublicSnapshot>(),
         |of| of.subschema_for::<Shown>(),
-        |of| of.subschema_for::<Refusal>(),
+        |of| of.subschema_for::<Denial>(),
         |of| of.subschema_for::<Closing>(),
         |of| of.subschema_for::<NoteAsked>(),
         |of| of.subschema_for::<ActAsked>(),

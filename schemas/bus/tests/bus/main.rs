@@ -14,5 +14,6 @@ mod carriers;
 mod intruders;
 mod key;
 mod outages;
+mod replicas;
 mod secured;
 mod world;

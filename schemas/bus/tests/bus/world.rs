@@ -157,6 +157,7 @@ impl Cluster {
             boot: Boot { start, random: BootId(start) },
             keys: self.names.iter().map(|name| (program(name), (role(name), key(name).verifying_key()))).collect(),
             redis_urls: self.redis_urls.clone(),
+            redis_subscribe_urls: Vec::new(),
             redis_ca: None,
             peers: self.names.iter().filter(|name| *name != me).map(peer).collect(),
             listen: self.addresses.get(&program(me)).copied(),

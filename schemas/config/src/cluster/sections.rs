@@ -132,13 +132,24 @@ pub(super) fn coordinator<'a>(reader: &mut Reader<'a>, section: &Section<'_, 'a>
     Some(Coordinator { name: name?, key: key? })
 }
 
-/// The URLs of the Redis servers, and the file of the authority that signed their certificates.
+/// The URLs of the Redis servers, those to subscribe on, and the file of the authority that signed their certificates.
 pub(super) fn redis_urls<'a>(
     reader: &mut Reader<'a>,
     section: &Section<'_, 'a>,
-) -> Option<(Vec<Secret>, Option<PathBuf>)> {
+) -> Option<(Vec<Secret>, Vec<Secret>, Option<PathBuf>)> {
     let ca_file = reader.optional::<PathBuf>(section, "ca_file").map(Spanned::into_inner);
     let urls = reader.needed::<Vec<Spanned<String>>>(section, "urls")?.into_inner();
+    let places = reader.optional::<Vec<Spanned<String>>>(section, "subscribe_urls");
+    if let Some(places) = places.as_ref().filter(|places| places.get_ref().len() != urls.len()) {
+        let (named, wanted) = (places.get_ref().len(), urls.len());
+        let what = format!("it names {named}, and urls {wanted}; write of each server a replica, or the server itself");
+        reader.note(Some(places.span()), what);
+    }
+    let places = places.map(Spanned::into_inner).unwrap_or_default();
+    Some((checked_urls(reader, urls), checked_urls(reader, places), ca_file))
+}
+
+fn checked_urls(reader: &mut Reader<'_>, urls: Vec<Spanned<String>>) -> Vec<Secret> {
     for (number, url) in (1..).zip(&urls) {
         let schemes = ["redis://", "rediss://"];
         let what = if schemes.iter().any(|scheme| url.get_ref().starts_with(scheme)) {
@@ -152,7 +163,7 @@ pub(super) fn redis_urls<'a>(
             reader.note(Some(url.span()), format!("the Redis URL number {number} cannot be used: {what}; {fix}"));
         }
     }
-    Some((urls.into_iter().map(|url| Secret::new(url.into_inner())).collect(), ca_file))
+    urls.into_iter().map(|url| Secret::new(url.into_inner())).collect()
 }
 
 pub(super) fn replication_login<'a>(reader: &mut Reader<'a>, section: &Section<'_, 'a>) -> Option<Replication> {

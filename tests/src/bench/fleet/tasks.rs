@@ -141,7 +141,12 @@ fn heard(arrived: Arrived) -> Option<Input> {
         Message::Delivery(delivery) => Some(Input::Delivered { from: opened.sender, delivery }),
         Message::Renew(renew) => Some(Input::Renewed { from: opened.sender.as_str().parse().ok()?, renew }),
         Message::Grant(grant) => Some(Input::Granted { from: opened.sender.as_str().parse().ok()?, grant }),
-        Message::Observation(_) | Message::Position(_) | Message::Event(_) | Message::Echo { .. } => None,
+        Message::Observation(_)
+        | Message::Position(_)
+        | Message::Event(_)
+        | Message::Errand(_)
+        | Message::ErrandEnd(_)
+        | Message::Echo { .. } => None,
     }
 }
 
@@ -170,6 +175,7 @@ pub(super) async fn coordinate(
                         Message::Heartbeat(heartbeat) => CoordinatorInput::Beaten(heartbeat),
                         Message::Request(_) | Message::Fetch(_) | Message::Delivery(_) | Message::Renew(_)
                         | Message::Grant(_) | Message::Event(_)
+                        | Message::Errand(_) | Message::ErrandEnd(_)
                         | Message::Echo { .. } => continue,
                     }
                 }
