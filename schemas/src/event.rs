@@ -3,6 +3,7 @@
 mod diagnosis;
 mod id;
 mod public;
+mod telemetry;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ pub use id::{EventId, InvalidEventId, PublicId};
 pub use public::{
     Condition, Part, PublicBody, PublicEvent, PublicForecast, PublicOutlook, PublicServer, PublicSnapshot,
 };
+pub use telemetry::{PublicTelemetry, Telemetry};
 
 use crate::ballot::{Ballot, Epoch};
 use crate::forecast::Forecast;

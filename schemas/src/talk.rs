@@ -48,6 +48,9 @@ pub struct Closing {
     pub code: String,
     /// The sentence for people, with the fix.
     pub why: String,
+    /// Where to go on, if the coordinator is about to stop and knows another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
 }
 
 /// A note to everybody who watches.

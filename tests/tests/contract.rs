@@ -24,7 +24,7 @@ use ed25519_dalek::SigningKey;
 use schemars::schema_for;
 use serde_json::Value;
 use tasuki_schemas::envelope::{Opened, Opener, Rejected, Sealer};
-use tasuki_schemas::event::{Event, PublicEvent, PublicId, PublicSnapshot, Snapshot};
+use tasuki_schemas::event::{Event, PublicEvent, PublicId, PublicSnapshot, PublicTelemetry, Snapshot, Telemetry};
 use tasuki_schemas::id::{Boot, BootId, ClusterName, Nonce, ProgramId};
 use tasuki_schemas::message::{Message, Role};
 use tasuki_schemas::reclone::{DonorAsk, DonorEnd, DonorOffer};
@@ -46,6 +46,8 @@ fn schemas() -> Vec<(&'static str, Value)> {
         ("record", serde_json::to_value(schema_for!(Record)).unwrap()),
         ("public_event", serde_json::to_value(schema_for!(PublicEvent)).unwrap()),
         ("public_snapshot", serde_json::to_value(schema_for!(PublicSnapshot)).unwrap()),
+        ("telemetry", serde_json::to_value(schema_for!(Telemetry)).unwrap()),
+        ("public_telemetry", serde_json::to_value(schema_for!(PublicTelemetry)).unwrap()),
     ]
 }
 
@@ -96,6 +98,7 @@ fn every_golden_file_decodes_and_says_the_same() {
         let again = match name {
             "record" => serde_json::to_value(serde_json::from_value::<Record>(golden.clone()).unwrap()),
             "snapshot" => serde_json::to_value(serde_json::from_value::<Snapshot>(golden.clone()).unwrap()),
+            "telemetry" => serde_json::to_value(serde_json::from_value::<Telemetry>(golden.clone()).unwrap()),
             "donor_offer" => serde_json::to_value(serde_json::from_value::<DonorOffer>(golden.clone()).unwrap()),
             "donor_end" => serde_json::to_value(serde_json::from_value::<DonorEnd>(golden.clone()).unwrap()),
             name if name.starts_with("donor_ask") => {

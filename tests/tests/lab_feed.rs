@@ -44,7 +44,7 @@ async fn lab_a_stock_client_follows_a_failover_over_tls() {
         assert_eq!(snapshot["cluster"], "mariadb");
         assert_eq!(snapshot["nodes"].as_object().unwrap().len(), 3, "{snapshot}");
         last.push(snapshot["id"].as_str().unwrap().to_owned());
-        viewer.named("position");
+        viewer.named("telemetry");
     }
     let old = lab.clusters[0].primary().await.unwrap();
     lab.clusters[0].server_mut(&old).unwrap().kill9().unwrap();
@@ -137,7 +137,8 @@ async fn lab_a_token_opens_its_clusters_to_its_role_until_it_is_revoked() {
         viewer.named("disconnect");
     }
     assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
-    whole.named("health");
+    let telemetry = whole.named("telemetry");
+    assert_eq!(telemetry["events"][0]["cluster"], telemetry["cluster"], "{telemetry}");
     let message = Viewer::watch(&lab, &showing("websocket", wall)).named("connect_error");
     assert!(message.as_str().unwrap().contains("ask for one"), "{message}");
     for coordinator in &lab.coordinators {

@@ -16,7 +16,7 @@ export interface Listener {
   connected(is: boolean, why: string): void;
 }
 
-const NAMES = ['health', 'position', 'diagnosis', 'stage', 'hold', 'would_have', 'repair', 'forecast', 'pause', 'fence', 'override',
+const NAMES = ['diagnosis', 'stage', 'hold', 'would_have', 'repair', 'forecast', 'pause', 'fence', 'override',
   'switchover', 'voters', 'decided', 'leader', 'note', 'act'];
 
 /** Connects, and stays connected. `whole`: who looks sees everything, history included. */
@@ -46,10 +46,11 @@ export function listen(listener: Listener, whole: boolean): Socket {
     if (whole) past(snapshot.cluster);
     again(snapshot.cluster, ANYHOW);
   });
+  socket.on('telemetry', ({ events }: { events: Happened[] }) => events.forEach((event) => listener.event(event)));
   for (const name of NAMES) {
     socket.on(name, (event: Happened) => {
       listener.event(event);
-      if (name !== 'health' && name !== 'position') again(event.cluster, SETTLED);
+      again(event.cluster, SETTLED);
     });
   }
   return socket;

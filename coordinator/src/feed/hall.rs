@@ -2,6 +2,7 @@
 //! viewers in between two of them, so that none of them misses one or gets one twice.
 
 mod guests;
+mod tick;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -29,6 +30,7 @@ use super::journal::Journal;
 use super::keeper::{Keeper, Marks, Order, Report};
 use super::viewers;
 use guests::Guest;
+use tick::Tick;
 
 /// So many of the latest incidents are at hand for viewers that come back.
 const AT_HAND: usize = 2000;
@@ -92,6 +94,7 @@ pub(super) struct Hall {
     servers: Vec<Server>,
     offered: Option<Offered>,
     guests: Vec<Guest>,
+    tick: Tick,
     leads: bool,
     posts: BTreeMap<Nonce, Post>,
     /// To the driver, which knows who leads.
@@ -136,6 +139,7 @@ impl Hall {
             servers,
             offered: None,
             guests: Vec::new(),
+            tick: Tick::new(file.policy.heartbeat),
             leads: false,
             posts: BTreeMap::new(),
             driver,
@@ -154,7 +158,7 @@ impl Hall {
             let now = clock::now();
             let guests = self.guests.iter().map(|guest| guest.until);
             let posts = self.posts.values().map(|post| post.again_at);
-            let wake = self.annals.next_wake().into_iter().chain(guests).chain(posts).min();
+            let wake = self.annals.next_wake().into_iter().chain(self.tick.due()).chain(guests).chain(posts).min();
             let patience = wake.map_or(Duration::from_secs(3600), |wake| wake.since(now));
             let next = tokio::time::timeout(patience, news.recv()).await;
             let now = clock::now();
@@ -164,6 +168,7 @@ impl Hall {
                 Err(_) => self.annals.woke(now),
             };
             self.perform(todo, now);
+            viewers::hand_out_together(&self.io, &self.cluster, self.tick.take_due(now));
             self.let_in(now);
             self.post_again(now);
         }
@@ -179,12 +184,12 @@ impl Hall {
             News::Told { event, ballot: None, led } => {
                 self.publish(&Message::Event(event.clone()));
                 if !led {
-                    self.show(&event);
+                    self.show(&event, now);
                 }
                 self.annals.saw(*event);
             }
             News::Heard(event) => return self.annals.hear(*event, now),
-            News::Seen(event) => self.show(&event),
+            News::Seen(event) => self.tick.add(*event),
             News::First(snapshot) => viewers::show_first(&self.io, &snapshot),
             News::Join { socket, viewer, since, greeted } => {
                 if self.guests.len() < WAITING {
@@ -258,7 +263,7 @@ impl Hall {
         while !todo.is_empty() {
             for one in std::mem::take(&mut todo) {
                 match one {
-                    Do::Out { event, own } => self.out(&event, own),
+                    Do::Out { event, own } => self.out(&event, own, now),
                     Do::Fence(ballot) => {
                         for number in 0..self.servers.len() {
                             self.order(number, Order::Fence(ballot.clone()));
@@ -301,7 +306,7 @@ impl Hall {
     }
 
     /// The next incident of history.
-    fn out(&mut self, event: &Arc<Event>, own: bool) {
+    fn out(&mut self, event: &Arc<Event>, own: bool, now: Moment) {
         if !self.journal.append(event) {
             tracing::error!(id = ?event.id, "an incident is not in the journal: the disk is too slow");
         }
@@ -314,7 +319,7 @@ impl Hall {
         if own && let Some(offered) = self.offered.take_if(|offered| Some(&offered.id) == event.id.as_ref()) {
             self.announcer.publish(&Channel::Event, &offered.sealed);
         }
-        self.show(event);
+        self.show(event, now);
         if let Some(post) = event.body.posted().and_then(|nonce| self.posts.remove(&nonce))
             && let Some(id) = event.id.clone()
         {
@@ -342,7 +347,9 @@ impl Hall {
         }
     }
 
-    fn show(&self, event: &Event) {
+    /// What was seen before an incident is shown before it.
+    fn show(&mut self, event: &Event, now: Moment) {
+        viewers::hand_out_together(&self.io, &self.cluster, self.tick.take(now));
         viewers::hand_out(&self.io, event);
     }
 }

@@ -16,16 +16,15 @@
 
   // auth: token, and cluster to watch only that one; since: { CLUSTER: ID } of an earlier visit; options: those of io().
   root.tasuki = function (url, { token, cluster, since, options } = {}) {
-    const last = { ...since };
-    const handlers = {};
-    const any = [];
-    const auth = (tell) => tell({ token, cluster, since: last });
-    const socket = root.io(url, { ...options, auth });
+    const [last, handlers, any] = [{ ...since }, {}, []];
+    const socket = root.io(url, { ...options, auth: (tell) => tell({ token, cluster, since: last }) });
+    let other = url;
     function hand(name, value) {
       (handlers[name] || []).forEach((handler) => handler(value));
       any.forEach((handler) => handler(name, value));
     }
     socket.onAny((name, value) => {
+      if (name === 'telemetry') return value.events.forEach((event) => hand(event.event, event)); // by its names
       if (value && value.cluster && value.id) {
         if (name === 'snapshot') {
           last[value.cluster] = last[value.cluster] || value.id;
@@ -34,10 +33,14 @@
           last[value.cluster] = value.id;
         }
       }
-      if (name === 'closing') feed.closed = value;
+      if (name === 'closing' && (feed.closed = value).url) {
+        socket.io.uri = other = value.url; // this coordinator is about to stop, and that one goes on
+        socket.disconnect().connect();
+      }
       hand(name, value);
     });
     for (const name of ['connect', 'disconnect', 'connect_error']) socket.on(name, (value) => hand(name, value));
+    socket.on('connect_error', () => { socket.io.uri = socket.io.uri === url ? other : url; });
     // The client does not come back by itself where the server closed the connection.
     socket.on('disconnect', (reason) => {
       const revoked = feed.closed && feed.closed.code === 'revoked';

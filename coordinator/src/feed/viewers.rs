@@ -1,14 +1,16 @@
 //! Viewers: how they come in, what each role is handed, and what becomes of slow and unwanted ones.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
 use socketioxide::extract::{SocketRef, TryData};
 use socketioxide::handler::ConnectHandler as _;
 use socketioxide::{SendError, SocketError, SocketIo};
 use tasuki_config::Role;
-use tasuki_schemas::event::{Event, EventId, Snapshot};
+use tasuki_schemas::event::{Event, EventId, Snapshot, Telemetry};
 use tasuki_schemas::id::ClusterName;
 use tasuki_schemas::talk::Shown;
 
@@ -22,22 +24,39 @@ use super::posts::Posts;
 pub(super) struct Closing {
     code: &'static str,
     why: &'static str,
+    /// Where to go on, if that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    url: Option<String>,
+}
+
+impl Closing {
+    const fn new(code: &'static str, why: &'static str) -> Self {
+        Self { code, why, url: None }
+    }
 }
 
 /// The token is gone.
-pub(super) const REVOKED: Closing = Closing {
-    code: "revoked",
-    why: "the token no longer opens what it opened; connect again, or ask for another token",
-};
+pub(super) static REVOKED: Closing =
+    Closing::new("revoked", "the token no longer opens what it opened; connect again, or ask for another token");
 /// Too many want in at the same time.
-pub(super) const CROWDED: Closing =
-    Closing { code: "crowded", why: "too many viewers want in at the same time; connect again in a moment" };
+pub(super) static CROWDED: Closing =
+    Closing::new("crowded", "too many viewers want in at the same time; connect again in a moment");
 /// What was missed takes too long to hand over.
-pub(super) const SLOW: Closing =
-    Closing { code: "slow", why: "what was missed is not taken fast enough; connect again with `since`" };
+pub(super) static SLOW: Closing =
+    Closing::new("slow", "what is sent is not taken fast enough; connect again with `since`");
 /// What was missed cannot be read.
-pub(super) const UNREADABLE: Closing =
-    Closing { code: "unreadable", why: "the history here cannot be read; connect to another coordinator" };
+pub(super) static UNREADABLE: Closing =
+    Closing::new("unreadable", "the history here cannot be read; connect to another coordinator");
+
+const STOPPING: &str = "this coordinator is about to stop; connect to another one with `since`";
+
+/// Viewers are led away one share after the other, so that nobody has to receive all of them at once.
+const SHARE: Duration = Duration::from_millis(100);
+/// So many at a time, or this part of all.
+const LEAST: usize = 200;
+const PART: usize = 30;
+/// Whoever was told to go and stays is waited for no longer.
+const GONE_WITHIN: Duration = Duration::from_secs(2);
 
 /// A viewer that takes nothing for so long is given up while it is told what it missed.
 const TAKEN_WITHIN: Duration = Duration::from_secs(10);
@@ -102,17 +121,38 @@ pub(super) fn hand_out(io: &SocketIo, event: &Event) {
     }
 }
 
+/// Hands telemetry of a cluster to its viewers, all of it in one delivery.
+pub(super) fn hand_out_together(io: &SocketIo, cluster: &ClusterName, events: Vec<Event>) {
+    if events.is_empty() {
+        return;
+    }
+    let all = Telemetry { cluster: cluster.clone(), events };
+    spread(io, room(cluster, Role::Viewer), Telemetry::NAME, &all);
+    if let Some(shown) = all.public() {
+        spread(io, room(cluster, Role::Public), Telemetry::NAME, &shown);
+    }
+}
+
 /// Hands a cluster's first snapshot to those who came before it.
 pub(super) fn show_first(io: &SocketIo, snapshot: &Snapshot) {
     spread(io, room(&snapshot.cluster, Role::Viewer), "snapshot", snapshot);
     spread(io, room(&snapshot.cluster, Role::Public), "snapshot", &snapshot.public());
 }
 
+/// Written once, however many watch.
 fn spread<T: Serialize>(io: &SocketIo, room: String, name: &str, told: &T) {
-    for socket in io.to(room).sockets() {
-        if let Err(SendError::Socket(SocketError::InternalChannelFull)) = socket.emit(name, told) {
+    let sockets = io.to(room).sockets();
+    if sockets.is_empty() {
+        return;
+    }
+    let written: Box<RawValue> = match to_raw_value(told) {
+        Ok(written) => written,
+        Err(error) => return tracing::error!(name, %error, "an event cannot be written"),
+    };
+    for socket in sockets {
+        if is_full(&socket.emit(name, &written)) {
             tracing::info!(viewer = %socket.id, "a viewer was too slow and is dropped");
-            drop_out(socket);
+            close(socket, &SLOW);
         }
     }
 }
@@ -136,7 +176,7 @@ pub(super) fn hand_to(socket: &SocketRef, viewer: &Viewer, event: &Event) -> boo
         Role::Public => event.public().map_or(Ok(()), |shown| socket.emit(name, &shown)),
         Role::Viewer | Role::Operator | Role::Admin => socket.emit(name, event),
     };
-    !matches!(done, Err(SendError::Socket(SocketError::InternalChannelFull)))
+    !is_full(&done)
 }
 
 /// The same, as fast as the viewer takes it; false if it takes nothing any more.
@@ -149,24 +189,44 @@ pub(super) async fn hand_slowly(socket: &SocketRef, viewer: &Viewer, event: &Eve
     tokio::time::timeout(TAKEN_WITHIN, handing).await.is_ok()
 }
 
-/// Tells a viewer why, and disconnects it.
-pub(super) fn close(socket: SocketRef, why: &Closing) {
-    if let Err(error) = socket.emit("closing", why) {
-        tracing::debug!(%error, "a viewer is not told why it is disconnected");
-    }
-    drop_out(socket);
-}
-
-/// A viewer gets nothing more, and is disconnected as soon as the layer takes the request: with a full buffer it refuses
-/// that as well.
-fn drop_out(socket: SocketRef) {
+/// A viewer gets nothing more but why, and is disconnected. With a full buffer the layer refuses both: then as soon as it
+/// takes them. Whoever takes nothing at all is cut off by its stream.
+pub(super) fn close(socket: SocketRef, why: &'static Closing) {
     socket.leave_all();
     tokio::spawn(async move {
+        let mut told = false;
         for _ in 0..100 {
-            if socket.clone().disconnect().is_ok() {
+            told = told || !is_full(&socket.emit("closing", why));
+            if told && socket.clone().disconnect().is_ok() {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
     });
+}
+
+const fn is_full(done: &Result<(), SendError>) -> bool {
+    matches!(done, Err(SendError::Socket(SocketError::InternalChannelFull)))
+}
+
+/// Tells every viewer to go elsewhere, and waits until they went. It is not disconnected: the official clients connect
+/// again by themselves only where nobody told them to leave.
+pub(super) async fn lead_away(io: &SocketIo, elsewhere: impl Fn() -> Option<String>) {
+    let mut told = BTreeSet::new();
+    let mut patient = Instant::now() + GONE_WITHIN;
+    loop {
+        let sockets = io.sockets();
+        let share = LEAST.max(sockets.len().div_ceil(PART));
+        for socket in sockets.iter().filter(|socket| told.insert(socket.id.to_string())).take(share) {
+            let closing = Closing { url: elsewhere(), ..Closing::new("stopping", STOPPING) };
+            if let Err(error) = socket.emit("closing", &closing) {
+                tracing::debug!(%error, "a viewer is not told where to go");
+            }
+            patient = Instant::now() + GONE_WITHIN;
+        }
+        if sockets.is_empty() || patient < Instant::now() {
+            return;
+        }
+        tokio::time::sleep(SHARE).await;
+    }
 }

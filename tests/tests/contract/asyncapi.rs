@@ -3,7 +3,7 @@
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
-use tasuki_schemas::event::{Event, PublicEvent, PublicSnapshot, Snapshot};
+use tasuki_schemas::event::{Event, PublicEvent, PublicSnapshot, PublicTelemetry, Snapshot, Telemetry};
 use tasuki_schemas::talk::{ActAsked, Answer, Closing, Denial, NoteAsked, Shown};
 
 /// The acts of `/ops`.
@@ -66,7 +66,9 @@ fn events(of: &mut SchemaGenerator) -> Map<String, Value> {
         let payload = json!({ "anyOf": seen });
         (name.clone(), json!({ "name": name, "summary": about, "payload": payload }))
     };
-    names("Event").into_iter().map(message).collect()
+    // Telemetry comes together, under a name of its own.
+    let alone = names("Event").into_iter().filter(|(name, _)| !["health", "position"].contains(&name.as_str()));
+    alone.map(message).collect()
 }
 
 /// What else is said.
@@ -77,6 +79,8 @@ fn said(of: &mut SchemaGenerator) -> Map<String, Value> {
     };
     let seen = json!({ "anyOf": [of.subschema_for::<Snapshot>(), of.subschema_for::<PublicSnapshot>()] });
     add("snapshot", "snapshot", "A cluster as it is: the first thing that a viewer gets of it.", seen);
+    let together = json!({ "anyOf": [of.subschema_for::<Telemetry>(), of.subschema_for::<PublicTelemetry>()] });
+    add("telemetry", "telemetry", "What nodes reported within a heartbeat; none of it is history.", together);
     add("closing", "closing", "Why the coordinator lets go, right before it does.", schema::<Closing>(of));
     add(
         "shown",
@@ -107,7 +111,8 @@ fn channels(events: &[String]) -> Value {
         keys.map(|key| (key.to_owned(), json!({ "$ref": format!("#/components/messages/{key}") }))).collect()
     };
     let common = ["shown", "refusal", "closing", "answer"];
-    let viewers = ["snapshot", "noteAsked"].into_iter().chain(common).chain(events.iter().map(String::as_str));
+    let viewers =
+        ["snapshot", "telemetry", "noteAsked"].into_iter().chain(common).chain(events.iter().map(String::as_str));
     let asked = ACTS.map(|act| format!("{act}Asked"));
     json!({
         "viewers": {
@@ -126,10 +131,11 @@ fn operations(events: &[String]) -> Value {
     let of = |place: &str, keys: &[&str]| -> Vec<Value> {
         keys.iter().map(|key| json!({ "$ref": format!("#/channels/{place}/messages/{key}") })).collect()
     };
-    let told: Vec<&str> = ["snapshot", "closing"].into_iter().chain(events.iter().map(String::as_str)).collect();
+    let told: Vec<&str> =
+        ["snapshot", "telemetry", "closing"].into_iter().chain(events.iter().map(String::as_str)).collect();
     let mut operations = Map::new();
     let mut add = |name: &str, operation: Value| drop(operations.insert(name.to_owned(), operation));
-    let tell = "Snapshots, then what a viewer missed, then events as they happen.";
+    let tell = "Snapshots, then what a viewer missed, then incidents as they happen, and telemetry.";
     add(
         "tell",
         json!({ "action": "send", "channel": channel("viewers"), "summary": tell, "messages": of("viewers", &told) }),

@@ -7,7 +7,7 @@ use tasuki_schemas::ballot::{Ballot, Epoch};
 use tasuki_schemas::command::{
     CatchUpHow, Delivery, Fetch, Heartbeat, Kind, Order, Piece, RecloneStep, Request, Seat, Tail, Transaction,
 };
-use tasuki_schemas::event::{Diagnosis, Event, EventBody, EventId, Snapshot, StageName};
+use tasuki_schemas::event::{Diagnosis, Event, EventBody, EventId, Snapshot, StageName, Telemetry};
 use tasuki_schemas::forecast::{Blocker, Forecast, Guarantee, Loss, Outlook};
 use tasuki_schemas::grounds::FenceHow;
 use tasuki_schemas::gtid::{Flavour, GtidSet, Origin};
@@ -337,6 +337,9 @@ pub(crate) fn all() -> BTreeMap<String, Value> {
     let mut samples: BTreeMap<String, Value> = messages.into_iter().map(named).collect();
     samples.insert("record".to_owned(), serde_json::to_value(record()).unwrap());
     samples.extend(donor());
+    let seen = events().into_iter().filter(EventBody::is_telemetry).map(event).collect();
+    let telemetry = Telemetry { cluster: "main".parse().unwrap(), events: seen };
+    samples.insert("telemetry".to_owned(), serde_json::to_value(telemetry).unwrap());
     samples.insert("snapshot".to_owned(), serde_json::to_value(snapshot()).unwrap());
     samples
 }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value};
-use tasuki_schemas::event::{Event, PublicEvent, PublicSnapshot, Snapshot};
+use tasuki_schemas::event::{Event, PublicEvent, PublicSnapshot, PublicTelemetry, Snapshot, Telemetry};
 use tasuki_schemas::talk::{ActAsked, Answer, Closing, Denial, NoteAsked, Shown};
 
 /// What is not in the schemas: who emits what, and the helper for pages.
@@ -17,16 +17,20 @@ export type Named<N extends EventName> = Extract<Event, { event: N }>;
 /** An event by its name, as a token of role `public` sees it. */
 export type PublicNamed<N extends EventName> = Extract<PublicEvent, { event: N }>;
 
+/** Events that come together, in `telemetry`. */
+export type TelemetryName = 'health' | 'position';
 /** What the coordinator emits: `Socket<FromTasuki, ToTasuki>` is a stock client's socket. */
 export type FromTasuki = {
   snapshot: (snapshot: Snapshot) => void;
+  telemetry: (telemetry: Telemetry) => void;
   closing: (closing: Closing) => void;
-} & { [N in EventName]: (event: Named<N>) => void };
+} & { [N in Exclude<EventName, TelemetryName>]: (event: Named<N>) => void };
 /** The same for tokens of role `public`. */
 export type FromTasukiToThePublic = {
   snapshot: (snapshot: PublicSnapshot) => void;
+  telemetry: (telemetry: PublicTelemetry) => void;
   closing: (closing: Closing) => void;
-} & { [N in PublicEvent['event']]: (event: PublicNamed<N>) => void };
+} & { [N in Exclude<PublicEvent['event'], TelemetryName>]: (event: PublicNamed<N>) => void };
 /** What viewers emit. */
 export interface ToTasuki {
   note: (note: NoteAsked, answered: (answer: Answer) => void) => void;
@@ -48,7 +52,9 @@ export interface Feed {
   readonly last: { [cluster: string]: string };
   /** Why the coordinator let go, if it did. */
   closed?: Closing;
-  on<N extends keyof FromTasuki>(name: N, handler: FromTasuki[N]): Feed;
+  on<N extends Exclude<keyof FromTasuki, 'telemetry'>>(name: N, handler: FromTasuki[N]): Feed;
+  /** Telemetry is handed out event by event. */
+  on<N extends TelemetryName>(name: N, handler: (event: Named<N>) => void): Feed;
   on(name: 'connect', handler: () => void): Feed;
   on(name: 'disconnect', handler: (reason: string) => void): Feed;
   on(name: 'connect_error', handler: (error: RefusedError) => void): Feed;
@@ -71,11 +77,13 @@ declare global {
 /// The file.
 pub(crate) fn declarations() -> String {
     let mut of = SchemaSettings::draft2020_12().into_generator();
-    let roots: [fn(&mut SchemaGenerator) -> schemars::Schema; 10] = [
+    let roots: [fn(&mut SchemaGenerator) -> schemars::Schema; 12] = [
         |of| of.subschema_for::<Event>(),
         |of| of.subschema_for::<Snapshot>(),
         |of| of.subschema_for::<PublicEvent>(),
         |of| of.subschema_for::<PublicSnapshot>(),
+        |of| of.subschema_for::<Telemetry>(),
+        |of| of.subschema_for::<PublicTelemetry>(),
         |of| of.subschema_for::<Shown>(),
         |of| of.subschema_for::<Denial>(),
         |of| of.subschema_for::<Closing>(),

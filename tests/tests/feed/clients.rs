@@ -41,7 +41,7 @@ fn follows_and_comes_back(connect: impl Fn(Option<&str>) -> Viewer, by: &str) {
     let mut first = connect(None);
     let snapshot = first.named("snapshot");
     assert_eq!(snapshot["cluster"], "mariadb", "{by}");
-    first.named("position");
+    first.named("telemetry");
     let said = first.ask(&json!(["note", { "cluster": "mariadb", "text": format!("by {by}") }]));
     assert_eq!(said["ok"], true, "{by}: {said}");
     drop(first);

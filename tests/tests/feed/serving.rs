@@ -48,7 +48,7 @@ async fn lab_a_new_certificate_counts_at_once_and_disturbs_nobody() {
     assert!(!shows(&lab, &old));
     let seen = viewer.during(Duration::from_secs(2));
     assert!(
-        seen.iter().any(|line| line["name"] == "position") && !seen.iter().any(|line| line["name"] == "disconnect")
+        seen.iter().any(|line| line["name"] == "telemetry") && !seen.iter().any(|line| line["name"] == "disconnect")
     );
     let log = std::fs::read_to_string(lab.coordinators[0].log()).unwrap();
     assert!(log.contains("the changed certificate cannot be used, and the one before stays"), "it is not told");
