@@ -169,7 +169,7 @@ fn main() -> ExitCode {
         }
         Some(Act::Admit { name, node }) => wish(&arguments.config, name, Wish::Admit { node: node.clone() }),
         Some(Act::Resume { name }) => wish(&arguments.config, name, Wish::Resume),
-        None => check(&arguments.config).and_then(|config| runtime()?.block_on(start::run(config))),
+        None => check(&arguments.config).and_then(run),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -230,6 +230,13 @@ fn advise(config: &CoordinatorConfig) {
             ));
         }
     }
+}
+
+fn run(config: CoordinatorConfig) -> anyhow::Result<()> {
+    let (drivers, viewers) = (runtime()?, start::viewers_runtime()?);
+    let done = drivers.block_on(start::run(config, viewers.handle()));
+    viewers.shutdown_background();
+    done
 }
 
 fn init(file: &Path, name: &str) -> anyhow::Result<()> {

@@ -15,6 +15,7 @@ use tasuki_coordinator_core::{Input, Output};
 use tasuki_schemas::channel::Channel;
 use tasuki_schemas::id::{Boot, ProgramId};
 use tasuki_schemas::message::Message;
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::mpsc::{Receiver, channel};
 
 use crate::control::{self, Act};
@@ -23,17 +24,32 @@ use crate::feed::{Feed, FeedConfig, Tokens};
 use crate::fence::Fencer;
 use crate::http::{self, Seats, Sessions, Site};
 
-/// Runs a coordinator until it is told to stop.
+/// Threads that serve viewers.
+const MOST_THREADS: usize = 4;
+
+/// Threads of the viewers' own, so that however many they are, drivers wait for the kernel alone. One is cheaper than two
+/// where there is one core.
+///
+/// # Errors
+/// The system's.
+pub fn viewers_runtime() -> anyhow::Result<Runtime> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut builder = Builder::new_multi_thread();
+    builder.worker_threads(cores.min(MOST_THREADS)).thread_name("viewers").enable_all();
+    builder.build().context("the viewers' runtime does not start")
+}
+
+/// Runs a coordinator until it is told to stop; its feed runs on a runtime of its own.
 ///
 /// # Errors
 /// Whatever keeps it from starting, with the fix.
-pub async fn run(config: CoordinatorConfig) -> anyhow::Result<()> {
+pub async fn run(config: CoordinatorConfig, viewers: &Handle) -> anyhow::Result<()> {
     let boot = boot::count(&config.state_dir)?;
     let tokens = Tokens::follow(config.feed.token_file.clone(), config.feed.tokens.clone());
     let seats = Seats::new(config.name.clone(), config.feed.public_url.clone(), config.feed.listen);
     let sessions = Sessions::new(config.name.clone(), config.key.clone(), config.clusters.iter().flatten());
     let site = Site::new(config.name.clone(), tokens.clone(), sessions, seats.clone());
-    let feed = Feed::start(FeedConfig {
+    let feed = viewers.spawn(Feed::start(FeedConfig {
         listen: config.feed.listen,
         certificate: config.feed.certificate.clone(),
         private_key: config.feed.private_key.clone(),
@@ -45,8 +61,8 @@ pub async fn run(config: CoordinatorConfig) -> anyhow::Result<()> {
         limits: config.feed.limits,
         pages: http::routes(site.clone()),
         session: site.session(),
-    })
-    .await?;
+    }));
+    let feed = feed.await.context("the feed's start was cut off")??;
     let control = control::listen(&config.state_dir).await;
     let control = control.with_context(|| control::path(&config.state_dir).display().to_string())?;
     let (mut requests, mut gauges) = (BTreeMap::new(), BTreeMap::new());
@@ -71,7 +87,7 @@ pub async fn run(config: CoordinatorConfig) -> anyhow::Result<()> {
         tracing::info!(coordinator = %config.name, cluster = %cluster.name, feed = %feed.local_addr(), "the coordinator runs");
     }
     feed.operate(requests.clone());
-    site.open(feed, requests.clone(), gauges);
+    site.open(feed.clone(), requests.clone(), gauges);
     tokio::spawn(control::serve(control, requests));
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     tokio::select! {
@@ -79,8 +95,25 @@ pub async fn run(config: CoordinatorConfig) -> anyhow::Result<()> {
         _ = tokio::signal::ctrl_c() => {}
         _ = terminate.recv() => {}
     }
+    tokio::select! {
+        () = lead_away(&config, &feed, &seats) => {}
+        _ = drivers.join_next() => anyhow::bail!("a cluster's loop ended by itself"),
+        // Whoever says it twice does not want to wait.
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
     tracing::info!("the coordinator stops; its clusters go on as they are");
     Ok(())
+}
+
+/// Viewers go on elsewhere before this coordinator stops. The clusters are led meanwhile as before.
+async fn lead_away(config: &CoordinatorConfig, feed: &Feed, seats: &Seats) {
+    seats.leave();
+    tracing::info!(viewers = feed.viewers(), "the coordinator is about to stop: its viewers are led away");
+    // By then the other coordinators have heard that this one is not to be offered any more.
+    let heartbeats = config.clusters.iter().flatten().map(|cluster| cluster.policy.heartbeat);
+    tokio::time::sleep(heartbeats.max().unwrap_or_default()).await;
+    feed.lead_away(|| seats.best(None).map(|(_, seat)| seat.url)).await;
 }
 
 /// Gives birth to a cluster: an explicit act, once, by the running coordinator if there is one. Returns what the operator should know.

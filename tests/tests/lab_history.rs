@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tasuki_schemas::gtid::Flavour;
+use tasuki_tests::lab::config::VIEWER_TOKEN;
 use tasuki_tests::lab::net::Kind;
 use tasuki_tests::lab::{Lab, Options};
 
@@ -151,6 +152,56 @@ async fn kept(url: &str) -> Vec<String> {
         serde_json::from_str::<Value>(&text).unwrap()["signed"]["body"]["id"].as_str().unwrap().to_owned()
     };
     sealed.map(id).collect()
+}
+
+/// An operator stops a coordinator for an upgrade while incidents go on: its viewers are led to the other one.
+#[tokio::test]
+async fn lab_a_coordinator_that_is_stopped_leads_its_viewers_away_without_a_lost_event() {
+    let mut lab = Lab::start(Kind::Loopback, &[Flavour::Mariadb], &Options::default()).await.unwrap();
+    let urls = COORDINATORS.map(|name| format!("https://{}", lab.files().feed(name).unwrap()));
+    let mut followers: Vec<Follower> = (0..4).map(|_| Follower::begin(&lab, &urls[0])).collect();
+    // A stock client is told why, and goes on by itself once the connection ends.
+    let stock = Viewer::at(&lab, &urls[0], &with_token("websocket"));
+    stock.named("snapshot");
+    for follower in &mut followers {
+        follower.until_greeted();
+    }
+    mark(&lab, 1, "the first").await;
+    let mut stopping = lab.coordinators.remove(0);
+    let begun = Instant::now();
+    let stop = async { stopping.stop().await.unwrap() };
+    let telling = async {
+        // The rest of it is told while they are on their way.
+        for number in 0..5 {
+            mark(&lab, 0, &format!("on the way {number}")).await;
+            let offered = endpoint(&lab, &urls[1]);
+            assert_eq!(offered["coordinator"], "co2", "after {:?}: {offered}", begun.elapsed());
+        }
+    };
+    tokio::join!(stop, telling);
+    println!("stopped after {:?}", begun.elapsed());
+    let closing = stock.named("closing");
+    assert_eq!((&closing["code"], &closing["url"]), (&json!("stopping"), &json!(urls[1])), "{closing}");
+    assert_eq!(stock.named("disconnect"), "transport close");
+    mark(&lab, 0, "the last").await;
+    for follower in &mut followers {
+        follower.until_pause("the last");
+    }
+    let told = followers.iter().map(|it| &it.ids).max_by_key(|ids| ids.len()).unwrap().clone();
+    let journal = journal(&lab, 0);
+    assert_eq!(journal[journal.len() - told.len()..], told[..]);
+    for follower in &followers {
+        assert_eq!(follower.ids[..], told[told.len() - follower.ids.len()..]);
+        assert!(follower.ids.len() > 6 && follower.doubles() == 0, "{:?}", follower.ids);
+    }
+}
+
+/// Where a viewer is sent to.
+fn endpoint(lab: &Lab, url: &str) -> Value {
+    let mut curl = std::process::Command::new("curl");
+    curl.args(["-sS", "-m", "5", "--cacert"]).arg(lab.files().certificate());
+    curl.args(["-H", &format!("authorization: Bearer {VIEWER_TOKEN}")]).arg(format!("{url}/api/v1/endpoint"));
+    serde_json::from_slice(&curl.output().unwrap().stdout).unwrap()
 }
 
 /// The snippet of the README is what a page does; the script that it loads is served.

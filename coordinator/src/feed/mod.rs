@@ -39,6 +39,7 @@ use tasuki_config::{ClusterFile, Limits, Plain};
 use tasuki_schemas::ballot::Ballot;
 use tasuki_schemas::event::{Event, EventBody, PublicId, Snapshot};
 use tasuki_schemas::id::{BootId, ClusterName};
+use tokio::runtime::Handle;
 use tokio::sync::mpsc::{Receiver, Sender, channel, error::TrySendError};
 
 use crate::control::Request;
@@ -135,6 +136,7 @@ type Halls = Arc<BTreeMap<ClusterName, Sender<News>>>;
 #[derive(Clone)]
 pub struct Feed {
     io: SocketIo,
+    runtime: Handle,
     halls: Halls,
     closed: Arc<Mutex<BTreeMap<ClusterName, Receiver<News>>>>,
     snapshots: Snapshots,
@@ -146,7 +148,7 @@ pub struct Feed {
 }
 
 impl Feed {
-    /// Listens, and serves until the program ends.
+    /// Listens, and serves until the program ends, on the runtime that this is called on.
     ///
     /// # Errors
     /// [`FeedError`] names the setting and the fix.
@@ -185,13 +187,13 @@ impl Feed {
         tokio::spawn(viewers::expel(io.clone(), door));
         let passing = engine.clone();
         let engine = Router::new()
-            .route_service("/socket.io/", engine)
+            .route_service(origins::ENGINE, engine)
             .layer(from_fn(move |request, next| packets::pass(passing.clone(), request, next)));
         let script = ([(CONTENT_TYPE, "text/javascript"), (ACCESS_CONTROL_ALLOW_ORIGIN, "*")], SCRIPT);
         let site = engine
+            .merge(config.pages)
             .layer(from_fn_with_state(Origins::new(config.allowed_origins), origins::examine))
-            .route("/tasuki.js", get(move || async move { script }))
-            .merge(config.pages);
+            .route("/tasuki.js", get(move || async move { script }));
         let gate = Gate::new(config.limits);
         if let Some(plain) = config.plain {
             serve::plain(plain, site.clone(), gate.clone())?;
@@ -201,6 +203,7 @@ impl Feed {
         let closed = Arc::new(Mutex::new(closed));
         Ok(Self {
             io,
+            runtime: Handle::current(),
             halls,
             closed,
             snapshots: Snapshots::default(),
@@ -238,7 +241,7 @@ impl Feed {
         let (driver, posted) = channel(POSTED);
         let hall = Hall::open(file, run, state_dir, bus, (io, snapshots, news.clone()), driver)?;
         lock(&self.journals).insert(file.name.clone(), hall.journal().to_owned());
-        tokio::spawn(hall.run(queue));
+        self.runtime.spawn(hall.run(queue));
         let teller = Teller { news, snapshots: Arc::clone(&self.snapshots), dropped: Arc::clone(&self.dropped) };
         Ok((teller, posted))
     }
@@ -258,6 +261,11 @@ impl Feed {
     #[must_use]
     pub fn viewers(&self) -> usize {
         self.io.sockets().len()
+    }
+
+    /// Tells all viewers to go elsewhere, a share at a time, and waits a while until they went.
+    pub async fn lead_away(&self, elsewhere: impl Fn() -> Option<String>) {
+        viewers::lead_away(&self.io, elsewhere).await;
     }
 
     /// The history of a cluster as the journal here has it: what came after an incident, or the latest; at most so many.

@@ -1,4 +1,7 @@
 //! Pages of which origins may watch: a browser tells the origin of the page, other programs tell none.
+//!
+//! They may connect, and ask before where to: nothing else is answered to pages of other origins. No cookie counts there,
+//! so that such a page acts by a token that it was given, and never as whoever happens to be logged in here.
 
 use std::sync::Arc;
 
@@ -11,7 +14,9 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 
 /// Where Engine.IO answers.
-const ENGINE: &str = "/socket.io/";
+pub(super) const ENGINE: &str = "/socket.io/";
+/// Where it is asked which coordinator to connect to.
+const ENDPOINT: &str = "/api/v1/endpoint";
 
 const REFUSED: &str =
     "forbidden_origin: pages of this origin may not watch here; add it to `allowed_origins` of [feed]\n";
@@ -38,7 +43,7 @@ impl Origins {
 
 /// Lets requests of the feed pass whose page may watch.
 pub(super) async fn examine(State(origins): State<Origins>, request: Request, next: Next) -> Response {
-    if request.uri().path() != ENGINE {
+    if ![ENGINE, ENDPOINT].contains(&request.uri().path()) {
         return next.run(request).await;
     }
     let Ok(origin) = origins.examine(request.headers()) else {
@@ -61,6 +66,46 @@ pub(super) async fn examine(State(origins): State<Origins>, request: Request, ne
 #[cfg(test)]
 mod tests {
     use super::*;
+    use axum::Router;
+    use axum::body::Body;
+    use axum::http::StatusCode;
+    use axum::http::header::{ACCESS_CONTROL_ALLOW_CREDENTIALS, AUTHORIZATION};
+    use axum::middleware::from_fn_with_state;
+    use axum::routing::get;
+    use tower::ServiceExt as _;
+
+    /// What a browser is answered to a page of an origin, by the ways and pages of a feed.
+    async fn answered(method: Method, path: &str, origin: &str) -> Response {
+        let here = Origins::new(vec!["https://status.example.org".to_owned()]);
+        let site = Router::new()
+            .route(ENDPOINT, get(|| async { "where" }))
+            .route("/api/v1/clusters", get(|| async { "all" }))
+            .layer(from_fn_with_state(here, examine));
+        let request = axum::http::Request::builder().method(method).uri(path).header(HOST, "co1:3000");
+        let request = request.header(ORIGIN, origin).header(AUTHORIZATION, "Bearer t").body(Body::empty()).unwrap();
+        site.oneshot(request).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn an_allowed_page_may_ask_where_to_connect_by_its_token_and_nothing_else() {
+        let allowed = |response: &Response| response.headers().get(ACCESS_CONTROL_ALLOW_ORIGIN).cloned();
+        for (method, code) in [(Method::OPTIONS, StatusCode::NO_CONTENT), (Method::GET, StatusCode::OK)] {
+            let response = answered(method, ENDPOINT, "https://status.example.org").await;
+            assert_eq!(response.status(), code);
+            assert_eq!(allowed(&response).unwrap(), "https://status.example.org");
+            assert_eq!(response.headers()[VARY], "origin");
+            // So a browser shows no cookie, and a page no answer that it got by one.
+            assert!(!response.headers().contains_key(ACCESS_CONTROL_ALLOW_CREDENTIALS));
+        }
+        let preflight = answered(Method::OPTIONS, ENDPOINT, "https://status.example.org").await;
+        assert!(preflight.headers()[ACCESS_CONTROL_ALLOW_HEADERS].to_str().unwrap().contains("authorization"));
+        for method in [Method::OPTIONS, Method::GET] {
+            let response = answered(method, ENDPOINT, "https://evil.org").await;
+            assert_eq!((response.status(), allowed(&response)), (StatusCode::FORBIDDEN, None));
+        }
+        let other = answered(Method::GET, "/api/v1/clusters", "https://status.example.org").await;
+        assert_eq!((other.status(), allowed(&other)), (StatusCode::OK, None));
+    }
 
     fn allowed(origins: &[&str], host: &'static str, origin: Option<&'static str>) -> bool {
         let mut headers = HeaderMap::from_iter([(HOST, HeaderValue::from_static(host))]);

@@ -14,6 +14,9 @@ use super::{Open, Seats, Site};
 
 /// Ready: every cluster is heard of through a carrier that lives.
 pub(super) async fn ready(State(site): State<Site>) -> Response {
+    if site.seats.is_leaving() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "the coordinator stops\n").into_response();
+    }
     let Some(open) = site.open.get() else {
         return (StatusCode::SERVICE_UNAVAILABLE, "the coordinator starts\n").into_response();
     };

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -26,6 +26,7 @@ pub struct Seats {
     me: CoordinatorId,
     url: Option<String>,
     viewers: Arc<AtomicU32>,
+    leaving: Arc<AtomicBool>,
     heard: Arc<Mutex<Heard>>,
 }
 
@@ -40,7 +41,7 @@ impl Seats {
     #[must_use]
     pub fn new(me: CoordinatorId, url: Option<String>, listens: SocketAddr) -> Self {
         let own = (!listens.ip().is_unspecified()).then(|| format!("https://{listens}"));
-        Self { me, url: url.or(own), viewers: Arc::default(), heard: Arc::default() }
+        Self { me, url: url.or(own), viewers: Arc::default(), leaving: Arc::default(), heard: Arc::default() }
     }
 
     /// Viewers that are connected here.
@@ -49,10 +50,21 @@ impl Seats {
         self.viewers.load(Ordering::Relaxed)
     }
 
-    /// What this coordinator tells of itself.
+    /// What this coordinator tells of itself; `None` also when no viewer shall come here any more.
     #[must_use]
     pub fn own(&self) -> Option<Seat> {
-        self.url.clone().map(|url| self.seat(url))
+        self.url.clone().filter(|_| !self.is_leaving()).map(|url| self.seat(url))
+    }
+
+    /// This coordinator is about to stop: from now on it is not offered to viewers.
+    pub fn leave(&self) {
+        self.leaving.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it is.
+    #[must_use]
+    pub fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Relaxed)
     }
 
     fn seat(&self, url: String) -> Seat {
@@ -93,7 +105,8 @@ impl Seats {
         heard.sent.retain(|(_, at)| now.duration_since(*at) < ON_THEIR_WAY);
         let mut seats: Vec<(CoordinatorId, Seat)> =
             heard.others.iter().map(|(name, (seat, _))| (name.clone(), seat.clone())).collect();
-        let own = self.own().or_else(|| asked.filter(|_| seats.is_empty()).map(|url| self.seat(url)));
+        let own =
+            self.own().or_else(|| asked.filter(|_| seats.is_empty() && !self.is_leaving()).map(|url| self.seat(url)));
         seats.extend(own.map(|seat| (self.me.clone(), seat)));
         let coming = |name: &CoordinatorId| heard.sent.iter().filter(|(to, _)| to == name).count();
         let load =
@@ -153,6 +166,15 @@ mod tests {
         seats.hear(&beat(0));
         seats.hear(&Heartbeat { seat: None, ..beat(0) });
         assert_eq!(best(&seats), "co1");
+    }
+
+    #[test]
+    fn a_coordinator_that_stops_is_offered_by_nobody() {
+        let (seats, asked) = (seats(None, "10.0.0.8:3000"), || Some("https://lb.example.org".to_owned()));
+        seats.leave();
+        assert_eq!((seats.own(), seats.best(asked())), (None, None));
+        seats.hear(&beat(3));
+        assert_eq!(best(&seats), "co2");
     }
 
     #[test]
