@@ -3,8 +3,10 @@
 #   make demo [FLAVOUR=mysql] [AUTO=1 [RUNS=20]]    a cluster on loopback whose primary you kill
 #   make test                                       everything that must hold
 #   make test-quick                                 the same without real servers
-#   make test-all                                   `make test`, the dashboard in a browser, and the feed's protocols case by case
+#   make test-all                                   `make test`, viewers behind proxies, the dashboard in a browser, and the feed's
+#                                                   protocols case by case
 #   make bench                                      footprint, gap and decisions from a release build
+#   make bench-feed [VIEWERS=1000,5000] [ROUNDS=3]  viewers, beside the official Socket.IO server (a release build as well)
 #   make sim SEEDS=20000 | SEED=7                   simulated runs of the decisions, or one of them again
 #   make soak                                       the same until stopped
 #   make bite [ROW=quorum]                          faults put in on purpose: the simulator must find each
@@ -14,7 +16,8 @@
 
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: bench bite exhaustive demo faults sim soak test test-all test-quick browser protocols build tools fmt clippy doc unit lab
+.PHONY: bench bench-feed bite exhaustive demo faults sim soak test test-all test-quick proxies browser protocols build tools fmt clippy \
+	doc unit lab
 
 FLAVOUR ?= mariadb
 CARGO ?= cargo
@@ -36,16 +39,26 @@ bench: tools
 	$(CARGO) build $(LOCKED) --release --bins
 	@$(RELEASE)/bench; first=$$?; $(RELEASE)/bench_decisions && exit $$first
 
+bench-feed:
+	@$(INSTALL) base feed
+	$(CARGO) build $(LOCKED) --release --bins
+	@exec $(RELEASE)/bench_feed
+
 test: tools fmt clippy doc build unit lab
 
 test-quick: fmt clippy doc unit
 
-test-all: test browser protocols
+test-all: test proxies browser protocols
 
 # Both protocols of the feed, case by case; it waits until heartbeats are missed.
 protocols: build
 	@$(INSTALL) base feed
 	$(CARGO) test $(LOCKED) --test protocols
+
+# A thousand viewers behind nginx and HAProxy.
+proxies: build
+	@$(INSTALL) base proxies
+	$(CARGO) test $(LOCKED) --test proxies -- --test-threads=1 --nocapture
 
 # The dashboard is built anew, and looked at in a browser beside real clusters. Screenshots land in target/screenshots.
 browser: build

@@ -1,9 +1,11 @@
 //! What the bench measures besides the lab: how fast and how cheaply is decided.
 
 pub mod cpu;
+pub mod feed;
 pub mod fleet;
 pub mod many;
 pub mod model;
+mod redis;
 
 use std::fmt::Write as _;
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the demo and the lab need and says what; does nothing when all is there.
 #
-#   install.sh [base] [net] [mysql] [feed] [ssh] [browser]
+#   install.sh [base] [net] [mysql] [feed] [ssh] [proxies] [browser]
 #
 # base   compiler, MariaDB server, Redis, HAProxy           (demo, lab on loopback)
 # net    namespaces, kernel rules, address announcements, Galera's library    (lab in namespaces, tests of nodes)
@@ -9,6 +9,7 @@
 #
 # feed   node and npm                                       (stock Socket.IO clients)
 # ssh    ssh, and an sshd of the cache's own                (fences through ssh)
+# proxies  nginx, unpacked into the cache                    (viewers behind proxies)
 # browser  chromium, and what makes it trust a certificate  (the dashboard)
 #
 # Only packages without services are installed, so nothing starts on this machine. TASUKI_CACHE moves the cache.
@@ -197,8 +198,8 @@ for part in "$@"; do
         feed) install_feed ;;
         ssh) install_ssh ;;
         browser) install_browser ;;
-        mysql) ;;
-        *) die "unknown part '$part'; parts are: base net mysql feed ssh browser" ;;
+        mysql | proxies) ;;
+        *) die "unknown part '$part'; parts are: base net mysql feed ssh proxies browser" ;;
     esac
 done
 if [ ${#missing[@]} -gt 0 ]; then apt_install "${missing[@]}"; fi
@@ -209,6 +210,7 @@ flock -w 600 9 || die "another installation holds $cache/install.lock for 10 min
 for part in "$@"; do
     case $part in
         base) unpack haproxy haproxy -v ;;
+        proxies) unpack nginx nginx -v ;;
         ssh) unpack openssh-server sshd -V && make_sshd_account ;;
         mysql) install_mysql ;;
     esac

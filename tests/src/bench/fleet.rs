@@ -3,7 +3,6 @@
 //! The cores of nodes and coordinators and the bus are the shipped ones; the loop of a coordinator's driver is told
 //! again here without viewers. Servers and ledgers are in memory, and nodes, coordinators and Redis share this machine.
 
-mod redis;
 mod tasks;
 
 use std::collections::BTreeMap;
@@ -20,10 +19,10 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
-use self::redis::Redis;
 use self::tasks::{Decided, NodeTask, coordinate};
 use super::cpu;
 use super::model::Server;
+use super::redis::Redis;
 
 /// Servers of each cluster.
 pub const SERVERS: usize = 3;

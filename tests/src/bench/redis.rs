@@ -4,12 +4,13 @@ use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use tokio::net::TcpStream;
 
+use crate::lab::process::bound;
 use crate::lab::tools;
 
 /// The longest that it may take to listen.
@@ -24,14 +25,14 @@ pub(super) struct Redis {
 
 impl Redis {
     pub(super) async fn start() -> Result<Self> {
-        let folder = std::env::temp_dir().join(format!("tasuki-fleet-{}", std::process::id()));
+        let folder = std::env::temp_dir().join(format!("tasuki-bench-redis-{}", std::process::id()));
         fs::create_dir_all(&folder)?;
         // Debian's client package carries the whole server: the name that it is called by decides.
         let program = folder.join("redis-server");
         drop(fs::remove_file(&program));
         symlink(tools::program("redis-check-rdb")?, &program)?;
         let address: SocketAddr = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-        let process = Command::new(&program)
+        let process = bound(&program)
             .args(["--bind", "127.0.0.1", "--port", &address.port().to_string(), "--save", "", "--appendonly", "no"])
             .current_dir(&folder)
             .stdout(Stdio::null())
