@@ -32,7 +32,8 @@ pub(crate) fn ask(
 
 /// The same of an operator, by a token.
 pub(crate) fn wish(lab: &Lab, coordinator: &str, act: &str, token: &str, wish: &Value, key: &str) -> (u16, Value) {
-    let headers = [&format!("Authorization: Bearer {token}"), &format!("Idempotency-Key: {key}")].map(String::as_str);
+    let headers = [format!("Authorization: Bearer {token}"), format!("Idempotency-Key: {key}")];
+    let headers = headers.each_ref().map(String::as_str);
     let (code, _, said) = ask(lab, coordinator, &format!("/clusters/{act}"), Some(wish), &headers);
     (code, said)
 }

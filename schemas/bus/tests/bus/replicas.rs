@@ -1,4 +1,4 @@
-//! Publishing on a Redis master while subscribing on a replica of it, each over TLS as a user that may do nothing else.
+//! Publishing on a Redis server while subscribing on a replica of it, each over TLS as a user that may do nothing else.
 
 use std::time::{Duration, Instant};
 
@@ -25,15 +25,15 @@ fn secured(folder: &std::path::Path, port: u16, more: &[String]) -> Redis {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn subscribing_on_a_replica_works_and_its_death_moves_the_subscription_to_the_master_and_back() {
+async fn subscribing_on_a_replica_works_and_its_death_moves_the_subscription_to_the_server_and_back() {
     let folder = std::env::temp_dir().join(format!("tasuki-bus-replica-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     std::fs::write(folder.join("cert.pem"), cert.pem()).unwrap();
     std::fs::write(folder.join("key.pem"), signing_key.serialize_pem()).unwrap();
     let (near, far) = (free_address().port(), free_address().port());
-    let master = secured(&folder, near, &[]);
-    let (host, port) = master
+    let server = secured(&folder, near, &[]);
+    let (host, port) = server
         .url()
         .strip_prefix("redis://")
         .unwrap()
@@ -67,7 +67,7 @@ async fn subscribing_on_a_replica_works_and_its_death_moves_the_subscription_to_
     let died = Instant::now();
     replica.kill();
     c1.resumed(Duration::from_secs(2)).await;
-    println!("the subscription moved to the master within {:?}", died.elapsed());
+    println!("the subscription moved to the server within {:?}", died.elapsed());
     assert!(died.elapsed() < Duration::from_secs(2));
     say(10);
     assert_each_once(&c1.numbers(Duration::from_millis(300)).await.iter().map(|it| it - 10).collect::<Vec<_>>(), 10);
