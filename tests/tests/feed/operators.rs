@@ -84,7 +84,12 @@ async fn lab_who_logged_in_is_known_everywhere_and_after_a_restart_until_the_tok
     lab.coordinators[0].stop().await.unwrap();
     lab.coordinators[0].start().unwrap();
     let feed = lab.files().feed("co1").unwrap();
-    until_slowly("co1", Duration::from_secs(10), async || Ok(drop(std::net::TcpStream::connect(feed)?))).await.unwrap();
+    until_slowly("co1", Duration::from_secs(10), async || {
+        std::net::TcpStream::connect(feed)?;
+        Ok(())
+    })
+    .await
+    .unwrap();
     for cookie in &cookies {
         assert_eq!(known(&lab, "co1", cookie), yes);
     }

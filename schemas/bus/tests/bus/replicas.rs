@@ -1,5 +1,7 @@
 //! Publishing on a Redis server while subscribing on a replica of it, each over TLS as a user that may do nothing else.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use rcgen::{CertifiedKey, generate_simple_self_signed};
@@ -24,6 +26,21 @@ fn secured(folder: &std::path::Path, port: u16, more: &[String]) -> Redis {
     Redis::start_with(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
+/// Waits until a replica has everything that its server has: before that it brings nothing back.
+fn await_copy(replica: &Redis) {
+    for _ in 0..500 {
+        let mut line = TcpStream::connect(replica.address).unwrap();
+        line.write_all(b"INFO replication\r\nQUIT\r\n").unwrap();
+        let mut told = String::new();
+        line.read_to_string(&mut told).unwrap();
+        if told.contains("master_link_status:up") {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    panic!("the replica has no copy");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn subscribing_on_a_replica_works_and_its_death_moves_the_subscription_to_the_server_and_back() {
     let folder = std::env::temp_dir().join(format!("tasuki-bus-replica-{}", std::process::id()));
@@ -43,6 +60,7 @@ async fn subscribing_on_a_replica_works_and_its_death_moves_the_subscription_to_
     let follows =
         ["--replicaof".to_owned(), format!("{host} {port}"), "--repl-diskless-sync-delay".to_owned(), "0".to_owned()];
     let mut replica = secured(&folder, far, &follows);
+    await_copy(&replica);
 
     let cluster = Cluster::new(&["c1", "n1"], vec![format!("rediss://teller:secret@localhost:{near}")], false);
     let start = |me: &str| {
