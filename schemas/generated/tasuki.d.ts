@@ -96,6 +96,8 @@ export type Cause = ("crashed" | "stopped" | "closed" | "hung" | "host_lost" | "
 export type Closing = {
   /** For programs: `revoked`, or something after which the viewer may connect again. */
   code: string;
+  /** Where to go on, if the coordinator is about to stop and knows another one. */
+  url?: (string | null);
   /** The sentence for people, with the fix. */
   why: string;
 };
@@ -863,6 +865,14 @@ export type PublicSnapshot = {
   stage?: (StageName | null);
 };
 
+/** The same as the public sees it. */
+export type PublicTelemetry = {
+  /** The cluster. */
+  cluster: ClusterName;
+  /** `health`, in the order in which they were told. */
+  events: Array<PublicEvent>;
+};
+
 /** Successive transactions of one source. */
 export type Range = {
   /** The first, as text: numbers are 64 bits wide. */
@@ -1101,6 +1111,14 @@ export type Snapshot = {
 /** Where a failover stands. */
 export type StageName = ("draining" | "recruiting" | "catching_up" | "promoting" | "opened" | "finished" | "undone");
 
+/** Events of a cluster that are kept nowhere, at most one heartbeat old: the message `telemetry`. */
+export type Telemetry = {
+  /** The cluster. */
+  cluster: ClusterName;
+  /** `health` and `position`, in the order in which they were told. */
+  events: Array<Event>;
+};
+
 /** A replication thread. */
 export type Thread = ("running" | "connecting" | "stopped");
 
@@ -1151,16 +1169,20 @@ export type Named<N extends EventName> = Extract<Event, { event: N }>;
 /** An event by its name, as a token of role `public` sees it. */
 export type PublicNamed<N extends EventName> = Extract<PublicEvent, { event: N }>;
 
+/** Events that come together, in `telemetry`. */
+export type TelemetryName = 'health' | 'position';
 /** What the coordinator emits: `Socket<FromTasuki, ToTasuki>` is a stock client's socket. */
 export type FromTasuki = {
   snapshot: (snapshot: Snapshot) => void;
+  telemetry: (telemetry: Telemetry) => void;
   closing: (closing: Closing) => void;
-} & { [N in EventName]: (event: Named<N>) => void };
+} & { [N in Exclude<EventName, TelemetryName>]: (event: Named<N>) => void };
 /** The same for tokens of role `public`. */
 export type FromTasukiToThePublic = {
   snapshot: (snapshot: PublicSnapshot) => void;
+  telemetry: (telemetry: PublicTelemetry) => void;
   closing: (closing: Closing) => void;
-} & { [N in PublicEvent['event']]: (event: PublicNamed<N>) => void };
+} & { [N in Exclude<PublicEvent['event'], TelemetryName>]: (event: PublicNamed<N>) => void };
 /** What viewers emit. */
 export interface ToTasuki {
   note: (note: NoteAsked, answered: (answer: Answer) => void) => void;
@@ -1182,7 +1204,9 @@ export interface Feed {
   readonly last: { [cluster: string]: string };
   /** Why the coordinator let go, if it did. */
   closed?: Closing;
-  on<N extends keyof FromTasuki>(name: N, handler: FromTasuki[N]): Feed;
+  on<N extends Exclude<keyof FromTasuki, 'telemetry'>>(name: N, handler: FromTasuki[N]): Feed;
+  /** Telemetry is handed out event by event. */
+  on<N extends TelemetryName>(name: N, handler: (event: Named<N>) => void): Feed;
   on(name: 'connect', handler: () => void): Feed;
   on(name: 'disconnect', handler: (reason: string) => void): Feed;
   on(name: 'connect_error', handler: (error: RefusedError) => void): Feed;
