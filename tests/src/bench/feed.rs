@@ -45,8 +45,7 @@ pub async fn measure(server: &mut Served, viewers: usize, length: Duration) -> R
     let crowd = Crowd::gather(viewers, server.place(), &server.connector()?, served::TOKEN).await?;
     sleep(Duration::from_millis(300)).await;
     let connected = server.cpu_seconds()?;
-    // What is told while they come in is not counted.
-    sleep(Duration::from_secs(1)).await;
+    until_told(server, &crowd).await?;
     crowd.forget();
     let (began, before) = (Instant::now(), server.cpu_seconds()?);
     let events = u64::from(A_SECOND) * length.as_secs();
@@ -80,12 +79,25 @@ pub async fn measure(server: &mut Served, viewers: usize, length: Duration) -> R
     })
 }
 
+/// Tells until it reaches everybody; that is not counted.
+async fn until_told(server: &mut Served, crowd: &Crowd) -> Result<()> {
+    let began = Instant::now();
+    while crowd.logs().iter().any(|log| log.events == 0) {
+        ensure!(began.elapsed() < LATE, "what is told does not reach the viewers");
+        server.tell(0).await?;
+        sleep(Duration::from_millis(200)).await;
+    }
+    sleep(Duration::from_secs(1)).await;
+    Ok(())
+}
+
 /// Deliveries and events a second that one viewer gets while so many servers report.
 ///
 /// # Errors
 /// When it is refused.
 pub async fn reports_of(server: &mut Served, servers: usize, every: Duration, length: Duration) -> Result<(f64, f64)> {
     let crowd = Crowd::gather(1, server.place(), &server.connector()?, served::TOKEN).await?;
+    until_told(server, &crowd).await?;
     let began = Instant::now();
     let mut at = 0;
     // Each at a moment of its own, and the same in each round.

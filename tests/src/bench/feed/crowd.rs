@@ -266,7 +266,8 @@ fn count(text: &str, log: &mut Log, latency: &mut [u64]) {
         log.disorder += u64::from(number <= log.last);
         log.last = number;
         log.digest = (log.digest ^ number).wrapping_mul(0x0100_0000_01b3);
-        let at = event.split_once("\"at_ms\":").map_or(0, |(_, at)| leading(at));
+    }
+    for at in text.split("\"at_ms\":").skip(1).map(leading) {
         let late = usize::try_from(now.saturating_sub(u128::from(at))).unwrap_or(LONGEST_MS).min(LONGEST_MS);
         if let Some(slot) = latency.get_mut(late) {
             *slot += 1;
