@@ -88,7 +88,7 @@ impl Crowd {
                 let viewer = Viewer { number, book: Rc::clone(&book), door: Some(door), bytes: Vec::new() };
                 let watched = async { viewer.watch(place().await?, connector, &token).await };
                 if let Err(error) = watched.await {
-                    book.borrow_mut().trouble.get_or_insert(format!("viewer {number}: {error:#}"));
+                    book.borrow_mut().trouble.get_or_insert_with(|| format!("viewer {number}: {error:#}"));
                 }
             });
         }
