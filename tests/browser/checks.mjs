@@ -53,11 +53,12 @@ export async function finds(page) {
   const planted = (html, css) => page.evaluate((html, css) => {
     const box = document.createElement('div');
     Object.assign(box.style, css);
-    box.className = 'card';
+    // Not within #app, which is drawn anew every second: axe may take longer than that.
+    box.className = 'card planted';
     box.innerHTML = html;
-    document.querySelector('#app').append(box);
+    document.body.append(box);
   }, html, css);
-  const removed = () => page.evaluate(() => document.querySelector('#app > .card').remove());
+  const removed = () => page.evaluate(() => document.querySelector('.planted').remove());
   await planted('over it', { position: 'absolute', top: '200px', left: '500px', width: '200px', height: '200px' });
   assert.match((await page.evaluate(layout, BOXES)).join(), /lies over/);
   await removed();
