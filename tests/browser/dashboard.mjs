@@ -42,6 +42,10 @@ try {
   assert.deepEqual(refused, [], 'the console complains');
   await conforms(url, certificate, { token, viewer, outsider }, clusters);
   say('done');
+} catch (error) {
+  // What it looked like when it went wrong.
+  for (const [number, page] of (await browser.pages()).entries()) await page.screenshot({ path: `${folder}/failed-${number}.png` });
+  throw error;
 } finally {
   await browser.close();
 }
