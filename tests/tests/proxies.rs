@@ -141,6 +141,7 @@ async fn through_nginx(lab: &mut Lab, feeds: &[SocketAddr; 2], connector: &tokio
     let (front, folder) = (free(feeds[0]), lab.run().sub("nginx").unwrap());
     let configuration = format!(
         "daemon off;
+master_process off;
 worker_processes 1;
 pid nginx.pid;
 events {{ worker_connections 4096; }}
