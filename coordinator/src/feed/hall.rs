@@ -28,6 +28,7 @@ use super::Snapshots;
 use super::admit::Viewer;
 use super::journal::Journal;
 use super::keeper::{Keeper, Marks, Order, Report};
+use super::letting_go::LetGo;
 use super::viewers;
 use guests::Guest;
 use tick::Tick;
@@ -195,7 +196,7 @@ impl Hall {
                 if self.guests.len() < WAITING {
                     self.guests.push(Guest { socket, viewer, since, greeted, until: now + guests::AHEAD });
                 } else {
-                    viewers::close(socket, &viewers::CROWDED);
+                    viewers::close(socket, LetGo::Crowded);
                 }
             }
             News::Post { nonce, body, kept } => {

@@ -10,6 +10,7 @@ mod frames;
 mod hall;
 mod journal;
 mod keeper;
+mod letting_go;
 mod ops;
 mod origins;
 mod packets;

@@ -12,6 +12,7 @@ use tasuki_schemas::talk::{ActAsked, Answer, NoteAsked, Shown};
 use tokio::sync::mpsc::Sender;
 
 use super::admit::{Door, Refused, Viewer};
+use super::letting_go::LetGo;
 use super::posts::{Posts, Unposted};
 use super::viewers;
 use crate::control::Request;
@@ -79,7 +80,7 @@ pub(super) fn admit(io: &SocketIo, door: Door, desk: Desk) {
         }
         let viewer = socket.extensions.get::<Viewer>();
         if viewer.is_none_or(|viewer| !viewer.still_in(&door.tokens)) {
-            viewers::close(socket, &viewers::REVOKED);
+            viewers::close(socket, LetGo::Revoked);
         }
     };
     io.ns("/ops", welcome.with(examine));

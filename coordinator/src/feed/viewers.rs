@@ -17,38 +17,8 @@ use tasuki_schemas::talk::Shown;
 use super::Halls;
 use super::admit::{Door, Refused, Viewer};
 use super::hall::News;
+use super::letting_go::LetGo;
 use super::posts::Posts;
-
-/// Why the feed closes a connection, told right before.
-#[derive(Serialize)]
-pub(super) struct Closing {
-    code: &'static str,
-    why: &'static str,
-    /// Where to go on, if that is known.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    url: Option<String>,
-}
-
-impl Closing {
-    const fn new(code: &'static str, why: &'static str) -> Self {
-        Self { code, why, url: None }
-    }
-}
-
-/// The token is gone.
-pub(super) static REVOKED: Closing =
-    Closing::new("revoked", "the token no longer opens what it opened; connect again, or ask for another token");
-/// Too many want in at the same time.
-pub(super) static CROWDED: Closing =
-    Closing::new("crowded", "too many viewers want in at the same time; connect again in a moment");
-/// What was missed takes too long to hand over.
-pub(super) static SLOW: Closing =
-    Closing::new("slow", "what is sent is not taken fast enough; connect again with `since`");
-/// What was missed cannot be read.
-pub(super) static UNREADABLE: Closing =
-    Closing::new("unreadable", "the history here cannot be read; connect to another coordinator");
-
-const STOPPING: &str = "this coordinator is about to stop; connect to another one with `since`";
 
 /// Viewers are led away one share after the other, so that nobody has to receive all of them at once.
 const SHARE: Duration = Duration::from_millis(100);
@@ -57,6 +27,8 @@ const LEAST: usize = 200;
 const PART: usize = 30;
 /// Whoever was told to go and stays is waited for no longer.
 const GONE_WITHIN: Duration = Duration::from_secs(2);
+/// Leading away ends after this, however many new viewers come meanwhile.
+const LED_WITHIN: Duration = Duration::from_secs(15);
 
 /// A viewer that takes nothing for so long is given up while it is told what it missed.
 const TAKEN_WITHIN: Duration = Duration::from_secs(10);
@@ -87,12 +59,12 @@ pub(super) fn admit(io: &SocketIo, door: Door, halls: Halls, posts: Posts) {
                 let since = viewer.since.get(cluster).copied();
                 let join = News::Join { socket: socket.clone(), viewer: viewer.clone(), since, greeted: false };
                 if hall.try_send(join).is_err() {
-                    return close(socket, &CROWDED);
+                    return close(socket, LetGo::Crowded);
                 }
             }
             // It was not among the viewers yet if its token was revoked meanwhile.
             if !viewer.still_in(&door.tokens) {
-                close(socket, &REVOKED);
+                close(socket, LetGo::Revoked);
             }
         }
     };
@@ -107,7 +79,7 @@ pub(super) async fn expel(io: SocketIo, mut door: Door) {
             let viewer = socket.extensions.get::<Viewer>();
             if viewer.is_some_and(|viewer| !viewer.still_in(&door.tokens)) {
                 tracing::info!(viewer = %socket.id, "a viewer's token was revoked");
-                close(socket, &REVOKED);
+                close(socket, LetGo::Revoked);
             }
         }
     }
@@ -152,7 +124,7 @@ fn spread<T: Serialize>(io: &SocketIo, room: String, name: &str, told: &T) {
     for socket in sockets {
         if is_full(&socket.emit(name, &written)) {
             tracing::info!(viewer = %socket.id, "a viewer was too slow and is dropped");
-            close(socket, &SLOW);
+            close(socket, LetGo::Slow);
         }
     }
 }
@@ -191,12 +163,13 @@ pub(super) async fn hand_slowly(socket: &SocketRef, viewer: &Viewer, event: &Eve
 
 /// A viewer gets nothing more but why, and is disconnected. With a full buffer the layer refuses both: then as soon as it
 /// takes them. Whoever takes nothing at all is cut off by its stream.
-pub(super) fn close(socket: SocketRef, why: &'static Closing) {
+pub(super) fn close(socket: SocketRef, why: LetGo) {
     socket.leave_all();
+    let closing = why.told(None);
     tokio::spawn(async move {
         let mut told = false;
         for _ in 0..100 {
-            told = told || !is_full(&socket.emit("closing", why));
+            told = told || !is_full(&socket.emit("closing", &closing));
             if told && socket.clone().disconnect().is_ok() {
                 return;
             }
@@ -213,18 +186,18 @@ const fn is_full(done: &Result<(), SendError>) -> bool {
 /// again by themselves only where nobody told them to leave.
 pub(super) async fn lead_away(io: &SocketIo, elsewhere: impl Fn() -> Option<String>) {
     let mut told = BTreeSet::new();
+    let end = Instant::now() + LED_WITHIN;
     let mut patient = Instant::now() + GONE_WITHIN;
     loop {
         let sockets = io.sockets();
         let share = LEAST.max(sockets.len().div_ceil(PART));
         for socket in sockets.iter().filter(|socket| told.insert(socket.id.to_string())).take(share) {
-            let closing = Closing { url: elsewhere(), ..Closing::new("stopping", STOPPING) };
-            if let Err(error) = socket.emit("closing", &closing) {
+            if let Err(error) = socket.emit("closing", &LetGo::Stopping.told(elsewhere())) {
                 tracing::debug!(%error, "a viewer is not told where to go");
             }
             patient = Instant::now() + GONE_WITHIN;
         }
-        if sockets.is_empty() || patient < Instant::now() {
+        if sockets.is_empty() || patient.min(end) < Instant::now() {
             return;
         }
         tokio::time::sleep(SHARE).await;

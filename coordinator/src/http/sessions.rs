@@ -24,7 +24,7 @@ use axum::http::HeaderMap;
 use axum::http::header::COOKIE;
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 use tasuki_bus::clock;
-use tasuki_config::{ClusterFile, TokenMark};
+use tasuki_config::{ClusterFile, TokenMark, unhex};
 use tasuki_schemas::id::CoordinatorId;
 
 /// The cookie. Its prefix binds it to this very host and to TLS.
@@ -116,17 +116,6 @@ impl Sessions {
 
 fn now_s() -> u64 {
     clock::wall_ms() / 1000
-}
-
-fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
-    let mut bytes = [0; N];
-    if text.len() != 2 * N || !text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-        return None;
-    }
-    for (at, byte) in bytes.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(text.get(2 * at..2 * at + 2)?, 16).ok()?;
-    }
-    Some(bytes)
 }
 
 /// What the cookie holds, if the browser shows one.

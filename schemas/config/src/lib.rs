@@ -19,4 +19,4 @@ pub use findings::{Finding, Findings};
 pub use length::length;
 pub use local::{Commands, CoordinatorConfig, Cut, FeedConfig, Limits, NodeConfig, Plain, Reach, ServerConfig};
 pub use secret::Secret;
-pub use tokens::{Clusters, Grant, Role, TokenFile, TokenMark, add_token, token_line};
+pub use tokens::{Clusters, Grant, Role, TokenFile, TokenMark, add_token, token_line, unhex};

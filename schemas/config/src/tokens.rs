@@ -214,15 +214,17 @@ fn entry(line: &str) -> Result<(Hash, Grant), String> {
     Ok((digest, Grant { name, role: role.parse()?, clusters: clusters.parse()? }))
 }
 
-fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
-    let mut hash = [0; N];
-    if text.len() != 2 * hash.len() || !text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+/// The bytes of a hexadecimal text of just their length.
+#[must_use]
+pub fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let mut bytes = [0; N];
+    if text.len() != 2 * N || !text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
         return None;
     }
-    for (at, byte) in hash.iter_mut().enumerate() {
+    for (at, byte) in bytes.iter_mut().enumerate() {
         *byte = u8::from_str_radix(text.get(2 * at..2 * at + 2)?, 16).ok()?;
     }
-    Some(hash)
+    Some(bytes)
 }
 
 /// The line that lets a token in.

@@ -9,6 +9,7 @@ use tasuki_schemas::moment::Moment;
 
 use super::{AT_HAND, Hall, News};
 use crate::feed::admit::Viewer;
+use crate::feed::letting_go::LetGo;
 use crate::feed::{journal, kept, viewers};
 
 /// A viewer that knows more than this coordinator is let in after this all the same.
@@ -77,10 +78,10 @@ impl Hall {
         let (path, own) = (self.journal.path().to_owned(), self.own.clone());
         tokio::spawn(async move {
             let read = tokio::task::spawn_blocking(move || journal::read(&path, since.as_ref(), AT_HAND)).await;
-            let Ok(Ok(events)) = read else { return viewers::close(socket, &viewers::UNREADABLE) };
+            let Ok(Ok(events)) = read else { return viewers::close(socket, LetGo::Unreadable) };
             for event in &events {
                 if !viewers::hand_slowly(&socket, &viewer, event).await {
-                    return viewers::close(socket, &viewers::SLOW);
+                    return viewers::close(socket, LetGo::Slow);
                 }
                 since = event.id.as_ref().map(PublicId::from);
             }
