@@ -185,8 +185,11 @@ pub fn readers(flavour: Flavour, tables: &[Table]) -> Vec<Reader> {
 /// The gates of the write group that the settings fail.
 #[must_use]
 pub fn failing_gates(flavour: Flavour, variables: &Row) -> Vec<FailingGate> {
-    let common =
-        [("sync_binlog", "1"), ("innodb_flush_log_at_trx_commit", "1"), ("sync_relay_log", "1"), ("log_bin", "ON")];
+    let common = [("sync_binlog", "1"), ("innodb_flush_log_at_trx_commit", "1"), ("log_bin", "ON")];
+    // The node sets this one together with acknowledging, and only what is acknowledged must be on disk.
+    let acknowledges =
+        ["rpl_semi_sync_slave_enabled", "rpl_semi_sync_replica_enabled"].iter().any(|name| on(variables, name));
+    let relay = acknowledges.then_some(("sync_relay_log", "1"));
     let own: &[(&str, &str)] = match flavour {
         Flavour::Mariadb => &[
             ("log_slave_updates", "ON"),
@@ -209,6 +212,7 @@ pub fn failing_gates(flavour: Flavour, variables: &Row) -> Vec<FailingGate> {
     let mut failing: Vec<FailingGate> = common
         .iter()
         .chain(own)
+        .chain(&relay)
         .filter(|(name, wanted)| !variables.get(*name).is_some_and(|found| found.eq_ignore_ascii_case(wanted)))
         .map(|(name, wanted)| FailingGate {
             setting: (*name).to_owned(),

@@ -100,11 +100,16 @@ fn gates_name_what_is_found_and_the_fix() {
         ("gtid_mode", "ON"),
         ("relay_log_recovery", "OFF"),
         ("rpl_semi_sync_source_wait_point", "AFTER_SYNC"),
+        ("rpl_semi_sync_replica_enabled", "ON"),
     ]);
     let gates = facts::failing_gates(Flavour::Mysql, &good);
     assert_eq!(gates.len(), 1, "{gates:?}");
     let gate = gates.first().unwrap();
     assert_eq!((gate.found.as_str(), gate.fix.as_str()), ("10000", "sync_relay_log = 1"));
+    // Whoever acknowledges nothing owes nothing on disk.
+    let mut silent = good;
+    silent.insert("rpl_semi_sync_replica_enabled".to_owned(), "OFF".to_owned());
+    assert_eq!(facts::failing_gates(Flavour::Mysql, &silent), Vec::new());
 }
 
 #[test]

@@ -207,6 +207,17 @@ pub const STILL: Duration = Duration::from_millis(700);
 /// Before it opens its server, a node that stood still listens for so long: a lower ballot's promotion is cancelled then.
 pub const LISTEN: Duration = Duration::from_millis(300);
 
+/// What becomes of what a replica receives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Acknowledging {
+    /// It is acknowledged: the record's group has this node.
+    Now,
+    /// It will be, once the replica has caught up and joined the group. Until then its relay log need not be on disk.
+    Later,
+    /// Nobody waits for it in this cluster. Its server's own setting says how often the relay log is synced.
+    Never,
+}
+
 /// An act on this node's server. Every effect has a deadline of its own in the shell.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
@@ -241,8 +252,8 @@ pub enum Effect {
     Follow {
         /// The primary.
         source: SocketAddr,
-        /// Acknowledge what is received: the record's group has this node.
-        semi_sync: bool,
+        /// What becomes of what is received.
+        acknowledging: Acknowledging,
     },
     /// Switch the semi-sync replica side on and reconnect. Fails on a replica of anybody else.
     JoinGroup {

@@ -22,7 +22,9 @@ mod settings;
 pub mod statements;
 mod strangers;
 
-pub use io::{Effect, EffectId, Ended, Guarding, Input, LISTEN, Output, Progress, Reader, STILL, ServerReport};
+pub use io::{
+    Acknowledging, Effect, EffectId, Ended, Guarding, Input, LISTEN, Output, Progress, Reader, STILL, ServerReport,
+};
 pub use memory::{Memory, ServerRun};
 pub use node::Node;
 pub use settings::Settings;

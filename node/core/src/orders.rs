@@ -12,7 +12,7 @@ use tasuki_schemas::moment::Moment;
 use tasuki_schemas::record::Record;
 
 use crate::fetching::Fetching;
-use crate::io::{Effect, EffectId, Ended, Progress};
+use crate::io::{Acknowledging, Effect, EffectId, Ended, Progress};
 use crate::lawful::carried;
 use crate::memory::ServerRun;
 use crate::node::Node;
@@ -227,9 +227,13 @@ impl Node {
                 Effect::Promote { epoch: record.epoch.clone(), goal, acks, outside: self.outside(&record) }
             }
             Order::Follow { record } => {
-                let semi_sync =
-                    record.wanted > 0 && record.group().is_some_and(|group| group.members.contains(&self.settings.me));
-                Effect::Follow { source: self.address(&record.primary), semi_sync }
+                let member = record.group().is_some_and(|group| group.members.contains(&self.settings.me));
+                let acknowledging = match (record.wanted > 0, member) {
+                    (true, true) => Acknowledging::Now,
+                    (true, false) => Acknowledging::Later,
+                    (false, _) => Acknowledging::Never,
+                };
+                Effect::Follow { source: self.address(&record.primary), acknowledging }
             }
             Order::JoinGroup { record } => Effect::JoinGroup { source: self.address(&record.primary) },
             Order::SetWaitCount { acks, record } => {

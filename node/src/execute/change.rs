@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use tasuki_node_core::Acknowledging;
 use tasuki_schemas::answer::Holdings;
 use tasuki_schemas::gtid::{Flavour, GtidSet};
 use tasuki_schemas::observation::Thread;
@@ -25,9 +26,9 @@ pub(super) async fn follow(
     hands: &Hands,
     session: &mut Session,
     source: SocketAddr,
-    semi_sync: bool,
+    acknowledging: Acknowledging,
 ) -> Result<Holdings, Failed> {
-    point(hands, session, source, semi_sync).await?;
+    point(hands, session, source, acknowledging).await?;
     connect(hands, session, source).await?;
     disarm(hands, session).await?;
     // A server that was fenced may be read again, now that it is closed to writes and follows.
@@ -57,19 +58,24 @@ async fn connect(hands: &Hands, session: &mut Session, source: SocketAddr) -> Re
 }
 
 /// Points the replica at a source and starts it. Idempotent.
-async fn point(hands: &Hands, session: &mut Session, source: SocketAddr, semi_sync: bool) -> Result<(), Failed> {
+async fn point(
+    hands: &Hands,
+    session: &mut Session,
+    source: SocketAddr,
+    acknowledging: Acknowledging,
+) -> Result<(), Failed> {
     let dialect = hands.dialect;
+    let acknowledge = match acknowledging {
+        Acknowledging::Now => dialect.acknowledge(true),
+        Acknowledging::Later => format!("{}; {}", dialect.acknowledge(false), dialect.relax_relay_log()),
+        Acknowledging::Never => dialect.acknowledge(false),
+    };
     super::relay::end(hands, session).await?;
     session.run(&dialect.close(), QUICK).await?;
     hands.cut.lock().await.allow_source(source).await?;
     let login = hands.source(source);
     let Some(before) = channel(hands, session).await? else {
-        let sql = format!(
-            "{}; {}; {}",
-            dialect.acknowledge(semi_sync),
-            dialect.set_source(login),
-            dialect.start_replication()
-        );
+        let sql = format!("{}; {}; {}", acknowledge, dialect.set_source(login), dialect.start_replication());
         session.run(&sql, SLOW).await?;
         return Ok(());
     };
@@ -82,12 +88,7 @@ async fn point(hands: &Hands, session: &mut Session, source: SocketAddr, semi_sy
     match dialect.0 {
         Flavour::Mysql => {
             // The applier keeps running: its relay files stay, and half a transaction is fetched again whole.
-            let sql = format!(
-                "{}; {}; {}",
-                dialect.acknowledge(semi_sync),
-                dialect.change_source(login),
-                dialect.start_receiver()
-            );
+            let sql = format!("{}; {}; {}", acknowledge, dialect.change_source(login), dialect.start_receiver());
             session.run(&sql, SLOW).await?;
             if before.applier == Thread::Stopped {
                 session.run(&dialect.start_applier(), SLOW).await?;
@@ -101,7 +102,7 @@ async fn point(hands: &Hands, session: &mut Session, source: SocketAddr, semi_sy
             let sql = format!(
                 "{}; {}; {}; {}",
                 dialect.stop_replication(),
-                dialect.acknowledge(semi_sync),
+                acknowledge,
                 dialect.change_source(login),
                 dialect.start_replication()
             );
@@ -163,6 +164,7 @@ pub(super) async fn leave(hands: &Hands, session: &mut Session) -> Result<Holdin
         }
         tokio::time::sleep(SOON).await;
     }
+    session.run(&dialect.relax_relay_log(), QUICK).await?;
     holdings(hands, session).await
 }
 
@@ -181,7 +183,7 @@ pub(super) async fn replicate(
     source: SocketAddr,
     goal: &GtidSet,
 ) -> Result<Holdings, Failed> {
-    point(hands, session, source, false).await?;
+    point(hands, session, source, Acknowledging::Never).await?;
     let began = Instant::now();
     loop {
         let now = position(hands, session).await?;

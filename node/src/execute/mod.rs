@@ -170,7 +170,7 @@ async fn carry_out(hands: &Arc<Hands>, id: EffectId, effect: Effect, session: &m
         }
         Effect::ReadFiles { was_primary } => return fence::gone(hands, was_primary).await,
         Effect::StopReceiving { source, drain } => receive::stop(hands, session, source, drain).await,
-        Effect::Follow { source, semi_sync } => change::follow(hands, session, source, semi_sync).await,
+        Effect::Follow { source, acknowledging } => change::follow(hands, session, source, acknowledging).await,
         Effect::JoinGroup { source } => change::join(hands, session, source).await,
         Effect::SetWaitCount { acks, floor, epoch, outside } => {
             promote::set_wait_count(hands, session, acks, floor, &epoch, &outside).await

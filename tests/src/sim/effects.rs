@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tasuki_node_core::{Effect, EffectId, Ended, Input, LISTEN, Progress, STILL};
+use tasuki_node_core::{Acknowledging, Effect, EffectId, Ended, Input, LISTEN, Progress, STILL};
 use tasuki_schemas::answer::{Holdings, Look};
 use tasuki_schemas::command::Tail;
 use tasuki_schemas::gtid::{Flavour, Gtid, GtidSet};
@@ -132,7 +132,7 @@ fn go_on(world: &mut World, host: Host, running: &mut Running) -> Step {
         Effect::Look { .. } | Effect::ReadFiles { .. } => failed("done above"),
         Effect::Fence { source, .. } => fence(server, running.step, source.map(host_of)),
         Effect::StopReceiving { source, drain } => stop(server, running, source.map(host_of), drain),
-        Effect::Follow { source, semi_sync } => follow(world, host, running, host_of(source), semi_sync),
+        Effect::Follow { source, acknowledging } => follow(world, host, running, host_of(source), acknowledging),
         Effect::JoinGroup { source } => join(server, running, host_of(source), waited),
         Effect::SetWaitCount { acks, floor, outside, .. } => {
             if acks > 0 && floor == 0 && running.barrier.is_none() && world.kernel {
@@ -224,7 +224,7 @@ fn stop(server: &mut Server, running: &mut Running, source: Option<Host>, drain:
     }
 }
 
-fn follow(world: &mut World, host: Host, running: &Running, source: Host, semi_sync: bool) -> Step {
+fn follow(world: &mut World, host: Host, running: &Running, source: Host, acknowledging: Acknowledging) -> Step {
     let (now, waited) = (world.now, world.now - running.began);
     let server = &mut world.hosts[host].server;
     if running.step == 0 {
@@ -245,7 +245,7 @@ fn follow(world: &mut World, host: Host, running: &Running, source: Host, semi_s
         if must_apply {
             return failed("its applier is stopped with work left");
         }
-        server.point(source, semi_sync, now);
+        server.point(source, acknowledging == Acknowledging::Now, now);
         return Step::After(2 * MS);
     }
     if server.receiver() == Thread::Running {

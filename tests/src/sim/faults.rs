@@ -225,7 +225,7 @@ fn kill_host(world: &mut World, host: Host) {
     world.stop_node(host);
     world.hosts[host].guard = None;
     let server = &mut world.hosts[host].server;
-    server.crash();
+    server.lose_power();
     server.port_closed = false;
     server.refused_sources.clear();
     server.refused_servers.clear();

@@ -199,6 +199,7 @@ impl Server {
     /// Starts on a copy of another server's data.
     fn put_copy(&mut self, binlog: Vec<Transaction>, executed: GtidSet) {
         self.relay.clear();
+        self.relay_synced = 0;
         self.channel = None;
         (self.binlog, self.executed) = (binlog, executed);
         if self.flavour == Flavour::Mysql {

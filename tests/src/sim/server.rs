@@ -56,6 +56,8 @@ pub(crate) struct Server {
     pub(crate) binlog: Vec<Transaction>,
     pub(crate) executed: GtidSet,
     pub(crate) relay: Vec<Transaction>,
+    /// So many of them are on disk: a receiver that does not acknowledge leaves the syncing to the system.
+    pub(crate) relay_synced: usize,
     /// What it received and never read, deleted, each with the server that it followed then.
     pub(crate) deleted: Vec<(Gtid, Host)>,
     /// Restarted with relay files that nobody read since.
@@ -92,6 +94,7 @@ impl Server {
             binlog: Vec::new(),
             executed: GtidSet::empty(flavour),
             relay: Vec::new(),
+            relay_synced: 0,
             deleted: Vec::new(),
             unread: false,
             channel: None,
@@ -229,6 +232,7 @@ impl Server {
             return false;
         }
         let transaction = self.relay.remove(0);
+        self.relay_synced = self.relay_synced.saturating_sub(1);
         self.append(transaction);
         true
     }
@@ -237,6 +241,7 @@ impl Server {
     pub(crate) fn point(&mut self, source: Host, acknowledges: bool, now: u64) {
         if self.unread {
             let unread = std::mem::take(&mut self.relay);
+            self.relay_synced = 0;
             self.deleted.extend(unread.into_iter().map(|transaction| (transaction.gtid, source)));
             self.unread = false;
         }
@@ -275,6 +280,12 @@ impl Server {
         self.run.take()
     }
 
+    /// The host's memory is gone with what was not synced.
+    pub(crate) fn lose_power(&mut self) {
+        self.crash();
+        self.relay.truncate(self.relay_synced);
+    }
+
     /// Starts closed, not replicating, and without semi-sync on either side.
     pub(crate) fn start(&mut self) {
         self.runs += 1;
@@ -288,6 +299,7 @@ impl Server {
     /// Applies everything that was received.
     pub(crate) fn apply(&mut self) {
         if self.answers() && self.applying && !self.unread {
+            self.relay_synced = 0;
             for transaction in std::mem::take(&mut self.relay) {
                 self.append(transaction);
             }

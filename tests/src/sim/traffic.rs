@@ -59,6 +59,7 @@ pub(crate) fn replicate(world: &mut World, host: Host) {
         let gtid = transaction.gtid.to_string();
         replica.relay.push(transaction);
         if acknowledges {
+            replica.relay_synced = replica.relay.len();
             let delay = world.dice.between(100, 2 * MS);
             let order = Happening::Ack { source, run, gtid, replica: host };
             acks.push((delay, order));

@@ -1,6 +1,6 @@
 //! MariaDB 10.5 and newer.
 
-use super::{EPOCH_TABLE, PROBE_TABLE, RESCUE, Source, quote};
+use super::{EPOCH_TABLE, PROBE_TABLE, RELAXED, RESCUE, Source, quote};
 
 pub(super) fn identity() -> String {
     "SELECT @@global.version AS version, @@global.server_id AS server_id".to_owned()
@@ -15,7 +15,7 @@ pub(super) fn probe() -> String {
 pub(super) fn variables() -> String {
     "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('sync_binlog', 'innodb_flush_log_at_trx_commit', 'sync_relay_log', \
      'log_slave_updates', 'gtid_strict_mode', 'log_bin', 'log_bin_index', 'relay_log_basename', 'relay_log_index', 'datadir', 'rpl_semi_sync_master_timeout', \
-     'rpl_semi_sync_master_wait_point', 'wsrep_on', 'init_rpl_role', 'replicate_do_db', 'replicate_ignore_db', \
+     'rpl_semi_sync_master_wait_point', 'rpl_semi_sync_slave_enabled', 'wsrep_on', 'init_rpl_role', 'replicate_do_db', 'replicate_ignore_db', \
      'replicate_do_table', 'replicate_ignore_table', 'replicate_wild_do_table', 'replicate_wild_ignore_table', \
      'binlog_do_db', 'binlog_ignore_db')"
         .to_owned()
@@ -81,7 +81,14 @@ pub(super) fn change_source(source: Source<'_>) -> String {
 }
 
 pub(super) fn acknowledge(on: bool) -> String {
-    format!("SET GLOBAL rpl_semi_sync_slave_enabled = {}", u8::from(on))
+    match on {
+        true => "SET GLOBAL sync_relay_log = 1, GLOBAL rpl_semi_sync_slave_enabled = 1".to_owned(),
+        false => "SET GLOBAL rpl_semi_sync_slave_enabled = 0".to_owned(),
+    }
+}
+
+pub(super) fn relax_relay_log() -> String {
+    RELAXED.to_owned()
 }
 
 pub(super) fn arm(acks: u32) -> String {

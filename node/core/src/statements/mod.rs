@@ -28,6 +28,14 @@ pub struct Dialect(pub Flavour);
 /// shown nowhere.
 pub const RESCUE: &str = "tasuki_rescue";
 
+/// Both servers sync the relay log once an event, that is five times for a transaction of one row. Without that, replicas
+/// that are behind caught up 2.6 (MariaDB) and 3 times (MySQL) as fast, and each of its syncs is one that the servers on the
+/// same disk wait for. 10000 is the default of both. A relay file whose end a power cut tore or zeroed stops neither
+/// (measured, MariaDB 10.11 and MySQL 9.7 with `relay_log_recovery = OFF`): the rest is received again. Whoever acknowledges
+/// later makes up for it: the first sync that an event brings about covers its whole relay file, and every file before that
+/// was synced when it was closed.
+const RELAXED: &str = "SET GLOBAL sync_relay_log = 10000";
+
 /// A text as an SQL string literal.
 #[must_use]
 pub fn quote(text: &str) -> String {
@@ -81,8 +89,10 @@ each! {
     set_source(source: Source<'_>);
     /// Changes the source of a replica.
     change_source(source: Source<'_>);
-    /// Switches the semi-sync replica side.
+    /// Switches the semi-sync replica side; what is acknowledged is on disk first.
     acknowledge(on: bool);
+    /// Lets the relay log be synced now and then, for a receiver that does not acknowledge.
+    relax_relay_log();
     /// Arms the semi-sync source side: endless patience, so many acknowledgements; 0 releases waiting commits.
     arm(acks: u32);
     /// Whether commits wait for acknowledgements here.

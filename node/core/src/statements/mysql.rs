@@ -1,6 +1,6 @@
 //! MySQL 8.0.26 and newer.
 
-use super::{EPOCH_TABLE, PROBE_TABLE, RESCUE, Source, quote};
+use super::{EPOCH_TABLE, PROBE_TABLE, RELAXED, RESCUE, Source, quote};
 
 pub(super) const HOLDERS: &str = "SELECT threads.processlist_id AS id \
     FROM performance_schema.replication_applier_status_by_worker AS worker \
@@ -96,7 +96,14 @@ pub(super) fn change_source(source: Source<'_>) -> String {
 }
 
 pub(super) fn acknowledge(on: bool) -> String {
-    format!("SET GLOBAL rpl_semi_sync_replica_enabled = {}", u8::from(on))
+    match on {
+        true => "SET GLOBAL sync_relay_log = 1, GLOBAL rpl_semi_sync_replica_enabled = 1".to_owned(),
+        false => "SET GLOBAL rpl_semi_sync_replica_enabled = 0".to_owned(),
+    }
+}
+
+pub(super) fn relax_relay_log() -> String {
+    RELAXED.to_owned()
 }
 
 pub(super) fn arm(acks: u32) -> String {
