@@ -88,3 +88,12 @@ fn a_broken_applier_never_wins_while_another_can() {
     });
     assert_eq!(alone.winner.unwrap().as_str(), "db2");
 }
+
+#[test]
+fn whom_a_switchover_is_to_wins_over_the_wish_of_the_cluster_file() {
+    let election = election(["0-1-9", "0-1-9"], |one, other| {
+        one.promotion = Promotion::Prefer;
+        other.chosen = true;
+    });
+    assert_eq!(reasons(&election), "db2 lost to db3: the switchover is to the winner; db3 wins");
+}

@@ -132,9 +132,14 @@ async fn disarm(hands: &Hands, session: &mut Session) -> Result<(), Failed> {
 /// alone: a new connection would stop the primary's commits for its time.
 pub(super) async fn join(hands: &Hands, session: &mut Session, source: SocketAddr) -> Result<Holdings, Failed> {
     let dialect = hands.dialect;
-    let follows = channel(hands, session).await?.map(|channel| channel.source);
+    let follows = channel(hands, session).await?;
+    let (follows, applier) = follows.map(|channel| (channel.source, channel.applier)).unzip();
     if follows != Some(source.into()) {
         return Err(Failed::Other(format!("it does not follow {source}, whose group it should join")));
+    }
+    // A server that was started since: its receiver alone would pile up what nobody applies.
+    if applier != Some(Thread::Running) {
+        return Err(Failed::Other(format!("it applies nothing of {source}, whose group it should join")));
     }
     if !acknowledges(hands, session).await? {
         let sql = format!("{}; {}; {}", dialect.acknowledge(true), dialect.stop_receiver(), dialect.start_receiver());

@@ -65,9 +65,11 @@ pub const ROWS: &[Row] = &[
         .quarantines()
         .quick(),
     Row::new("second-primary-dies-before-opened", Loopback, crash::kill_twice_before_opened, FailsOver, CRASH_AND_MORE)
-        .told(CRASHED),
+        .told(CRASHED)
+        .quarantines(),
     Row::new("second-primary-dies-after-opened", Loopback, crash::kill_twice_after_opened, FailsOver, CRASH_AND_MORE)
-        .told(CRASHED),
+        .told(CRASHED)
+        .quarantines(),
     Row::new("three-primaries-die-in-a-row", Loopback, crash::kill_all_in_a_row, Holds("cannot win"), POWER)
         .told(CRASHED)
         .may_tell(&["primary_closed"]),

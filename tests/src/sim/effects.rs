@@ -257,7 +257,8 @@ fn follow(world: &mut World, host: Host, running: &Running, source: Host, acknow
 }
 
 fn join(server: &mut Server, running: &Running, source: Host, waited: u64) -> Step {
-    let Some(channel) = server.channel.as_mut().filter(|channel| channel.source == source) else {
+    let applying = server.applying;
+    let Some(channel) = server.channel.as_mut().filter(|channel| applying && channel.source == source) else {
         return failed("it does not follow the primary");
     };
     if running.step == 0 {
