@@ -49,6 +49,9 @@ impl Act {
         match self {
             Self::Init => format!("init {name}"),
             Self::Wish(Wish::Resume) => format!("resume {name}"),
+            Self::Wish(Wish::Failover { dry_run }) => {
+                format!("failover {name}\t{}", if *dry_run { "dry" } else { "-" })
+            }
             Self::Wish(Wish::Override(word)) => format!("override {name}\t{}", overriding(word)),
             Self::Wish(Wish::TryOverride(word)) => format!("try-override {name}\t{}", overriding(word)),
             Self::Wish(Wish::Switchover(wish)) => format!("switchover {name}\t{}", switching(wish)),
@@ -69,6 +72,7 @@ impl Act {
         let act = match word {
             "init" => Self::Init,
             "resume" => Self::Wish(Wish::Resume),
+            "failover" => Self::Wish(Wish::Failover { dry_run: said(fields.next()?, "dry")? }),
             "admit" => Self::Wish(Wish::Admit { node: fields.next()?.parse().ok()? }),
             "pause" => {
                 let length = Duration::from_millis(fields.next()?.parse().ok()?);
@@ -240,8 +244,16 @@ mod tests {
         let (node, by, reason) = ("db3".parse().unwrap(), "ann".to_owned(), "its disk was replaced".to_owned());
         let reclone = Wish::Reclone(Reclone { node, dry_run: true, by, reason });
         let switches = [Wish::Switchover(best), Wish::Switchover(named)];
+        let failovers = [true, false].map(|dry_run| Wish::Failover { dry_run });
         let wishes = [Wish::Resume, pause, fenced, lost, admit, reclone];
-        for act in wishes.into_iter().chain(switches).collect::<Vec<_>>().into_iter().map(Act::Wish).chain([Act::Init])
+        for act in wishes
+            .into_iter()
+            .chain(switches)
+            .chain(failovers)
+            .collect::<Vec<_>>()
+            .into_iter()
+            .map(Act::Wish)
+            .chain([Act::Init])
         {
             let line = act.line("main");
             assert_eq!(Act::parse(&format!("{line}\n")), Some(("main".to_owned(), act)));
@@ -252,6 +264,7 @@ mod tests {
             "pause main",
             "pause main\tsoon\tann\tdisks",
             "resume main\tnow",
+            "failover main",
             "stop main",
             "admit main",
             "switchover main\tdb2\tperhaps\tann\twhy",

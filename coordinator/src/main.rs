@@ -52,6 +52,15 @@ enum Act {
         /// The cluster.
         name: String,
     },
+    /// Let a failover begin now that is called for, and that a pause or earlier failovers of the same server hold back. A
+    /// primary that serves is moved by `switchover`.
+    Failover {
+        /// The cluster.
+        name: String,
+        /// Only say whether it would begin.
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Answer for a failover that is held: it goes on by your word. It is told and recorded, and counts for this incident
     /// alone.
     Override {
@@ -169,6 +178,7 @@ fn main() -> ExitCode {
         }
         Some(Act::Admit { name, node }) => wish(&arguments.config, name, Wish::Admit { node: node.clone() }),
         Some(Act::Resume { name }) => wish(&arguments.config, name, Wish::Resume),
+        Some(Act::Failover { name, dry_run }) => wish(&arguments.config, name, Wish::Failover { dry_run: *dry_run }),
         None => check(&arguments.config).and_then(run),
     };
     match done {

@@ -87,6 +87,12 @@ pub(crate) fn pause(for_s: u64, by: &str, why: &str) -> Result<Worded, String> {
     Ok(Worded { wish: Wish::Pause { owner: by.to_owned(), reason, length }, what })
 }
 
+/// A failover that people hold back may begin.
+pub(crate) fn failover(dry_run: bool, why: &str) -> Result<Worded, String> {
+    let what = format!("failover: {}", reason(why)?);
+    Ok(Worded { wish: Wish::Failover { dry_run }, what })
+}
+
 pub(crate) fn resume(why: &str) -> Worded {
     let what = reason(why).map_or_else(|_| "resume".to_owned(), |reason| format!("resume: {reason}"));
     Worded { wish: Wish::Resume, what }
@@ -104,6 +110,7 @@ pub(crate) async fn perform(
         Wish::Switchover(switchover) => switchover.dry_run,
         Wish::Reclone(reclone) => reclone.dry_run,
         Wish::TryOverride(_) => true,
+        Wish::Failover { dry_run } => *dry_run,
         Wish::Override(_) | Wish::Pause { .. } | Wish::Resume | Wish::Admit { .. } => false,
     };
     if !tried {

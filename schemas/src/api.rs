@@ -107,6 +107,17 @@ pub struct OverrideWish {
     pub dry_run: bool,
 }
 
+/// Lets a failover begin that is called for, and that a pause or earlier failovers of the same server hold back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FailoverWish {
+    /// Why, for everybody who wonders: 1 to 200 characters.
+    pub reason: String,
+    /// Only say whether it would begin.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
 /// Brings a server home on a copy of another's data.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -1,11 +1,17 @@
 //! While failovers are paused a killed primary is not replaced, and everybody is told why; after the resume it is.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stderr, reason = "helpers of tests are tests")]
 
+#[path = "feed/http.rs"]
+mod http;
+
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
+use serde_json::json;
+use tasuki_config::{Role, add_token};
 use tasuki_schemas::event::EventBody;
 use tasuki_schemas::gtid::Flavour;
+use tasuki_tests::lab::config::grant;
 use tasuki_tests::lab::events::Listener;
 use tasuki_tests::lab::net::Kind;
 use tasuki_tests::lab::waiting::until;
@@ -39,6 +45,7 @@ async fn killed_while_paused(flavour: Flavour) {
     let mut lab = Lab::start(Kind::Loopback, &[flavour], &Options::default()).await.unwrap();
     let events = lab.listen(&lab.clusters[0]).unwrap();
     let name = lab.clusters[0].name.clone();
+    add_token(&lab.files().tokens(), &grant("ann", Role::Operator).unwrap(), "anns").unwrap();
     let begun = Instant::now();
     let pause = ["pause", &name, "--for", "10m", "--reason", "new disks", "--owner", "ann"];
     let said = lab.coordinators[0].run(&pause).await.unwrap();
@@ -60,15 +67,27 @@ async fn killed_while_paused(flavour: Flavour) {
     })
     .await
     .unwrap();
+    let act = format!("{name}/failover");
+    let word = json!({ "reason": "the disks are in", "dry_run": true });
+    let (code, said) = http::wish(&lab, "co1", &act, "anns", &word, "early");
+    assert!(code == 409 && said.to_string().contains("no failover is called for"), "{code}: {said}");
     let old = lab.clusters[0].primary().await.unwrap();
     let fault = lab.clusters[0].server_mut(&old).unwrap().kill9().unwrap();
     tokio::time::sleep(WATCHED).await;
     assert!(lab.clusters[0].primary().await.is_err(), "a server was promoted in spite of the pause");
     assert!(told(&events, fault, "failovers are paused by ann: new disks; "), "nobody was told why");
 
+    for coordinator in ["co1", "co2"] {
+        let (code, said) = http::wish(&lab, coordinator, &act, "anns", &word, "try");
+        assert!(code == 200 && said["lines"][0] == "the failover would begin; nothing was changed", "{code}: {said}");
+    }
     let resumed = Instant::now();
     // Whichever coordinator is asked takes the lead for it.
-    let said = lab.coordinators[1].run(&["resume", &name]).await.unwrap();
+    let word = match flavour {
+        Flavour::Mariadb => "resume",
+        Flavour::Mysql => "failover",
+    };
+    let said = lab.coordinators[1].run(&[word, &name]).await.unwrap();
     assert!(said.contains("failovers go on"), "{said}");
     let cluster = &mut lab.clusters[0];
     let new = drill::taken_over(cluster, &writers, &old, resumed).await.unwrap();

@@ -7,7 +7,7 @@ use tasuki_schemas::event::EventBody;
 use tasuki_schemas::grounds::Override;
 use tasuki_schemas::id::NodeId;
 use tasuki_schemas::moment::Moment;
-use tasuki_schemas::past::Pause;
+use tasuki_schemas::past::{Cause, Pause};
 use tasuki_schemas::record::Record;
 
 use crate::coordinator::{Coordinator, Role};
@@ -36,6 +36,11 @@ pub enum Wish {
     },
     /// Failovers go on, and earlier ones are forgotten.
     Resume,
+    /// The same, if a failover is called for and nothing but a pause or earlier ones holds it back.
+    Failover {
+        /// Only say whether it would begin.
+        dry_run: bool,
+    },
     /// A failover that is held goes on by the operator's word.
     Override(Override),
     /// The same, but only said whether it would count.
@@ -86,53 +91,20 @@ impl Pauses {
 
     /// The voter that an operator vouches for.
     pub(crate) const fn admission(&self) -> Option<&NodeId> {
-        match &self.wish {
-            Some((Wish::Admit { node }, _)) => Some(node),
-            Some((
-                Wish::Pause { .. }
-                | Wish::Resume
-                | Wish::Override(_)
-                | Wish::TryOverride(_)
-                | Wish::Switchover(_)
-                | Wish::Reclone(_),
-                _,
-            ))
-            | None => None,
-        }
+        let Some((Wish::Admit { node }, _)) = &self.wish else { return None };
+        Some(node)
     }
 
     /// The switchover that an operator waits for.
     pub(crate) const fn switchover(&self) -> Option<&Switchover> {
-        match &self.wish {
-            Some((Wish::Switchover(wish), _)) => Some(wish),
-            Some((
-                Wish::Pause { .. }
-                | Wish::Resume
-                | Wish::Override(_)
-                | Wish::TryOverride(_)
-                | Wish::Admit { .. }
-                | Wish::Reclone(_),
-                _,
-            ))
-            | None => None,
-        }
+        let Some((Wish::Switchover(wish), _)) = &self.wish else { return None };
+        Some(wish)
     }
 
     /// The re-clone that an operator waits for.
     pub(crate) const fn reclone(&self) -> Option<&Reclone> {
-        match &self.wish {
-            Some((Wish::Reclone(wish), _)) => Some(wish),
-            Some((
-                Wish::Pause { .. }
-                | Wish::Resume
-                | Wish::Override(_)
-                | Wish::TryOverride(_)
-                | Wish::Admit { .. }
-                | Wish::Switchover(_),
-                _,
-            ))
-            | None => None,
-        }
+        let Some((Wish::Reclone(wish), _)) = &self.wish else { return None };
+        Some(wish)
     }
 
     /// Whether a round for it may begin now, and not again for a while.
@@ -184,6 +156,10 @@ impl Coordinator {
         (self.pauses.answer, self.pauses.wish) = match wish {
             Wish::Override(word) => (Some(self.overrule(word, now)), None),
             Wish::TryOverride(word) => (Some(self.try_overrule(word, now)), None),
+            Wish::Failover { dry_run } => match self.held_by_people(now) {
+                Ok(()) if !dry_run => (None, Some((Wish::Resume, now))),
+                held => (Some(held.map(|()| "the failover would begin; nothing was changed".to_owned())), None),
+            },
             Wish::Pause { .. } | Wish::Resume | Wish::Admit { .. } | Wish::Switchover(_) | Wish::Reclone(_) => {
                 match self.leads_elsewhere(&wish, now) {
                     Some(reason) => (Some(Err(reason)), None),
@@ -191,6 +167,23 @@ impl Coordinator {
                 }
             }
         };
+    }
+
+    /// Whether a failover is called for that an operator's word alone lets begin; otherwise why it is not so.
+    fn held_by_people(&self, now: Moment) -> Answer<()> {
+        if matches!(self.role, Role::Failing(_)) {
+            return Err("a failover is under way already".to_owned());
+        }
+        let (cause, told) = (flapping::cause(&self.diagnosis), crate::sentence::sentence(&self.diagnosis));
+        if cause == Cause::Other {
+            return Err(format!("no failover is called for: {told} A switchover moves a primary that serves."));
+        }
+        let flaps = self.known.as_ref().and_then(|record| flapping::hold(&self.settings.policy, record, cause));
+        if self.pauses.hold(now).is_some() || flaps.is_some() {
+            return Ok(());
+        }
+        let why = if self.holds.is_empty() { told } else { self.holds.join("; ") };
+        Err(format!("neither a pause nor earlier failovers hold it back: {why}"))
     }
 
     /// What came of the operator's wish, once.
@@ -234,7 +227,7 @@ impl Coordinator {
                 Some(Purpose::Pause { owner, reason, length })
             }
             Some((Wish::Resume, _)) => Some(Purpose::Resume { forget: true }),
-            Some((Wish::Override(_) | Wish::TryOverride(_), _)) => None,
+            Some((Wish::Override(_) | Wish::TryOverride(_) | Wish::Failover { .. }, _)) => None,
             Some((Wish::Admit { .. } | Wish::Switchover(_) | Wish::Reclone(_), _)) => None,
             None => (self.pauses.expired && record.pause.is_some()).then_some(Purpose::Resume { forget: false }),
         }
@@ -278,7 +271,7 @@ mod tests {
 
     use tasuki_schemas::ballot::{Ballot, Epoch};
     use tasuki_schemas::id::BootId;
-    use tasuki_schemas::past::{Cause, Past};
+    use tasuki_schemas::past::Past;
     use tasuki_schemas::record::Mode;
 
     use super::*;

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use tasuki_config::Role;
-use tasuki_schemas::api::{Granted, OverrideWish, PauseWish, RecloneWish, ResumeWish, SwitchoverWish};
+use tasuki_schemas::api::{FailoverWish, Granted, OverrideWish, PauseWish, RecloneWish, ResumeWish, SwitchoverWish};
 
 use super::Site;
 use super::access::Visitor;
@@ -57,6 +57,17 @@ pub(super) async fn switchover(
     Body(wish): Body<SwitchoverWish>,
 ) -> Answer {
     let worded = wishes::switchover(wish.to, wish.dry_run, visitor.grant.name.as_str(), &wish.reason).map_err(bad)?;
+    site.ask(&visitor, &cluster, &headers, worded).await
+}
+
+pub(super) async fn failover(
+    State(site): State<Site>,
+    visitor: Visitor,
+    Path(cluster): Path<String>,
+    headers: HeaderMap,
+    Body(wish): Body<FailoverWish>,
+) -> Answer {
+    let worded = wishes::failover(wish.dry_run, &wish.reason).map_err(bad)?;
     site.ask(&visitor, &cluster, &headers, worded).await
 }
 

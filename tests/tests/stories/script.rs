@@ -293,6 +293,9 @@ impl Story {
                 self.core.ask(Wish::Switchover(Switchover { to, dry_run, by, reason }), now);
             }
             ["is", "asked", "to", "resume"] => self.core.ask(Wish::Resume, now),
+            ["is", "asked", "to", "fail", "over", dry @ ..] => {
+                self.core.ask(Wish::Failover { dry_run: dry == ["dry"] }, now)
+            }
             ["is", "asked", "by", by, "to", "override", claims @ ..] => {
                 let open = self.core.snapshot(now).incident;
                 self.core.ask(Wish::Override(overriding(by, claims, open)), now);
