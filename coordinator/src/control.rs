@@ -49,6 +49,10 @@ impl Act {
         match self {
             Self::Init => format!("init {name}"),
             Self::Wish(Wish::Resume) => format!("resume {name}"),
+            Self::Wish(Wish::Unplan) => format!("cancel-switchover {name}"),
+            Self::Wish(Wish::Plan { switchover, at }) => {
+                format!("plan {name}\t{}\t{}", plain(at), switching(switchover))
+            }
             Self::Wish(Wish::Failover { dry_run }) => {
                 format!("failover {name}\t{}", if *dry_run { "dry" } else { "-" })
             }
@@ -72,6 +76,11 @@ impl Act {
         let act = match word {
             "init" => Self::Init,
             "resume" => Self::Wish(Wish::Resume),
+            "cancel-switchover" => Self::Wish(Wish::Unplan),
+            "plan" => {
+                let at = fields.next()?.to_owned();
+                Self::Wish(Wish::Plan { at, switchover: switched(&mut fields)? })
+            }
             "failover" => Self::Wish(Wish::Failover { dry_run: said(fields.next()?, "dry")? }),
             "admit" => Self::Wish(Wish::Admit { node: fields.next()?.parse().ok()? }),
             "pause" => {
@@ -243,7 +252,8 @@ mod tests {
         let named = Switchover { to: Some("db2".parse().unwrap()), dry_run: false, ..best.clone() };
         let (node, by, reason) = ("db3".parse().unwrap(), "ann".to_owned(), "its disk was replaced".to_owned());
         let reclone = Wish::Reclone(Reclone { node, dry_run: true, by, reason });
-        let switches = [Wish::Switchover(best), Wish::Switchover(named)];
+        let plan = Wish::Plan { switchover: named.clone(), at: "2026-12-24T03:00:00Z".to_owned() };
+        let switches = [Wish::Switchover(best), Wish::Switchover(named), plan, Wish::Unplan];
         let failovers = [true, false].map(|dry_run| Wish::Failover { dry_run });
         let wishes = [Wish::Resume, pause, fenced, lost, admit, reclone];
         for act in wishes

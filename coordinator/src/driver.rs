@@ -24,6 +24,7 @@ use crate::errands::{self, Asker, Errands};
 use crate::feed::Teller;
 use crate::fence::{Asked, Ended, Fencer};
 use crate::http::Seats;
+use crate::planned;
 
 /// Viewers get a whole new snapshot at most this often; events go out at once.
 const SNAPSHOT_EVERY: Duration = Duration::from_millis(250);
@@ -73,6 +74,7 @@ pub struct Driver {
     asker: Option<Asker>,
     errands: Errands,
     fencer: Fencer,
+    plans: planned::Watch,
     /// What came of fences and readings.
     ended: Receiver<Ended>,
 }
@@ -105,6 +107,7 @@ impl Driver {
             birth: None,
             asker: None,
             errands: Errands::default(),
+            plans: planned::Watch::default(),
             ended,
         }
     }
@@ -156,7 +159,9 @@ impl Driver {
             let outputs = self.core.handle(input, now);
             // What is told when an attempt ends is told under its ballot.
             self.ballot = self.core.ballot().cloned().or(before);
-            for output in outputs {
+            let due = self.plans.due(self.core.planned(), clock::wall_ms(), now);
+            let due = due.map(|input| self.core.handle(input, now)).unwrap_or_default();
+            for output in outputs.into_iter().chain(due) {
                 news |= self.perform(output);
             }
             self.fencer.settle(self.core.attempt());

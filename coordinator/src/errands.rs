@@ -68,7 +68,12 @@ pub(crate) fn wanted(wish: &Wish) -> Option<Wanted> {
         Wish::Reclone(wish) => Some(Wanted::Reclone(wish.clone())),
         Wish::Override(word) => Some(Wanted::Override(word.clone())),
         Wish::TryOverride(word) => Some(Wanted::TryOverride(word.clone())),
-        Wish::Pause { .. } | Wish::Resume | Wish::Failover { .. } | Wish::Admit { .. } => None,
+        Wish::Pause { .. }
+        | Wish::Resume
+        | Wish::Failover { .. }
+        | Wish::Admit { .. }
+        | Wish::Plan { .. }
+        | Wish::Unplan => None,
     }
 }
 

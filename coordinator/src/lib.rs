@@ -6,5 +6,6 @@ mod errands;
 pub mod feed;
 pub mod fence;
 pub mod http;
+pub mod planned;
 pub mod start;
 pub mod wishes;

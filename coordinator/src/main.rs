@@ -52,6 +52,11 @@ enum Act {
         /// The cluster.
         name: String,
     },
+    /// Give up the switchover that is planned.
+    CancelSwitchover {
+        /// The cluster.
+        name: String,
+    },
     /// Let a failover begin now that is called for, and that a pause or earlier failovers of the same server hold back. A
     /// primary that serves is moved by `switchover`.
     Failover {
@@ -101,6 +106,10 @@ enum Act {
         /// Who takes over; without it whoever would win a failover.
         #[arg(long)]
         to: Option<NodeId>,
+        /// When, as 2026-12-24T03:00:00Z, at most 31 days ahead; without it now. The cluster remembers it: whoever leads then
+        /// begins it, or within the ten minutes after that.
+        #[arg(long, value_parser = stated, conflicts_with = "dry_run")]
+        at: Option<String>,
         /// Only say who would take over, or why nobody can.
         #[arg(long)]
         dry_run: bool,
@@ -168,10 +177,16 @@ fn main() -> ExitCode {
             let word = Override { incident, fenced, accept_loss, by: by.clone(), reason: reason.clone() };
             wish(&arguments.config, name, if *dry_run { Wish::TryOverride(word) } else { Wish::Override(word) })
         }
-        Some(Act::Switchover { name, to, dry_run, by, reason }) => {
+        Some(Act::Switchover { name, to, at, dry_run, by, reason }) => {
             let (to, by, reason) = (to.clone(), by.clone(), reason.clone());
-            wish(&arguments.config, name, Wish::Switchover(Switchover { to, dry_run: *dry_run, by, reason }))
+            let switchover = Switchover { to, dry_run: *dry_run, by, reason };
+            let asked = match at.clone() {
+                None => Wish::Switchover(switchover),
+                Some(at) => Wish::Plan { switchover, at },
+            };
+            wish(&arguments.config, name, asked)
         }
+        Some(Act::CancelSwitchover { name }) => wish(&arguments.config, name, Wish::Unplan),
         Some(Act::Reclone { name, node, dry_run, by, reason }) => {
             let (node, by, reason) = (node.clone(), by.clone(), reason.clone());
             wish(&arguments.config, name, Wish::Reclone(Reclone { node, dry_run: *dry_run, by, reason }))
@@ -266,6 +281,10 @@ fn wish(file: &Path, name: &str, wish: Wish) -> anyhow::Result<()> {
 }
 
 /// How long a pause may be.
+fn stated(text: &str) -> Result<String, String> {
+    tasuki_coordinator::planned::stated(text, tasuki_bus::clock::wall_ms())
+}
+
 fn length(text: &str) -> Result<Duration, String> {
     tasuki_config::length(text, LONGEST)
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use tasuki_bus::clock;
 use tasuki_config::Grant;
 use tasuki_coordinator_core::pause::{LONGEST, Wish};
 use tasuki_coordinator_core::reclone::Reclone;
@@ -16,6 +17,7 @@ use tokio::time::timeout;
 
 use crate::control::{self, Act, Reply, Request};
 use crate::feed::{Posts, Unposted};
+use crate::planned;
 
 /// A switchover or a vote ends within its own patience; this is more.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -56,6 +58,20 @@ pub(crate) fn switchover(to: Option<NodeId>, dry_run: bool, by: &str, why: &str)
     let target = to.as_ref().map_or_else(|| "the best".to_owned(), ToString::to_string);
     let what = format!("switchover to {target}: {reason}");
     Ok(Worded { wish: Wish::Switchover(Switchover { to, dry_run, by: by.to_owned(), reason }), what })
+}
+
+/// The same at a time that the operator states.
+pub(crate) fn plan(to: Option<NodeId>, at: &str, by: &str, why: &str) -> Result<Worded, String> {
+    let (reason, at) = (reason(why)?, planned::stated(at, clock::wall_ms())?);
+    let target = to.as_ref().map_or_else(|| "whoever is best then".to_owned(), ToString::to_string);
+    let what = format!("switchover to {target} at {at}: {reason}");
+    let switchover = Switchover { to, dry_run: false, by: by.to_owned(), reason };
+    Ok(Worded { wish: Wish::Plan { switchover, at }, what })
+}
+
+/// What was planned is given up.
+pub(crate) fn unplan() -> Worded {
+    Worded { wish: Wish::Unplan, what: "the planned switchover is given up".to_owned() }
 }
 
 pub(crate) fn reclone(node: NodeId, dry_run: bool, by: &str, why: &str) -> Result<Worded, String> {
@@ -111,7 +127,12 @@ pub(crate) async fn perform(
         Wish::Reclone(reclone) => reclone.dry_run,
         Wish::TryOverride(_) => true,
         Wish::Failover { dry_run } => *dry_run,
-        Wish::Override(_) | Wish::Pause { .. } | Wish::Resume | Wish::Admit { .. } => false,
+        Wish::Override(_)
+        | Wish::Pause { .. }
+        | Wish::Resume
+        | Wish::Admit { .. }
+        | Wish::Plan { .. }
+        | Wish::Unplan => false,
     };
     if !tried {
         match posts.act(cluster, grant, address, what.clone()).await {

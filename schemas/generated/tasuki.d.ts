@@ -699,6 +699,20 @@ export type Pause = {
   set_at: Ballot;
 };
 
+/** An operator asked for a switchover at a stated time.  It begins when the wall clock of whoever leads then says so: that clock decides when, and nothing else rests on it. It belongs to the reign under which it was asked for, and is forgotten with it. */
+export type Planned = {
+  /** When, in UTC, as `2026-12-24T03:00:00Z`. */
+  at: string;
+  /** Who asked for it. */
+  by: string;
+  /** Why. */
+  reason: string;
+  /** The ballot at which it was decided: tells two of them apart. */
+  set_at: Ballot;
+  /** Who is to take over; `None`: whoever would win a failover then. */
+  to?: (NodeId | null);
+};
+
 /** Where a server stands: a message of its own, sent every second and on demand, whole in itself. */
 export type Position = {
   /** Its newest binlog file and offset; `None` if the server does not answer or writes no binlog. */
@@ -941,6 +955,8 @@ export type Record = {
   opened: boolean;
   /** No failover begins while it lasts. */
   pause?: (Pause | null);
+  /** A switchover at a stated time. */
+  planned?: (Planned | null);
   /** The server that clients write to. */
   primary: NodeId;
   /** Failovers since the last stable while, oldest first, at most [`REMEMBERED`](crate::past::REMEMBERED). */

@@ -81,12 +81,21 @@ pub struct SwitchoverWish {
     /// Who takes over; left out: whoever would win a failover.
     #[serde(default)]
     pub to: Option<NodeId>,
+    /// When, as `2026-12-24T03:00:00Z`, at most 31 days ahead; left out: now. It is remembered by the cluster, and begins when
+    /// the leader's clock says so, or within the ten minutes after that.
+    #[serde(default)]
+    pub at: Option<String>,
     /// Why, for everybody who wonders: 1 to 200 characters.
     pub reason: String,
     /// Only say what would be done.
     #[serde(default)]
     pub dry_run: bool,
 }
+
+/// Gives up the switchover that is planned.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UnplanWish {}
 
 /// Lets a failover that is held go on, by the operator's word. It counts for this incident alone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

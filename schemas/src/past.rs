@@ -1,4 +1,4 @@
-//! What a record remembers besides its reign: failovers of late, and a pause.
+//! What a record remembers besides its reign: failovers of late, a pause, and a switchover to come.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -64,5 +64,24 @@ pub struct Pause {
     /// How long it lasts, in milliseconds.
     pub for_ms: u64,
     /// The ballot at which it was decided: tells two pauses apart.
+    pub set_at: Ballot,
+}
+
+/// An operator asked for a switchover at a stated time.
+///
+/// It begins when the wall clock of whoever leads then says so: that clock decides when, and nothing else rests on it. It
+/// belongs to the reign under which it was asked for, and is forgotten with it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Planned {
+    /// Who is to take over; `None`: whoever would win a failover then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<NodeId>,
+    /// When, in UTC, as `2026-12-24T03:00:00Z`.
+    pub at: String,
+    /// Who asked for it.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+    /// The ballot at which it was decided: tells two of them apart.
     pub set_at: Ballot,
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::ballot::{Ballot, Epoch};
 use crate::gtid::{GtidSet, Origin};
 use crate::id::{Incarnation, NodeId};
-use crate::past::{Past, Pause};
+use crate::past::{Past, Pause, Planned};
 
 /// Whether Tasuki acts on a cluster or only says what it would do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -95,6 +95,9 @@ pub struct Record {
     /// No failover begins while it lasts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pause: Option<Pause>,
+    /// A switchover at a stated time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub planned: Option<Planned>,
 }
 
 impl Record {
@@ -167,6 +170,7 @@ mod tests {
             wanted: 1,
             recent: Vec::new(),
             pause: None,
+            planned: None,
         }
     }
 

@@ -34,6 +34,56 @@ fn ms(gap: Duration) -> f64 {
     gap.as_secs_f64() * 1e3
 }
 
+/// So many seconds ahead, as an operator states a time.
+fn ahead(seconds: u32) -> String {
+    let words = ["-u", "-d", &format!("{seconds} seconds"), "+%Y-%m-%dT%H:%M:%SZ"];
+    let output = std::process::Command::new("date").args(words).output().unwrap();
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+/// A switchover at a stated time can be given up; another begins although the coordinator that took it is gone by then.
+async fn handed_over_as_planned(flavour: Flavour) {
+    let mut lab = Lab::start(Kind::Loopback, &[flavour], &Options::default()).await.unwrap();
+    let name = lab.clusters[0].name.clone();
+    let writers = lab.clusters[0].write(4, 200).unwrap();
+    drill::acknowledged(&writers, 100).await.unwrap();
+    let past = switch(&lab, &["--at", "2026-01-01T00:00:00Z"]).await.unwrap_err().to_string();
+    assert!(past.contains("has passed on this host's clock"), "{past}");
+    let said = switch(&lab, &["--at", &ahead(3600)]).await.unwrap();
+    assert!(said.contains("a switchover to whoever is best then is planned for"), "{said}");
+    let cancel = ["cancel-switchover", name.as_str()];
+    let said = lab.coordinators[1].run(&cancel).await.unwrap();
+    assert!(said.contains("the planned switchover is given up: an operator said so"), "{said}");
+    let none = lab.coordinators[0].run(&cancel).await.unwrap_err().to_string();
+    assert!(none.contains("no switchover is planned"), "{none}");
+
+    let old = lab.clusters[0].primary().await.unwrap();
+    let to = if old == "db2" { "db3" } else { "db2" };
+    let asked = Instant::now();
+    // Whoever takes it leads.
+    let plan = ["switchover", name.as_str(), "--to", to, "--at", &ahead(6), "--by", "ann", "--reason", "new kernel"];
+    lab.coordinators[0].run(&plan).await.unwrap();
+    lab.coordinators[0].kill9().unwrap();
+    let cluster = &lab.clusters[0];
+    assert_eq!(cluster.primary().await.unwrap(), old, "it began too early");
+    let new = drill::taken_over(cluster, &writers, &old, asked).await.unwrap();
+    assert_eq!(new, to);
+    eprintln!("{flavour}: {old} to {new}, {:?} after it was planned", asked.elapsed());
+    drill::acknowledged(&writers, 100).await.unwrap();
+    drill::all_there(cluster, &[&writers]).await.unwrap();
+    assert_eq!(cluster.record(&new).await.unwrap().planned, None);
+}
+
+#[tokio::test]
+async fn lab_a_mariadb_primary_hands_over_at_the_stated_time() {
+    handed_over_as_planned(Flavour::Mariadb).await;
+}
+
+#[tokio::test]
+async fn lab_a_mysql_primary_hands_over_at_the_stated_time() {
+    handed_over_as_planned(Flavour::Mysql).await;
+}
+
 async fn handed_over(flavour: Flavour) {
     let lab = Lab::start(Kind::Loopback, &[flavour], &Options::default()).await.unwrap();
     let cluster = &lab.clusters[0];

@@ -85,7 +85,12 @@ impl Birth {
             Input::Positioned(position, stamp) => {
                 self.view.positioned(*position, stamp, now);
             }
-            Input::Woke | Input::Beaten(_) | Input::Resumed | Input::Fenced { .. } | Input::Read { .. } => {}
+            Input::Woke
+            | Input::Beaten(_)
+            | Input::Resumed
+            | Input::PlanDue { .. }
+            | Input::Fenced { .. }
+            | Input::Read { .. } => {}
         }
         if now >= self.beat_at {
             self.beat_at = now + self.settings.policy.heartbeat;
@@ -228,6 +233,7 @@ impl Birth {
             recent: Vec::new(),
             voters_before: None,
             pause: None,
+            planned: None,
         })
     }
 

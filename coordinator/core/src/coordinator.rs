@@ -20,6 +20,7 @@ use crate::leading::{Incident, Leading, Next};
 use crate::outbox::{Outbox, Output, Topic};
 use crate::overrule::Case;
 use crate::pause::Pauses;
+use crate::planned::Plans;
 use crate::propose::{Progress as Proposing, Proposal, Purpose};
 use crate::random::Random;
 use crate::reclone::Reclones;
@@ -72,6 +73,7 @@ pub struct Coordinator {
     /// When a primary that is about to be stopped was last told why it cannot hand over.
     pub(crate) declined: Option<(Moment, String)>,
     pub(crate) reclones: Reclones,
+    pub(crate) plans: Plans,
 }
 
 impl Coordinator {
@@ -104,6 +106,7 @@ impl Coordinator {
             handing: None,
             declined: None,
             reclones: Reclones::default(),
+            plans: Plans::default(),
             settings,
         }
     }
@@ -128,6 +131,7 @@ impl Coordinator {
                     self.outbox.tell(EventBody::Position { position: *position });
                 }
             }
+            Input::PlanDue { set_at, late } => self.plan_is_due(set_at, late),
             Input::Beaten(heartbeat) => self.view.beaten(heartbeat, now),
             Input::Fenced { ballot, node, how, outcome } => {
                 if let Role::Failing(attempt) = &mut self.role {

@@ -79,6 +79,7 @@ pub(crate) fn record(settings: &Settings, acks: u32) -> Record {
         recent: Vec::new(),
         voters_before: None,
         pause: None,
+        planned: None,
     }
 }
 

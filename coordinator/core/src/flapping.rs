@@ -148,6 +148,7 @@ mod tests {
             recent,
             voters_before: None,
             pause: None,
+            planned: None,
         }
     }
 

@@ -111,6 +111,7 @@ mod tests {
             recent: Vec::new(),
             voters_before: None,
             pause: None,
+            planned: None,
         }
     }
 

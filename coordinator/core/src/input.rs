@@ -22,6 +22,13 @@ pub enum Input {
     Beaten(Heartbeat),
     /// A carrier was interrupted: everybody is asked for a fresh report.
     Resumed,
+    /// The time of the planned switchover has come.
+    PlanDue {
+        /// Which.
+        set_at: Ballot,
+        /// It is too late for it.
+        late: bool,
+    },
     /// A fence has ended.
     Fenced {
         /// The attempt that asked for it.

@@ -23,6 +23,7 @@ mod leaving;
 pub mod narrow;
 pub mod pause;
 pub mod plan;
+pub mod planned;
 pub mod promises;
 pub mod proof;
 pub mod propose;

@@ -52,6 +52,15 @@ pub enum Wish {
     },
     /// The primary hands over.
     Switchover(Switchover),
+    /// The same at a stated time.
+    Plan {
+        /// Whom to, by whom, and why.
+        switchover: Switchover,
+        /// When, in UTC.
+        at: String,
+    },
+    /// What was planned is given up.
+    Unplan,
     /// A server is brought home on a copy of another's data.
     Reclone(Reclone),
 }
@@ -160,12 +169,16 @@ impl Coordinator {
                 Ok(()) if !dry_run => (None, Some((Wish::Resume, now))),
                 held => (Some(held.map(|()| "the failover would begin; nothing was changed".to_owned())), None),
             },
-            Wish::Pause { .. } | Wish::Resume | Wish::Admit { .. } | Wish::Switchover(_) | Wish::Reclone(_) => {
-                match self.leads_elsewhere(&wish, now) {
-                    Some(reason) => (Some(Err(reason)), None),
-                    None => (None, Some((wish, now))),
-                }
-            }
+            Wish::Pause { .. }
+            | Wish::Resume
+            | Wish::Admit { .. }
+            | Wish::Switchover(_)
+            | Wish::Reclone(_)
+            | Wish::Plan { .. }
+            | Wish::Unplan => match self.leads_elsewhere(&wish, now).or_else(|| self.unplannable(&wish)) {
+                Some(reason) => (Some(Err(reason)), None),
+                None => (None, Some((wish, now))),
+            },
         };
     }
 
@@ -229,7 +242,12 @@ impl Coordinator {
             Some((Wish::Resume, _)) => Some(Purpose::Resume { forget: true }),
             Some((Wish::Override(_) | Wish::TryOverride(_) | Wish::Failover { .. }, _)) => None,
             Some((Wish::Admit { .. } | Wish::Switchover(_) | Wish::Reclone(_), _)) => None,
-            None => (self.pauses.expired && record.pause.is_some()).then_some(Purpose::Resume { forget: false }),
+            Some((Wish::Plan { switchover, at }, _)) => {
+                Some(Purpose::Plan { switchover: switchover.clone(), at: at.clone() })
+            }
+            Some((Wish::Unplan, _)) => Some(Purpose::Unplan { why: "an operator said so".to_owned(), asked: true }),
+            None if self.pauses.expired && record.pause.is_some() => Some(Purpose::Resume { forget: false }),
+            None => self.overdue(record),
         }
     }
 
@@ -246,6 +264,7 @@ impl Coordinator {
                 format!("failovers are {}; for {}", by(pause), spoken(*length))
             }
             Purpose::Resume { forget: true } => "failovers go on: an operator said so".to_owned(),
+            Purpose::Plan { .. } | Purpose::Unplan { .. } => return self.planned_anew(purpose, record),
             Purpose::Resume { forget: false }
             | Purpose::TakeOver
             | Purpose::Open
@@ -259,8 +278,7 @@ impl Coordinator {
             | Purpose::Settle => return,
         };
         self.holds.clear();
-        self.pauses.wish = None;
-        self.pauses.answer = Some(Ok(sentence.clone()));
+        self.pauses.answer_with(Ok(sentence.clone()));
         self.outbox.tell(EventBody::Pause { pause: record.pause.clone(), sentence });
     }
 }
@@ -295,6 +313,7 @@ mod tests {
             recent: vec![Past { epoch: Epoch(ballot(1)), old, cause: Cause::Crashed, grounds: Vec::new() }],
             voters_before: None,
             pause: None,
+            planned: None,
         }
     }
 

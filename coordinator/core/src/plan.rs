@@ -338,6 +338,7 @@ impl Plan {
         record.epoch = epoch.clone();
         record.primary = self.winner.clone();
         record.opened = false;
+        record.planned = None;
         record.groups.push(self.group.clone());
         record.reigns.push(Reign {
             epoch,

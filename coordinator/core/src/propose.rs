@@ -5,9 +5,10 @@ use std::time::Duration;
 use tasuki_schemas::answer::Refusal;
 use tasuki_schemas::ballot::Ballot;
 use tasuki_schemas::command::{Kind, Request};
+use tasuki_schemas::errand::Switchover;
 use tasuki_schemas::id::{Incarnation, NodeId};
 use tasuki_schemas::moment::Moment;
-use tasuki_schemas::past::Pause;
+use tasuki_schemas::past::{Pause, Planned};
 use tasuki_schemas::record::{Accepted, Record, WriteGroup};
 
 use crate::outbox::{Outbox, Topic};
@@ -53,6 +54,20 @@ pub enum Purpose {
     Resume {
         /// An operator says so, and wants earlier failovers forgotten as well. Otherwise the pause has expired.
         forget: bool,
+    },
+    /// An operator plans a switchover.
+    Plan {
+        /// Which.
+        switchover: Switchover,
+        /// When, in UTC.
+        at: String,
+    },
+    /// It is given up.
+    Unplan {
+        /// Why.
+        why: String,
+        /// An operator waits for it.
+        asked: bool,
     },
 }
 
@@ -175,6 +190,11 @@ pub(crate) fn changed(leases: bool, base: &Record, purpose: &Purpose, ballot: &B
                 record.recent.clear();
             }
         }
+        Purpose::Plan { switchover, at } => {
+            let Switchover { to, by, reason, dry_run: _ } = switchover.clone();
+            record.planned = Some(Planned { to, at: at.clone(), by, reason, set_at: ballot.clone() });
+        }
+        Purpose::Unplan { .. } => record.planned = None,
         Purpose::Open => {
             record.opened = true;
             record.groups.drain(..record.groups.len().saturating_sub(1));

@@ -92,19 +92,26 @@ impl Coordinator {
             return false;
         }
         let record = leading.record();
-        let (wish, unwanted) = match (self.pauses.switchover(), self.leaving(record, now)) {
-            (Some(wish), _) => (wish.clone(), None),
-            (None, Some(wish)) => (wish, self.unwanted()),
-            (None, None) => return false,
+        let (wish, unwanted, planned) = match (self.pauses.switchover(), self.leaving(record, now)) {
+            (Some(wish), _) => (wish.clone(), None, false),
+            (None, Some(wish)) => (wish, self.unwanted(), false),
+            (None, None) => match self.take_due(record) {
+                Some(wish) => (wish, None, true),
+                None => return false,
+            },
         };
         let (from, epoch) = (record.primary.clone(), record.epoch.clone());
         match unwanted.map_or_else(|| self.successor(record, wish.to.as_ref(), now), Err) {
+            Err(reason) if planned => self.postpone(wish.to, reason),
             Err(reason) => self.end_switchover(wish.to, Err(reason), now),
             Ok(to) if wish.dry_run => {
                 let would = format!("{to} would take over from {from}; nothing was changed");
                 self.pauses.answer_with(Ok(would));
             }
             Ok(to) => {
+                if planned {
+                    self.plans.begin(record);
+                }
                 leading.forget(&from, OrderName::Drain);
                 self.outbox.tell(EventBody::Stage {
                     ballot: leading.ballot().clone(),

@@ -4,7 +4,9 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use tasuki_config::Role;
-use tasuki_schemas::api::{FailoverWish, Granted, OverrideWish, PauseWish, RecloneWish, ResumeWish, SwitchoverWish};
+use tasuki_schemas::api::{
+    FailoverWish, Granted, OverrideWish, PauseWish, RecloneWish, ResumeWish, SwitchoverWish, UnplanWish,
+};
 
 use super::Site;
 use super::access::Visitor;
@@ -56,8 +58,31 @@ pub(super) async fn switchover(
     headers: HeaderMap,
     Body(wish): Body<SwitchoverWish>,
 ) -> Answer {
-    let worded = wishes::switchover(wish.to, wish.dry_run, visitor.grant.name.as_str(), &wish.reason).map_err(bad)?;
+    let by = visitor.grant.name.as_str();
+    let worded = match wish.at {
+        None => wishes::switchover(wish.to, wish.dry_run, by, &wish.reason),
+        Some(at) => {
+            let planned = wishes::plan(wish.to, &at, by, &wish.reason).map_err(bad)?;
+            if wish.dry_run {
+                site.allowed(&visitor, &cluster)?;
+                let line = format!("it would be planned: {}; nothing was changed", planned.what);
+                return Ok(Json(Granted { lines: vec![line] }));
+            }
+            Ok(planned)
+        }
+    };
+    let worded = worded.map_err(bad)?;
     site.ask(&visitor, &cluster, &headers, worded).await
+}
+
+pub(super) async fn unplan(
+    State(site): State<Site>,
+    visitor: Visitor,
+    Path(cluster): Path<String>,
+    headers: HeaderMap,
+    Body(UnplanWish {}): Body<UnplanWish>,
+) -> Answer {
+    site.ask(&visitor, &cluster, &headers, wishes::unplan()).await
 }
 
 pub(super) async fn failover(

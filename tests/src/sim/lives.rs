@@ -206,6 +206,7 @@ pub(crate) fn first_record(flavour: Flavour, servers: usize, acks: u32) -> Accep
         recent: Vec::new(),
         voters_before: None,
         pause: None,
+        planned: None,
     };
     Accepted { ballot, record }
 }

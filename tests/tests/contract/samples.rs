@@ -15,7 +15,7 @@ use tasuki_schemas::id::{BootId, Incarnation, NodeId, Nonce};
 use tasuki_schemas::lease::{Grant, Renew};
 use tasuki_schemas::message::Message;
 use tasuki_schemas::observation::{Connection, Process};
-use tasuki_schemas::past::{Cause, Past, Pause};
+use tasuki_schemas::past::{Cause, Past, Pause, Planned};
 use tasuki_schemas::reclone::{DonorAsk, DonorEnd, DonorOffer};
 use tasuki_schemas::record::{Mode, Record, Reign, WriteGroup};
 
@@ -66,6 +66,7 @@ pub(crate) fn record() -> Record {
         recent: Vec::new(),
         voters_before: None,
         pause: None,
+        planned: None,
     }
 }
 
@@ -226,6 +227,12 @@ fn remembering() -> Record {
     Record { recent, pause: Some(pause()), ..record() }
 }
 
+/// A record with a switchover to come.
+fn planning() -> Record {
+    let (at, by, reason) = ("2026-12-24T03:00:00Z".to_owned(), "ann".to_owned(), "new kernel".to_owned());
+    Record { planned: Some(Planned { to: Some(node("db2")), at, by, reason, set_at: ballot(4) }), ..record() }
+}
+
 fn changing() -> Record {
     let mut record = record();
     record.voters_before = Some(record.voters.clone());
@@ -324,6 +331,8 @@ pub(crate) fn all() -> BTreeMap<String, Value> {
     messages.push(("request_order_catch_up_through".to_owned(), Message::Request(through_leader())));
     messages.push(("event_placed".to_owned(), Message::Event(Box::new(placed()))));
     messages.push(("event_decided_remembering".to_owned(), Message::Event(Box::new(event(decided)))));
+    let decided = EventBody::Decided { ballot: ballot(4), record: Box::new(planning()) };
+    messages.push(("event_decided_planning".to_owned(), Message::Event(Box::new(event(decided)))));
     let recloning = recloning().into_iter().map(|(stage, told)| (format!("observation_reclone_{stage}"), told));
     messages.extend(recloning.map(|(name, told)| (name, Message::Observation(Box::new(told)))));
     messages.extend(heartbeats());

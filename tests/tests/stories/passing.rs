@@ -70,6 +70,9 @@ impl Story {
                 inputs.extend(puppet.position().map(|position| Input::Positioned(Box::new(position), stamp)));
             }
         }
+        if let Some((planned, late)) = self.core.planned().zip(self.plan_due.take()) {
+            inputs.push(Input::PlanDue { set_at: planned.set_at.clone(), late });
+        }
         let handled = !inputs.is_empty();
         for input in inputs {
             for output in self.core.handle(input, now) {

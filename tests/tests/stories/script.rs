@@ -59,6 +59,8 @@ pub(crate) struct Story {
     /// The coordinator is woken when it asks for it, and not all the time.
     pub(crate) sleeps: bool,
     pub(crate) wake_at: Moment,
+    /// The time of the planned switchover has come, or is over.
+    pub(crate) plan_due: Option<bool>,
 }
 
 /// A set that is not empty shows by its form whose it is.
@@ -143,6 +145,7 @@ impl Story {
             foretells: false,
             hands: Hands::default(),
             sleeps: false,
+            plan_due: None,
             wake_at: Moment::from_nanos(0),
         };
         for (number, name) in names.iter().enumerate() {
@@ -249,6 +252,7 @@ impl Story {
             recent: Vec::new(),
             voters_before: None,
             pause: None,
+            planned: None,
         };
         for puppet in self.puppets.values_mut().filter(|puppet| !self.newcomers.contains(&puppet.name)) {
             puppet.accept(&ballot, &record);
@@ -292,6 +296,13 @@ impl Story {
                 let (by, reason) = ((*by).to_owned(), reason.join(" "));
                 self.core.ask(Wish::Switchover(Switchover { to, dry_run, by, reason }), now);
             }
+            ["is", "asked", "by", by, "to", "plan", "a", "switch", "to", to, "at", at, reason @ ..] => {
+                let (by, reason, at) = ((*by).to_owned(), reason.join(" "), (*at).to_owned());
+                let to = (*to != "anybody").then(|| to.parse().unwrap());
+                self.core.ask(Wish::Plan { switchover: Switchover { to, dry_run: false, by, reason }, at }, now);
+            }
+            ["is", "asked", "to", "give", "up", "the", "plan"] => self.core.ask(Wish::Unplan, now),
+            ["finds", "the", "plan", late @ ("due" | "overdue")] => self.plan_due = Some(*late == "overdue"),
             ["is", "asked", "to", "resume"] => self.core.ask(Wish::Resume, now),
             ["is", "asked", "to", "fail", "over", dry @ ..] => {
                 self.core.ask(Wish::Failover { dry_run: dry == ["dry"] }, now)

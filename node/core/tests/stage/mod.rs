@@ -61,6 +61,7 @@ pub(crate) fn record(epoch: u64, primary: &str, mode: Mode) -> Record {
         recent: Vec::new(),
         voters_before: None,
         pause: None,
+        planned: None,
     }
 }
 
