@@ -74,6 +74,7 @@ export async function conforms(url, certificate, { token, viewer, outsider }, cl
   assert.equal((await call('POST', '/clusters/{cluster}/override', { body: word })).code, 409);
   assert.equal((await call('POST', '/clusters/{cluster}/override', { body: { ...word, accept_loss: false } })).code, 422);
   assert.equal((await call('POST', '/clusters/{cluster}/reclone', { body: { node: 'db9', reason: 'x', dry_run: true } })).code, 409);
+  await planned(call);
   const all = Object.entries(document.paths).flatMap(([path, it]) => Object.keys(it).map((method) => `${method.toUpperCase()} ${path}`));
   assert.deepEqual(all.filter((it) => !tried.has(it)), [], 'paths of the document that nobody tried');
   await besides(ask);
@@ -129,6 +130,21 @@ async function paused(call) {
   // Answered as it was, and not paused anew.
   assert.equal((await pause(wish, 'once')).code, 200);
   assert.equal(await state(), null, JSON.stringify(set_at));
+}
+
+/** No failover is called for; a switchover is planned, and given up. */
+async function planned(call) {
+  const failover = await call('POST', '/clusters/{cluster}/failover', { body: { reason: 'x' } });
+  assert.ok(failover.code === 409 && /no failover is called for/.test(failover.value.error), failover.text);
+  const at = new Date(Date.now() + 3_600_000).toISOString();
+  const plan = (body) => call('POST', '/clusters/{cluster}/switchover', { body: { reason: 'new kernel', ...body } });
+  const cancel = () => call('POST', '/clusters/{cluster}/cancel-switchover', { body: {} });
+  assert.match((await plan({ at, dry_run: true })).value.lines[0], /nothing was changed/);
+  assert.equal((await plan({ at: 'tonight' })).code, 422);
+  assert.equal((await cancel()).code, 409);
+  assert.match((await plan({ at })).value.lines[0], /is planned for/);
+  await until(async () => (await call('GET', '/clusters/{cluster}')).value.record.planned?.by === 'ann');
+  assert.match((await cancel()).value.lines[0], /is given up/);
 }
 
 async function until(holds) {
