@@ -49,7 +49,7 @@ impl Act {
         match self {
             Self::Init => format!("init {name}"),
             Self::Wish(Wish::Resume) => format!("resume {name}"),
-            Self::Wish(Wish::Unplan) => format!("cancel-switchover {name}"),
+            Self::Wish(Wish::CancelSwitchover) => format!("cancel-switchover {name}"),
             Self::Wish(Wish::Plan { switchover, at }) => {
                 format!("plan {name}\t{}\t{}", plain(at), switching(switchover))
             }
@@ -76,7 +76,7 @@ impl Act {
         let act = match word {
             "init" => Self::Init,
             "resume" => Self::Wish(Wish::Resume),
-            "cancel-switchover" => Self::Wish(Wish::Unplan),
+            "cancel-switchover" => Self::Wish(Wish::CancelSwitchover),
             "plan" => {
                 let at = fields.next()?.to_owned();
                 Self::Wish(Wish::Plan { at, switchover: switched(&mut fields)? })
@@ -253,7 +253,7 @@ mod tests {
         let (node, by, reason) = ("db3".parse().unwrap(), "ann".to_owned(), "its disk was replaced".to_owned());
         let reclone = Wish::Reclone(Reclone { node, dry_run: true, by, reason });
         let plan = Wish::Plan { switchover: named.clone(), at: "2026-12-24T03:00:00Z".to_owned() };
-        let switches = [Wish::Switchover(best), Wish::Switchover(named), plan, Wish::Unplan];
+        let switches = [Wish::Switchover(best), Wish::Switchover(named), plan, Wish::CancelSwitchover];
         let failovers = [true, false].map(|dry_run| Wish::Failover { dry_run });
         let wishes = [Wish::Resume, pause, fenced, lost, admit, reclone];
         for act in wishes

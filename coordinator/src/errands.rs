@@ -73,7 +73,7 @@ pub(crate) fn wanted(wish: &Wish) -> Option<Wanted> {
         | Wish::Failover { .. }
         | Wish::Admit { .. }
         | Wish::Plan { .. }
-        | Wish::Unplan => None,
+        | Wish::CancelSwitchover => None,
     }
 }
 

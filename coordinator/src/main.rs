@@ -108,7 +108,7 @@ enum Act {
         to: Option<NodeId>,
         /// When, as 2026-12-24T03:00:00Z, at most 31 days ahead; without it now. The cluster remembers it: whoever leads then
         /// begins it, or within the ten minutes after that.
-        #[arg(long, value_parser = stated, conflicts_with = "dry_run")]
+        #[arg(long, value_parser = stated)]
         at: Option<String>,
         /// Only say who would take over, or why nobody can.
         #[arg(long)]
@@ -186,7 +186,7 @@ fn main() -> ExitCode {
             };
             wish(&arguments.config, name, asked)
         }
-        Some(Act::CancelSwitchover { name }) => wish(&arguments.config, name, Wish::Unplan),
+        Some(Act::CancelSwitchover { name }) => wish(&arguments.config, name, Wish::CancelSwitchover),
         Some(Act::Reclone { name, node, dry_run, by, reason }) => {
             let (node, by, reason) = (node.clone(), by.clone(), reason.clone());
             wish(&arguments.config, name, Wish::Reclone(Reclone { node, dry_run: *dry_run, by, reason }))
@@ -280,11 +280,11 @@ fn wish(file: &Path, name: &str, wish: Wish) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// How long a pause may be.
 fn stated(text: &str) -> Result<String, String> {
     tasuki_coordinator::planned::stated(text, tasuki_bus::clock::wall_ms())
 }
 
+/// How long a pause may be.
 fn length(text: &str) -> Result<Duration, String> {
     tasuki_config::length(text, LONGEST)
 }

@@ -9,7 +9,7 @@ use tasuki_config::Grant;
 use tasuki_coordinator_core::pause::{LONGEST, Wish};
 use tasuki_coordinator_core::reclone::Reclone;
 use tasuki_coordinator_core::switchover::Switchover;
-use tasuki_schemas::api::OverrideWish;
+use tasuki_schemas::api::{OverrideWish, SwitchoverWish};
 use tasuki_schemas::grounds::Override;
 use tasuki_schemas::id::NodeId;
 use tokio::sync::mpsc::Sender;
@@ -53,25 +53,21 @@ fn reason(text: &str) -> Result<String, String> {
     words(text).map_err(|fix| format!("reason: {fix}, for everybody who wonders"))
 }
 
-pub(crate) fn switchover(to: Option<NodeId>, dry_run: bool, by: &str, why: &str) -> Result<Worded, String> {
-    let reason = reason(why)?;
+/// The primary hands over, now or at a time that the operator states.
+pub(crate) fn switchover(wish: SwitchoverWish, by: &str) -> Result<Worded, String> {
+    let SwitchoverWish { to, at, dry_run, reason: why } = wish;
+    let reason = reason(&why)?;
     let target = to.as_ref().map_or_else(|| "the best".to_owned(), ToString::to_string);
     let what = format!("switchover to {target}: {reason}");
-    Ok(Worded { wish: Wish::Switchover(Switchover { to, dry_run, by: by.to_owned(), reason }), what })
-}
-
-/// The same at a time that the operator states.
-pub(crate) fn plan(to: Option<NodeId>, at: &str, by: &str, why: &str) -> Result<Worded, String> {
-    let (reason, at) = (reason(why)?, planned::stated(at, clock::wall_ms())?);
-    let target = to.as_ref().map_or_else(|| "whoever is best then".to_owned(), ToString::to_string);
-    let what = format!("switchover to {target} at {at}: {reason}");
-    let switchover = Switchover { to, dry_run: false, by: by.to_owned(), reason };
-    Ok(Worded { wish: Wish::Plan { switchover, at }, what })
+    let switchover = Switchover { to, dry_run, by: by.to_owned(), reason };
+    let Some(at) = at else { return Ok(Worded { wish: Wish::Switchover(switchover), what }) };
+    let at = planned::stated(&at, clock::wall_ms())?;
+    Ok(Worded { what: format!("{what}; at {at}"), wish: Wish::Plan { switchover, at } })
 }
 
 /// What was planned is given up.
-pub(crate) fn unplan() -> Worded {
-    Worded { wish: Wish::Unplan, what: "the planned switchover is given up".to_owned() }
+pub(crate) fn cancel_switchover() -> Worded {
+    Worded { wish: Wish::CancelSwitchover, what: "the planned switchover is given up".to_owned() }
 }
 
 pub(crate) fn reclone(node: NodeId, dry_run: bool, by: &str, why: &str) -> Result<Worded, String> {
@@ -123,16 +119,11 @@ pub(crate) async fn perform(
     Worded { wish, what }: Worded,
 ) -> Result<Reply, Undone> {
     let tried = match &wish {
-        Wish::Switchover(switchover) => switchover.dry_run,
+        Wish::Switchover(switchover) | Wish::Plan { switchover, .. } => switchover.dry_run,
         Wish::Reclone(reclone) => reclone.dry_run,
         Wish::TryOverride(_) => true,
         Wish::Failover { dry_run } => *dry_run,
-        Wish::Override(_)
-        | Wish::Pause { .. }
-        | Wish::Resume
-        | Wish::Admit { .. }
-        | Wish::Plan { .. }
-        | Wish::Unplan => false,
+        Wish::Override(_) | Wish::Pause { .. } | Wish::Resume | Wish::Admit { .. } | Wish::CancelSwitchover => false,
     };
     if !tried {
         match posts.act(cluster, grant, address, what.clone()).await {
@@ -151,15 +142,19 @@ pub(crate) async fn perform(
 mod tests {
     use super::*;
 
+    fn to(to: Option<NodeId>, dry_run: bool, reason: &str) -> SwitchoverWish {
+        SwitchoverWish { to, at: None, dry_run, reason: reason.to_owned() }
+    }
+
     #[test]
     fn what_operators_ask_for_is_read_with_the_fix_where_it_is_wrong() {
         let said = |worded: Result<Worded, String>| worded.map(|worded| worded.what);
         let db2 = || Some("db2".parse().unwrap());
         assert_eq!(
-            said(switchover(db2(), false, "ann", " new\nkernel ")),
+            said(switchover(to(db2(), false, " new\nkernel "), "ann")),
             Ok("switchover to db2: new kernel".to_owned())
         );
-        assert_eq!(said(switchover(None, true, "ann", "x")), Ok("switchover to the best: x".to_owned()));
+        assert_eq!(said(switchover(to(None, true, "x"), "ann")), Ok("switchover to the best: x".to_owned()));
         assert_eq!(said(pause(60, "ann", "disks")), Ok("pause for 60 s: disks".to_owned()));
         let incident = "00c0ffee00c0ffee".parse().unwrap();
         let lost =
@@ -174,7 +169,7 @@ mod tests {
             (resume("").what, resume("well again").what),
             ("resume".to_owned(), "resume: well again".to_owned())
         );
-        for wrong in [switchover(None, false, "ann", " "), pause(9, "ann", &"x".repeat(201))] {
+        for wrong in [switchover(to(None, false, " "), "ann"), pause(9, "ann", &"x".repeat(201))] {
             assert_eq!(wrong.unwrap_err(), "reason: write 1 to 200 characters, for everybody who wonders");
         }
         for wrong in [0, 90_000] {

@@ -95,7 +95,7 @@ pub struct SwitchoverWish {
 /// Gives up the switchover that is planned.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct UnplanWish {}
+pub struct CancelSwitchoverWish {}
 
 /// Lets a failover that is held go on, by the operator's word. It counts for this incident alone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -142,7 +142,7 @@ async function planned(call) {
   assert.match((await plan({ at, dry_run: true })).value.lines[0], /nothing was changed/);
   assert.equal((await plan({ at: 'tonight' })).code, 422);
   assert.equal((await cancel()).code, 409);
-  assert.match((await plan({ at })).value.lines[0], /is planned for/);
+  assert.match((await plan({ at })).value.lines[0], /is planned$/);
   await until(async () => (await call('GET', '/clusters/{cluster}')).value.record.planned?.by === 'ann');
   assert.match((await cancel()).value.lines[0], /is given up/);
 }

@@ -9,12 +9,14 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
+use anyhow::Context as _;
 use serde_json::Value;
 use tasuki_config::{Role, add_token};
 use tasuki_schemas::event::EventBody;
 use tasuki_schemas::gtid::Flavour;
 use tasuki_tests::lab::config::{VIEWER_TOKEN, grant};
 use tasuki_tests::lab::net::Kind;
+use tasuki_tests::lab::waiting::until;
 use tasuki_tests::lab::{Lab, Options, drill, npm, tools};
 
 /// What an operator and the public show.
@@ -136,11 +138,17 @@ async fn lab_a_failover_is_seen_in_a_browser() {
         let fault = Instant::now();
         lab.clusters[index].server_mut(&old).unwrap().kill9().unwrap();
         let changed = person.says("changed");
-        let decided = listeners[index].since(fault).into_iter().find_map(|heard| {
-            let EventBody::Decided { record, .. } = heard.event.body else { return None };
-            (record.primary.as_str() != old).then_some((record.primary, heard.event.at_ms))
-        });
-        let (new, at_ms) = decided.unwrap();
+        let decided = || {
+            listeners[index].since(fault).into_iter().find_map(|heard| {
+                let EventBody::Decided { record, .. } = heard.event.body else { return None };
+                (record.primary.as_str() != old).then_some((record.primary, heard.event.at_ms))
+            })
+        };
+        // The page may hear it before the lab's own listener does.
+        until("the decision", Duration::from_secs(5), async || decided().map(drop).context("not heard yet"))
+            .await
+            .unwrap();
+        let (new, at_ms) = decided().unwrap();
         assert_eq!(changed["name"], new.as_str());
         // Both by the wall clock of this machine.
         let late = changed["at"].as_u64().unwrap().saturating_sub(at_ms);

@@ -8,7 +8,7 @@ use tasuki_schemas::grounds::Override;
 use tasuki_schemas::id::NodeId;
 use tasuki_schemas::moment::Moment;
 use tasuki_schemas::past::{Cause, Pause};
-use tasuki_schemas::record::Record;
+use tasuki_schemas::record::{Mode, Record};
 
 use crate::coordinator::{Coordinator, Role};
 use crate::flapping;
@@ -60,7 +60,7 @@ pub enum Wish {
         at: String,
     },
     /// What was planned is given up.
-    Unplan,
+    CancelSwitchover,
     /// A server is brought home on a copy of another's data.
     Reclone(Reclone),
 }
@@ -175,10 +175,12 @@ impl Coordinator {
             | Wish::Switchover(_)
             | Wish::Reclone(_)
             | Wish::Plan { .. }
-            | Wish::Unplan => match self.leads_elsewhere(&wish, now).or_else(|| self.unplannable(&wish)) {
-                Some(reason) => (Some(Err(reason)), None),
-                None => (None, Some((wish, now))),
-            },
+            | Wish::CancelSwitchover => {
+                match self.leads_elsewhere(&wish, now).map(Err).or_else(|| self.answer_plan(&wish)) {
+                    Some(answer) => (Some(answer), None),
+                    None => (None, Some((wish, now))),
+                }
+            }
         };
     }
 
@@ -188,6 +190,9 @@ impl Coordinator {
             return Err("a failover is under way already".to_owned());
         }
         let (cause, told) = (flapping::cause(&self.diagnosis), crate::sentence::sentence(&self.diagnosis));
+        if self.known.as_ref().is_some_and(|record| record.mode == Mode::Observe) {
+            return Err("the cluster is only observed".to_owned());
+        }
         if cause == Cause::Other {
             return Err(format!("no failover is called for: {told} A switchover moves a primary that serves."));
         }
@@ -245,7 +250,9 @@ impl Coordinator {
             Some((Wish::Plan { switchover, at }, _)) => {
                 Some(Purpose::Plan { switchover: switchover.clone(), at: at.clone() })
             }
-            Some((Wish::Unplan, _)) => Some(Purpose::Unplan { why: "an operator said so".to_owned(), asked: true }),
+            Some((Wish::CancelSwitchover, _)) => {
+                Some(Purpose::CancelSwitchover { why: "an operator said so".to_owned(), asked: true })
+            }
             None if self.pauses.expired && record.pause.is_some() => Some(Purpose::Resume { forget: false }),
             None => self.overdue(record),
         }
@@ -264,7 +271,7 @@ impl Coordinator {
                 format!("failovers are {}; for {}", by(pause), spoken(*length))
             }
             Purpose::Resume { forget: true } => "failovers go on: an operator said so".to_owned(),
-            Purpose::Plan { .. } | Purpose::Unplan { .. } => return self.planned_anew(purpose, record),
+            Purpose::Plan { .. } | Purpose::CancelSwitchover { .. } => return self.planned_anew(purpose, record),
             Purpose::Resume { forget: false }
             | Purpose::TakeOver
             | Purpose::Open
@@ -290,7 +297,6 @@ mod tests {
     use tasuki_schemas::ballot::{Ballot, Epoch};
     use tasuki_schemas::id::BootId;
     use tasuki_schemas::past::Past;
-    use tasuki_schemas::record::Mode;
 
     use super::*;
     use crate::propose::changed;

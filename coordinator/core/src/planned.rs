@@ -7,7 +7,7 @@ use tasuki_schemas::past::Planned;
 use tasuki_schemas::record::{Mode, Record};
 
 use crate::coordinator::{Coordinator, Role};
-use crate::pause::Wish;
+use crate::pause::{Answer, Wish};
 use crate::propose::Purpose;
 use crate::settings::Promotion;
 use crate::switchover::Switchover;
@@ -68,48 +68,51 @@ impl Coordinator {
     pub(crate) fn overdue(&self, record: &Record) -> Option<Purpose> {
         let set_at = &record.planned.as_ref()?.set_at;
         if self.plans.begun.as_ref() == Some(set_at) && self.handing.is_none() {
-            return Some(Purpose::Unplan { why: "it was begun, and undone".to_owned(), asked: false });
+            return Some(Purpose::CancelSwitchover { why: "it was begun, and undone".to_owned(), asked: false });
         }
         let late = self.plans.due.as_ref().is_some_and(|(due, late)| due == set_at && *late);
         let waits = self.plans.waits.as_deref().unwrap_or("nobody led when it was due");
-        late.then(|| Purpose::Unplan { why: format!("it could not begin in time: {waits}"), asked: false })
+        late.then(|| Purpose::CancelSwitchover { why: format!("it could not begin in time: {waits}"), asked: false })
     }
 
-    /// Why this cannot be planned, or given up.
-    pub(crate) fn unplannable(&self, wish: &Wish) -> Option<String> {
+    /// What can be said at once to a wish about a plan: that it cannot be, or what would be planned.
+    pub(crate) fn answer_plan(&self, wish: &Wish) -> Option<Answer> {
         let record = self.known.as_deref();
-        match wish {
-            Wish::Unplan => record.is_none_or(|it| it.planned.is_none()).then(|| "no switchover is planned".to_owned()),
-            Wish::Plan { .. } if record.is_some_and(|record| record.mode == Mode::Observe) => {
-                Some("the cluster is only observed".to_owned())
-            }
-            Wish::Plan { switchover: Switchover { to: Some(to), .. }, .. } => match self.settings.servers.get(to) {
+        if matches!(wish, Wish::CancelSwitchover) {
+            let none = record.is_none_or(|record| record.planned.is_none());
+            return none.then(|| Err("no switchover is planned".to_owned()));
+        }
+        let Wish::Plan { switchover: Switchover { to, dry_run, by, reason }, at } = wish else { return None };
+        if record.is_some_and(|record| record.mode == Mode::Observe) {
+            return Some(Err("the cluster is only observed".to_owned()));
+        }
+        if let Some(to) = to {
+            let wrong = match self.settings.servers.get(to) {
                 None => Some(format!("{to} is no server of this cluster")),
+                Some(_) if record.is_some_and(|record| record.primary == *to) => {
+                    Some(format!("{to} is the primary already"))
+                }
                 Some(server) if server.promotion == Promotion::Never => {
                     Some(format!("{to} cannot take over: the cluster file says `promotion = \"never\"`"))
                 }
                 Some(_) => None,
-            },
-            Wish::Plan { .. }
-            | Wish::Pause { .. }
-            | Wish::Resume
-            | Wish::Failover { .. }
-            | Wish::Override(_)
-            | Wish::TryOverride(_)
-            | Wish::Admit { .. }
-            | Wish::Switchover(_)
-            | Wish::Reclone(_) => None,
+            };
+            if let Some(wrong) = wrong {
+                return Some(Err(wrong));
+            }
         }
+        dry_run.then(|| Ok(format!("{} would be planned; nothing was changed", told(to.as_ref(), at, by, reason))))
     }
 
     /// The record has another plan, or none any more.
     pub(crate) fn planned_anew(&mut self, purpose: &Purpose, record: &Record) {
         self.plans = Plans::default();
         let (sentence, asked) = match (purpose, &record.planned) {
-            (Purpose::Unplan { why, asked }, _) => (format!("the planned switchover is given up: {why}"), *asked),
+            (Purpose::CancelSwitchover { why, asked }, _) => {
+                (format!("the planned switchover is given up: {why}"), *asked)
+            }
             (_, Some(Planned { to, at, by, reason, .. })) => {
-                let to = to.as_ref().map_or("whoever is best then", NodeId::as_str);
-                (format!("a switchover to {to} is planned for {at} by {by}: {reason}"), true)
+                (format!("{} is planned", told(to.as_ref(), at, by, reason)), true)
             }
             (_, None) => return,
         };
@@ -119,4 +122,9 @@ impl Coordinator {
         let to = record.planned.as_ref().and_then(|planned| planned.to.clone());
         self.outbox.tell(EventBody::Switchover { to, sentence });
     }
+}
+
+fn told(to: Option<&NodeId>, at: &str, by: &str, reason: &str) -> String {
+    let to = to.map_or("whoever is best then", NodeId::as_str);
+    format!("a switchover to {to} at {at}, asked for by {by} ({reason}),")
 }

@@ -63,7 +63,7 @@ pub enum Purpose {
         at: String,
     },
     /// It is given up.
-    Unplan {
+    CancelSwitchover {
         /// Why.
         why: String,
         /// An operator waits for it.
@@ -194,7 +194,7 @@ pub(crate) fn changed(leases: bool, base: &Record, purpose: &Purpose, ballot: &B
             let Switchover { to, by, reason, dry_run: _ } = switchover.clone();
             record.planned = Some(Planned { to, at: at.clone(), by, reason, set_at: ballot.clone() });
         }
-        Purpose::Unplan { .. } => record.planned = None,
+        Purpose::CancelSwitchover { .. } => record.planned = None,
         Purpose::Open => {
             record.opened = true;
             record.groups.drain(..record.groups.len().saturating_sub(1));

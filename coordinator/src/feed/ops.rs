@@ -8,6 +8,7 @@ use socketioxide::SocketIo;
 use socketioxide::extract::{AckSender, SocketRef, TryData};
 use socketioxide::handler::ConnectHandler as _;
 use tasuki_config::Role;
+use tasuki_schemas::api::SwitchoverWish;
 use tasuki_schemas::talk::{ActAsked, Answer, NoteAsked, Shown};
 use tokio::sync::mpsc::Sender;
 
@@ -97,7 +98,7 @@ impl Desk {
         let ActAsked { cluster, to, dry_run, for_s, reason } = asked;
         let name = viewer.grant.name.as_str();
         let worded = match act {
-            "switchover" => wishes::switchover(to, dry_run, name, &reason),
+            "switchover" => wishes::switchover(SwitchoverWish { to, at: None, dry_run, reason }, name),
             "pause" => wishes::pause(for_s, name, &reason),
             _ => Ok(wishes::resume(&reason)),
         };

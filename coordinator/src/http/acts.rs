@@ -5,7 +5,7 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use tasuki_config::Role;
 use tasuki_schemas::api::{
-    FailoverWish, Granted, OverrideWish, PauseWish, RecloneWish, ResumeWish, SwitchoverWish, UnplanWish,
+    CancelSwitchoverWish, FailoverWish, Granted, OverrideWish, PauseWish, RecloneWish, ResumeWish, SwitchoverWish,
 };
 
 use super::Site;
@@ -58,31 +58,18 @@ pub(super) async fn switchover(
     headers: HeaderMap,
     Body(wish): Body<SwitchoverWish>,
 ) -> Answer {
-    let by = visitor.grant.name.as_str();
-    let worded = match wish.at {
-        None => wishes::switchover(wish.to, wish.dry_run, by, &wish.reason),
-        Some(at) => {
-            let planned = wishes::plan(wish.to, &at, by, &wish.reason).map_err(bad)?;
-            if wish.dry_run {
-                site.allowed(&visitor, &cluster)?;
-                let line = format!("it would be planned: {}; nothing was changed", planned.what);
-                return Ok(Json(Granted { lines: vec![line] }));
-            }
-            Ok(planned)
-        }
-    };
-    let worded = worded.map_err(bad)?;
+    let worded = wishes::switchover(wish, visitor.grant.name.as_str()).map_err(bad)?;
     site.ask(&visitor, &cluster, &headers, worded).await
 }
 
-pub(super) async fn unplan(
+pub(super) async fn cancel_switchover(
     State(site): State<Site>,
     visitor: Visitor,
     Path(cluster): Path<String>,
     headers: HeaderMap,
-    Body(UnplanWish {}): Body<UnplanWish>,
+    Body(CancelSwitchoverWish {}): Body<CancelSwitchoverWish>,
 ) -> Answer {
-    site.ask(&visitor, &cluster, &headers, wishes::unplan()).await
+    site.ask(&visitor, &cluster, &headers, wishes::cancel_switchover()).await
 }
 
 pub(super) async fn failover(

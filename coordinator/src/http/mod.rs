@@ -90,7 +90,7 @@ pub fn routes(site: Site) -> Router {
         .route("/clusters/{cluster}/incidents", get(history::incidents))
         .route("/clusters/{cluster}/notes", post(history::note))
         .route("/clusters/{cluster}/switchover", post(acts::switchover))
-        .route("/clusters/{cluster}/cancel-switchover", post(acts::unplan))
+        .route("/clusters/{cluster}/cancel-switchover", post(acts::cancel_switchover))
         .route("/clusters/{cluster}/failover", post(acts::failover))
         .route("/clusters/{cluster}/override", post(acts::overriding))
         .route("/clusters/{cluster}/reclone", post(acts::reclone))

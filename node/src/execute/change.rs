@@ -159,7 +159,8 @@ pub(super) async fn join(hands: &Hands, session: &mut Session, source: SocketAdd
 pub(super) async fn leave(hands: &Hands, session: &mut Session) -> Result<Holdings, Failed> {
     let dialect = hands.dialect;
     session.run(&dialect.acknowledge(false), QUICK).await?;
-    if acknowledges(hands, session).await? {
+    let acknowledged = acknowledges(hands, session).await?;
+    if acknowledged {
         session.run(&format!("{}; {}", dialect.stop_receiver(), dialect.start_receiver()), SLOW).await?;
     }
     let began = Instant::now();
@@ -169,7 +170,9 @@ pub(super) async fn leave(hands: &Hands, session: &mut Session) -> Result<Holdin
         }
         tokio::time::sleep(SOON).await;
     }
-    session.run(&dialect.relax_relay_log(), QUICK).await?;
+    if acknowledged {
+        session.run(&dialect.relax_relay_log(), QUICK).await?;
+    }
     holdings(hands, session).await
 }
 

@@ -4,8 +4,8 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 use tasuki_schemas::api::{
-    Endpoint, FailoverWish, Granted, Incident, Login, Me, NoteWish, Noted, OverrideWish, PauseWish, Problem,
-    RecloneWish, ResumeWish, Summary, SwitchoverWish, UnplanWish,
+    CancelSwitchoverWish, Endpoint, FailoverWish, Granted, Incident, Login, Me, NoteWish, Noted, OverrideWish,
+    PauseWish, Problem, RecloneWish, ResumeWish, Summary, SwitchoverWish,
 };
 use tasuki_schemas::event::{Event, PublicSnapshot, Snapshot};
 use tasuki_schemas::forecast::Forecast;
@@ -166,7 +166,7 @@ fn acts(of: &mut SchemaGenerator, paths: &mut Map<String, Value>) {
     };
     let body = json_of::<SwitchoverWish>(of);
     act(of, "switchover", "Let the primary hand over.", body);
-    let body = json_of::<UnplanWish>(of);
+    let body = json_of::<CancelSwitchoverWish>(of);
     act(of, "cancel-switchover", "Give up the switchover that is planned.", body);
     let body = json_of::<FailoverWish>(of);
     act(of, "failover", "Let a failover begin that a pause or earlier failovers hold back.", body);

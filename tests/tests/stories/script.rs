@@ -301,7 +301,7 @@ impl Story {
                 let to = (*to != "anybody").then(|| to.parse().unwrap());
                 self.core.ask(Wish::Plan { switchover: Switchover { to, dry_run: false, by, reason }, at }, now);
             }
-            ["is", "asked", "to", "give", "up", "the", "plan"] => self.core.ask(Wish::Unplan, now),
+            ["is", "asked", "to", "give", "up", "the", "plan"] => self.core.ask(Wish::CancelSwitchover, now),
             ["finds", "the", "plan", late @ ("due" | "overdue")] => self.plan_due = Some(*late == "overdue"),
             ["is", "asked", "to", "resume"] => self.core.ask(Wish::Resume, now),
             ["is", "asked", "to", "fail", "over", dry @ ..] => {
