@@ -12,7 +12,7 @@ use tasuki_schemas::id::{Incarnation, NodeId};
 use tasuki_tests::lab::events::Listener;
 use tasuki_tests::lab::net::Kind;
 use tasuki_tests::lab::waiting::until;
-use tasuki_tests::lab::{Cluster, Lab, Options, drill, history};
+use tasuki_tests::lab::{Cluster, Lab, Options, drill};
 
 /// A node that was started again is heard, gets the record and its vote, and the change is closed.
 const SEATED: Duration = Duration::from_secs(10);
@@ -83,7 +83,7 @@ async fn lost_and_rolled_back(flavour: Flavour) {
     until_it_votes(cluster, &primary, &other, before).await;
     assert!(told(&events, began, &other, "it was restored from a copy"), "nobody was told that it lost its vote");
 
-    let gap = history::gap(&writers.since(began), began, Instant::now()).unwrap();
+    let gap = drill::longest_gap(&writers, began).unwrap();
     assert!(gap < Duration::from_secs(1), "writing stood still for {gap:?}");
     let took = began.elapsed();
     let fault = cluster.server_mut(&primary).unwrap().kill9().unwrap();

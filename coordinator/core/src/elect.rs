@@ -68,8 +68,9 @@ struct Rank {
     lacks: bool,
     /// Another holds all of what it holds, and more.
     behind: bool,
-    /// It has not applied the goal.
-    unapplied: bool,
+    /// How much of the goal it has still to apply, in powers of two: one that is hundreds behind would cost a failover its
+    /// time, and a few transactions more or less are nobody's reason.
+    left: u32,
     order: usize,
 }
 
@@ -110,7 +111,7 @@ impl Ballots<'_> {
             },
             lacks: !holds(contender.received),
             behind: self.eligible.iter().any(has_more),
-            unapplied: !holds(contender.executed),
+            left: contender.executed.map_or(u32::MAX, |executed| left(self.goal, executed)),
             order: contender.order,
         }
     }
@@ -143,13 +144,18 @@ impl Ballots<'_> {
             return format!("its version is newer than that of {older}, which could not follow it");
         } else if (lost.lacks, lost.behind) != (won.lacks, won.behind) {
             "it would have to fetch what the winner holds"
-        } else if lost.unapplied != won.unapplied {
+        } else if lost.left != won.left {
             "it has more left to apply"
         } else {
             "it comes later in the cluster file"
         };
         reason.to_owned()
     }
+}
+
+/// The bits of the number of the goal's transactions that are not applied yet.
+fn left(goal: &GtidSet, executed: &GtidSet) -> u32 {
+    goal.subtract(executed).map_or(u32::MAX, |missing| u64::BITS - missing.count().leading_zeros())
 }
 
 /// Why a contender may not win at all.

@@ -9,28 +9,42 @@ fn set(text: &str) -> GtidSet {
     GtidSet::parse(Flavour::Mariadb, text).unwrap()
 }
 
-/// Two servers that are equal in everything but file order, each then changed a little.
-fn election(held: [&str; 2], change: impl Fn(&mut Contender<'_>, &mut Contender<'_>)) -> Election {
-    let names: [NodeId; 2] = ["db2", "db3"].map(|name| name.parse().unwrap());
-    let sets = held.map(set);
-    let contender = |at: usize| Contender {
-        node: &names[at],
+fn contender<'a>(node: &'a NodeId, order: usize, held: &'a GtidSet) -> Contender<'a> {
+    Contender {
+        node,
         promotion: Promotion::Neutral,
-        order: at,
+        order,
         incumbent: false,
-        received: Some(&sets[at]),
+        received: Some(held),
         broken: None,
         chosen: false,
         excluded: false,
         elsewhere: false,
         version: Version::parse("10.11.19-MariaDB"),
-        executed: Some(&sets[at]),
+        executed: Some(held),
         barred: None,
-    };
-    let (mut one, mut other) = (contender(0), contender(1));
+    }
+}
+
+/// Two servers that are equal in everything but file order, each then changed a little.
+fn election(held: [&str; 2], change: impl Fn(&mut Contender<'_>, &mut Contender<'_>)) -> Election {
+    let goal = set(held[0]).union(&set(held[1])).unwrap();
+    applied(held, held, &goal, change)
+}
+
+/// The same with what each has applied of what it holds.
+fn applied(
+    held: [&str; 2],
+    applied: [&str; 2],
+    goal: &GtidSet,
+    change: impl Fn(&mut Contender<'_>, &mut Contender<'_>),
+) -> Election {
+    let names: [NodeId; 2] = ["db2", "db3"].map(|name| name.parse().unwrap());
+    let (held, applied) = (held.map(set), applied.map(set));
+    let (mut one, mut other) = (contender(&names[0], 0, &held[0]), contender(&names[1], 1, &held[1]));
+    (one.executed, other.executed) = (Some(&applied[0]), Some(&applied[1]));
     change(&mut one, &mut other);
-    let goal = sets[0].union(&sets[1]).unwrap();
-    elect(&[one, other], &goal)
+    elect(&[one, other], goal)
 }
 
 fn reasons(election: &Election) -> String {
@@ -96,4 +110,12 @@ fn whom_a_switchover_is_to_wins_over_the_wish_of_the_cluster_file() {
         other.chosen = true;
     });
     assert_eq!(reasons(&election), "db2 lost to db3: the switchover is to the winner; db3 wins");
+}
+
+/// The dead primary's tail is on nobody, so that nobody has applied all of the goal.
+#[test]
+fn of_two_that_lack_the_same_tail_the_one_with_less_left_to_apply_wins() {
+    let of = |sets: [&str; 2]| reasons(&applied(["0-1-900"; 2], sets, &set("0-1-902"), |_, _| {}));
+    assert_eq!(of(["0-1-500", "0-1-900"]), "db2 lost to db3: it has more left to apply; db3 wins");
+    assert_eq!(of(["0-1-899", "0-1-900"]), "db2 wins; db3 lost to db2: it comes later in the cluster file");
 }

@@ -234,6 +234,11 @@ impl Seer<'_> {
         }
         let empty = || GtidSet::empty(self.settings.flavour);
         let goal = goal(self.record, &shown).map_err(mixed)?.unwrap_or_else(empty);
+        // Positions are of different moments: how much is left to apply would be another word each time.
+        let applied = |node: &NodeId| {
+            let executed = position(node).map(|position| &position.executed);
+            executed.filter(|executed| executed.contains(&goal) == Ok(true))
+        };
         let mut contenders: Vec<Contender<'_>> = Vec::new();
         for node in answering {
             let Some(server) = self.settings.servers.get(*node) else { continue };
@@ -257,7 +262,7 @@ impl Seer<'_> {
                 excluded: false,
                 elsewhere: self.settings.are_apart(node, &self.record.primary),
                 version: version(self.settings, self.view, node, self.now),
-                executed: position(node).map(|position| &position.executed),
+                executed: applied(node),
                 barred,
             });
         }

@@ -2,7 +2,7 @@
 //! they are back. Lowering: the record first, the server after. Raising: the server first, then coverage, then the record.
 //! And who is in the group no longer: see `narrow`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tasuki_schemas::id::NodeId;
@@ -15,14 +15,21 @@ use crate::view::View;
 
 /// A replica that lives but does not acknowledge may only be connecting: it is waited for this long.
 const CONNECTING: Duration = Duration::from_secs(1);
-/// Replicas must have acknowledged for this long before more acknowledgements are required.
-const STEADY: Duration = Duration::from_secs(1);
+/// More acknowledgements are required of replicas that have not caught up after so long all the same: writing then waits
+/// until they have. One that receives more slowly than the primary writes gets there in no other way. As long passes after
+/// a try that failed.
+const BEHIND: Duration = Duration::from_secs(10);
 
 /// What is remembered about the group between looks.
 #[derive(Clone, Debug, Default)]
 pub struct Ackers {
     short_since: Option<Moment>,
-    steady_since: Option<Moment>,
+    /// Since when more could be required.
+    more_since: Option<Moment>,
+    /// When the last try of it failed.
+    failed_at: Option<Moment>,
+    /// How many are about to be required.
+    raising: Option<u32>,
     /// Members that acknowledge nothing, and since when.
     mute_since: BTreeMap<NodeId, Moment>,
 }
@@ -53,11 +60,25 @@ impl Ackers {
     /// Whether nothing is waited for.
     #[must_use]
     pub fn are_calm(&self) -> bool {
-        self.short_since.is_none() && self.steady_since.is_none() && self.mute_since.is_empty()
+        self.short_since.is_none() && self.more_since.is_none() && self.mute_since.is_empty()
     }
 
-    /// Looks at the ackers of a decided record.
-    pub fn look(&mut self, settings: &Settings, view: &View, record: &Record, now: Moment) -> Finding {
+    /// More acknowledgements were required and did not come: writing stood still for it.
+    pub const fn failed(&mut self, now: Moment) {
+        if self.raising.take().is_some() {
+            self.failed_at = Some(now);
+        }
+    }
+
+    /// Looks at the ackers of a decided record. `caught_up` are those that held a moment ago what the primary had.
+    pub fn look(
+        &mut self,
+        settings: &Settings,
+        view: &View,
+        record: &Record,
+        caught_up: &BTreeSet<NodeId>,
+        now: Moment,
+    ) -> Finding {
         let Some(group) = record.group().filter(|_| record.mode == Mode::Armed && record.wanted > 0) else {
             return Finding::Well;
         };
@@ -78,7 +99,7 @@ impl Ackers {
         };
         let (acknowledging, hoped) = (count(&[Acker::Acknowledges]), count(&[Acker::Acknowledges, Acker::Away]));
         if acknowledging < group.acks {
-            self.steady_since = None;
+            (self.more_since, self.raising) = (None, None);
             let patience = if hoped < group.acks { settings.policy.acker_patience } else { CONNECTING };
             return self.short(settings, acknowledging, patience, now);
         }
@@ -86,15 +107,22 @@ impl Ackers {
         let waits_for = if facts.semi_sync.source_enabled { facts.semi_sync.wait_count.max(1) } else { 0 };
         let target = record.wanted.min(acknowledging);
         if target <= group.acks {
-            self.steady_since = None;
+            (self.more_since, self.raising) = (None, None);
             return if waits_for == group.acks {
                 self.mute(settings, record, now).map_or(Finding::Well, Finding::Narrow)
             } else {
                 Finding::SetWaitCount(group.acks)
             };
         }
-        let since = *self.steady_since.get_or_insert(now);
-        if now.since(since) < STEADY { Finding::Well } else { Finding::SetWaitCount(target) }
+        let since = *self.more_since.get_or_insert(now);
+        let ready = states.iter().filter(|(node, state)| **state == Acker::Acknowledges && caught_up.contains(**node));
+        let ready = record.wanted.min(u32::try_from(ready.count()).unwrap_or(u32::MAX));
+        let pauses = self.failed_at.is_some_and(|at| now.since(at) < BEHIND);
+        if self.raising.is_none_or(|raising| raising > target) && !pauses {
+            let at_last = (now.since(since) >= BEHIND).then_some(target);
+            self.raising = at_last.or_else(|| (ready > group.acks).then_some(ready));
+        }
+        self.raising.map_or(Finding::Well, Finding::SetWaitCount)
     }
 
     /// The member of an opened record's group that has acknowledged nothing for too long, if any.

@@ -11,6 +11,7 @@ struct Group {
     settings: Settings,
     record: Record,
     servers: Vec<Observation>,
+    caught_up: BTreeSet<NodeId>,
     ackers: Ackers,
 }
 
@@ -37,7 +38,8 @@ impl Group {
             seen
         };
         let (record, servers) = (record(&settings, acks), (0..3).map(server).collect());
-        Self { settings, record, servers, ackers: Ackers::default() }
+        let caught_up = [node(1), node(2)].into();
+        Self { settings, record, servers, caught_up, ackers: Ackers::default() }
     }
 
     fn facts(&mut self, number: usize) -> &mut tasuki_schemas::observation::Facts {
@@ -56,7 +58,7 @@ impl Group {
         for seen in &self.servers {
             assert!(view.observed(seen.clone(), (Boot { start: 1, random: BootId(1) }, 1), now));
         }
-        self.ackers.look(&self.settings, &view, &self.record, now)
+        self.ackers.look(&self.settings, &view, &self.record, &self.caught_up, now)
     }
 }
 
@@ -73,11 +75,10 @@ fn whatever_a_patience_runs_for_keeps_it_awake() {
     mute.mute(2);
     assert_eq!(mute.look(0), Finding::Well);
     assert!(!mute.ackers.are_calm(), "a member is mute, though one acknowledgement is enough");
-    let mut steady = Group::new(1);
-    steady.record.wanted = 2;
-    assert_eq!(steady.look(0), Finding::Well);
-    assert!(!steady.ackers.are_calm(), "another acknowledgement is soon required again");
-    assert_eq!(steady.look(1000), Finding::SetWaitCount(2));
+    let mut behind = Group::new(1);
+    (behind.record.wanted, behind.caught_up) = (2, BTreeSet::new());
+    assert_eq!(behind.look(0), Finding::Well);
+    assert!(!behind.ackers.are_calm(), "another acknowledgement is soon required again");
     let mut short = Group::new(2);
     short.mute(2);
     assert_eq!(short.look(0), Finding::Well);
@@ -119,4 +120,31 @@ fn an_observed_cluster_and_one_without_acknowledgements_are_left_as_they_are() {
     let mut acknowledged = Group::new(1);
     acknowledged.facts(0).semi_sync.wait_count = 2;
     assert_eq!(acknowledged.look(0), Finding::SetWaitCount(1), "and this one is not");
+}
+
+#[test]
+fn more_is_required_of_those_that_have_caught_up_and_at_last_of_the_others_as_well() {
+    let mut group = Group::new(0);
+    group.record.wanted = 2;
+    group.caught_up = [node(1)].into();
+    assert_eq!(group.look(0), Finding::SetWaitCount(1), "the other is behind");
+    group.caught_up.clear();
+    assert_eq!(group.look(100), Finding::SetWaitCount(1), "the server has been told");
+    group.mute(1);
+    group.mute(2);
+    assert_eq!(group.look(200), Finding::Well, "nobody is there to acknowledge");
+    let mut behind = Group::new(0);
+    (behind.record.wanted, behind.caught_up) = (2, BTreeSet::new());
+    assert_eq!((behind.look(0), behind.look(9999)), (Finding::Well, Finding::Well));
+    assert_eq!(behind.look(10_000), Finding::SetWaitCount(2));
+}
+
+#[test]
+fn what_failed_is_tried_again_after_a_pause() {
+    let mut group = Group::new(0);
+    group.record.wanted = 1;
+    assert_eq!(group.look(0), Finding::SetWaitCount(1));
+    group.ackers.failed(NOW + Duration::from_millis(700));
+    assert_eq!((group.look(701), group.look(10_699)), (Finding::Well, Finding::Well));
+    assert_eq!(group.look(10_700), Finding::SetWaitCount(1));
 }

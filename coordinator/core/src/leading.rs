@@ -225,7 +225,8 @@ impl Leading {
         if self.adopts_a_lease(settings, view, now) {
             return Next::Propose(Purpose::Lease);
         }
-        let found = self.ackers.look(settings, view, &self.record, now);
+        let caught_up = self.care.iter().filter(|(_, care)| care.has_caught_up(now)).map(|(node, _)| node.clone());
+        let found = self.ackers.look(settings, view, &self.record, &caught_up.collect(), now);
         let refuses = view.server(&primary, settings.policy.silence, now).is_some_and(|own| !own.refused.is_empty());
         self.tends |= found != group::Finding::Well || !self.ackers.are_calm() || refuses;
         let removed = match &found {
@@ -253,7 +254,10 @@ impl Leading {
                 let order = Order::SetWaitCount { record: Box::new(self.record.clone()), acks };
                 match self.order(settings, view, &primary, order, outbox, now) {
                     Some(Outcome::Done { .. }) if raises && self.record.opened => Next::Propose(Purpose::Acks(acks)),
-                    Some(Outcome::Done { .. } | Outcome::Failed { .. }) => {
+                    Some(ended @ (Outcome::Done { .. } | Outcome::Failed { .. })) => {
+                        if matches!(ended, Outcome::Failed { .. }) {
+                            self.ackers.failed(now);
+                        }
                         self.renew(&primary, OrderName::SetWaitCount, now);
                         Next::Stay
                     }

@@ -25,6 +25,8 @@ const TRY_FOR: Duration = Duration::from_secs(3);
 const TRY_AGAIN: Duration = Duration::from_secs(60);
 /// How long a comparison of two positions is good for.
 const GOOD_FOR: Duration = Duration::from_secs(4);
+/// Whether a replica has caught up is news for so long where writing is about to wait for it.
+const FRESH: Duration = Duration::from_secs(1);
 
 /// What is remembered about one server between looks.
 #[derive(Clone, Debug, Default)]
@@ -124,6 +126,11 @@ impl Care {
             Some(extras) if self.archive.folder(extras).is_some() => Ok(Some(&extras.holds)),
             Some(extras) => Err(self.archive.sentence(extras, self.recloning)),
         }
+    }
+
+    /// Whether it held a moment ago what the primary had another moment before.
+    pub(crate) fn has_caught_up(&self, now: Moment) -> bool {
+        self.holds_all_at.is_some_and(|at| now.since(at) < FRESH)
     }
 
     /// The folder where all of them are archived.
@@ -230,14 +237,18 @@ impl Care {
     ) -> Finding {
         self.astray_since = None;
         let Some(group) = record.group() else { return Finding::Well };
-        if group.members.contains(node) {
-            let joined = facts.semi_sync.replica_enabled || record.wanted == 0;
-            let quarantine = self.quarantine(record).filter(|_| joined);
-            return match quarantine {
-                Some(sentence) => self.tell(sentence),
-                None if joined => Finding::Well,
-                None => Finding::Join,
-            };
+        let joined = facts.semi_sync.replica_enabled || record.wanted == 0;
+        let member = group.members.contains(node);
+        if member && joined {
+            if let Some(sentence) = self.quarantine(record) {
+                return self.tell(sentence);
+            }
+            let awaited = group.acks < record.wanted && !self.has_caught_up(now);
+            return if awaited { ask_older(view, record, node) } else { Finding::Well };
+        }
+        // Where acknowledgements are required, writing may wait for this one's.
+        if member && group.acks > 0 {
+            return Finding::Join;
         }
         if let Some(sentence) = self.quarantine(record) {
             return self.tell(sentence);
@@ -260,8 +271,12 @@ impl Care {
         let recent = |at: Option<Moment>| at.is_some_and(|at| now.since(at) < GOOD_FOR);
         let flowing = replication.receiver == Thread::Running && replication.applier == Thread::Running;
         if flowing && recent(self.holds_all_at) && recent(self.within_at) {
-            return self
-                .tell_or(format!("caught up with {}; it joins the write group", record.primary), Finding::Widen);
+            let (does, finding) = if member {
+                ("acknowledges what it receives", Finding::Join)
+            } else {
+                ("joins the write group", Finding::Widen)
+            };
+            return self.tell_or(format!("caught up with {}; it {does}", record.primary), finding);
         }
         ask_older(view, record, node)
     }

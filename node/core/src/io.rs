@@ -210,9 +210,9 @@ pub const LISTEN: Duration = Duration::from_millis(300);
 /// What becomes of what a replica receives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Acknowledging {
-    /// It is acknowledged: the record's group has this node.
+    /// It is acknowledged: this node is of the record's group, whose writes wait for acknowledgements.
     Now,
-    /// It will be, once the replica has caught up and joined the group. Until then its relay log need not be on disk.
+    /// It will be, once the replica has caught up and joined. Until then its relay log need not be on disk.
     Later,
     /// Nobody waits for it in this cluster. Its server's own setting says how often the relay log is synced.
     Never,

@@ -9,7 +9,7 @@ use tasuki_schemas::command::{CatchUpHow, Order, OrderName};
 use tasuki_schemas::gtid::GtidSet;
 use tasuki_schemas::id::{CoordinatorId, NodeId};
 use tasuki_schemas::moment::Moment;
-use tasuki_schemas::record::Record;
+use tasuki_schemas::record::{Record, WriteGroup};
 
 use crate::fetching::Fetching;
 use crate::io::{Acknowledging, Effect, EffectId, Ended, Progress};
@@ -227,8 +227,8 @@ impl Node {
                 Effect::Promote { epoch: record.epoch.clone(), goal, acks, outside: self.outside(&record) }
             }
             Order::Follow { record } => {
-                let member = record.group().is_some_and(|group| group.members.contains(&self.settings.me));
-                let acknowledging = match (record.wanted > 0, member) {
+                let awaited = |group: &WriteGroup| group.acks > 0 && group.members.contains(&self.settings.me);
+                let acknowledging = match (record.wanted > 0, record.group().is_some_and(awaited)) {
                     (true, true) => Acknowledging::Now,
                     (true, false) => Acknowledging::Later,
                     (false, _) => Acknowledging::Never,

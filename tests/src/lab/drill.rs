@@ -70,6 +70,15 @@ pub fn gap(writers: &Writers, fault: Instant) -> Result<Duration> {
     history::gap(&log, fault, fault + AFTER).context("no write was acknowledged since the fault")
 }
 
+/// The longest silence of the writers since a moment; the one that it fell in counts whole.
+///
+/// # Errors
+/// When nothing was acknowledged since.
+pub fn longest_gap(writers: &Writers, since: Instant) -> Result<Duration> {
+    let log = writers.since(since.checked_sub(BEFORE).unwrap_or(since));
+    history::gap(&log, since, Instant::now()).context("no write was acknowledged since")
+}
+
 /// Starts a server that had ended, and waits until the cluster is whole. Until then, nobody may write to that server.
 ///
 /// # Errors

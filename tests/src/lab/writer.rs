@@ -165,7 +165,9 @@ fn connection(target: &Target) -> Opts {
         .tcp_nodelay(true)
         .stmt_cache_size(0_usize)
         .max_allowed_packet(Some(1 << 20))
-        .wait_timeout(Some(28_800));
+        .wait_timeout(Some(28_800))
+        // Read once: MySQL makes whoever reads a server's setting wait while one is changed.
+        .init(vec!["SET @server := @@server_id"]);
     match target {
         Target::Tcp(address) => options
             .ip_or_hostname(address.ip().to_string())
@@ -235,7 +237,7 @@ impl Writer {
     async fn insert(&self, connection: &mut Conn) -> Attempt {
         let (id, start) = (self.ids.take(), Instant::now());
         let statement =
-            format!("INSERT INTO lab.writes (id, writer) VALUES ({id}, @@server_id * {PER_SERVER} + {})", self.number);
+            format!("INSERT INTO lab.writes (id, writer) VALUES ({id}, @server * {PER_SERVER} + {})", self.number);
         let mut acknowledged = matches!(timeout(STATEMENT, connection.query_drop(&statement)).await, Ok(Ok(())));
         if let Some(again) = self.again.filter(|_| !acknowledged) {
             sleep(again).await;
