@@ -4,14 +4,16 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use serde::de::DeserializeOwned;
 use tasuki_bus::clock;
 use tasuki_config::Grant;
 use tasuki_coordinator_core::pause::{LONGEST, Wish};
 use tasuki_coordinator_core::reclone::Reclone;
 use tasuki_coordinator_core::switchover::Switchover;
-use tasuki_schemas::api::{OverrideWish, SwitchoverWish};
+use tasuki_schemas::api::{
+    CancelSwitchoverWish, FailoverWish, OverrideWish, PauseWish, RecloneWish, ResumeWish, SwitchoverWish,
+};
 use tasuki_schemas::grounds::Override;
-use tasuki_schemas::id::NodeId;
 use tokio::sync::mpsc::Sender;
 use tokio::time::timeout;
 
@@ -22,11 +24,42 @@ use crate::planned;
 /// A switchover or a vote ends within its own patience; this is more.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A wish, and the same in words for the history.
+/// What operators ask for, in the API and in `/ops` alike.
+pub(crate) trait Asked: DeserializeOwned + Send + 'static {
+    /// The last part of its path, and the name of its event.
+    const ACT: &'static str;
+
+    /// What it comes to.
+    ///
+    /// # Errors
+    /// What is wrong about it, with the fix.
+    fn worded(self, by: &str) -> Result<Worded, String>;
+}
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Does {
+    /// The cluster's driver does this, or says what it would do.
+    Wish(Wish),
+    /// Nothing: whatever the cluster is like, this is the answer.
+    Tells(String),
+}
+
+/// An act, and the same in words for the history.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Worded {
-    pub(crate) wish: Wish,
-    pub(crate) what: String,
+    pub(crate) does: Does,
+    what: String,
+}
+
+impl Worded {
+    fn wish(wish: Wish, what: String) -> Self {
+        Self { does: Does::Wish(wish), what }
+    }
+
+    fn tells(line: String) -> Self {
+        Self { what: line.clone(), does: Does::Tells(line) }
+    }
 }
 
 /// Why there is no reply.
@@ -53,61 +86,94 @@ fn reason(text: &str) -> Result<String, String> {
     words(text).map_err(|fix| format!("reason: {fix}, for everybody who wonders"))
 }
 
-/// The primary hands over, now or at a time that the operator states.
-pub(crate) fn switchover(wish: SwitchoverWish, by: &str) -> Result<Worded, String> {
-    let SwitchoverWish { to, at, dry_run, reason: why } = wish;
-    let reason = reason(&why)?;
-    let target = to.as_ref().map_or_else(|| "the best".to_owned(), ToString::to_string);
-    let what = format!("switchover to {target}: {reason}");
-    let switchover = Switchover { to, dry_run, by: by.to_owned(), reason };
-    let Some(at) = at else { return Ok(Worded { wish: Wish::Switchover(switchover), what }) };
-    let at = planned::stated(&at, clock::wall_ms())?;
-    Ok(Worded { what: format!("{what}; at {at}"), wish: Wish::Plan { switchover, at } })
-}
+impl Asked for SwitchoverWish {
+    const ACT: &'static str = "switchover";
 
-/// What was planned is given up.
-pub(crate) fn cancel_switchover() -> Worded {
-    Worded { wish: Wish::CancelSwitchover, what: "the planned switchover is given up".to_owned() }
-}
-
-pub(crate) fn reclone(node: NodeId, dry_run: bool, by: &str, why: &str) -> Result<Worded, String> {
-    let reason = reason(why)?;
-    let what = format!("reclone of {node}: {reason}");
-    Ok(Worded { wish: Wish::Reclone(Reclone { node, dry_run, by: by.to_owned(), reason }), what })
-}
-
-/// An operator answers for a failover that is held, or only asks whether such a word would count.
-pub(crate) fn overriding(wish: OverrideWish, by: &str) -> Result<Worded, String> {
-    let OverrideWish { incident, fenced, accept_loss, reason: why, dry_run } = wish;
-    let reason = reason(&why)?;
-    let answered = fenced.iter().map(|node| format!("{node} is fenced"));
-    let answered: Vec<String> = answered.chain(accept_loss.then(|| "a loss is accepted".to_owned())).collect();
-    let what = format!("override of incident {incident}, {}: {reason}", answered.join(", "));
-    if answered.is_empty() {
-        return Err("say what is answered for: fenced, accept_loss, or both".to_owned());
+    fn worded(self, by: &str) -> Result<Worded, String> {
+        let Self { to, at, dry_run, reason: why } = self;
+        let reason = reason(&why)?;
+        let target = to.as_ref().map_or_else(|| "the best".to_owned(), ToString::to_string);
+        let what = format!("switchover to {target}: {reason}");
+        let switchover = Switchover { to, dry_run, by: by.to_owned(), reason };
+        let Some(at) = at else { return Ok(Worded::wish(Wish::Switchover(switchover), what)) };
+        let at = planned::stated(&at, clock::wall_ms())?;
+        let what = format!("{what}; at {at}");
+        Ok(Worded::wish(Wish::Plan { switchover, at }, what))
     }
-    let word = Override { incident, fenced, accept_loss, by: by.to_owned(), reason };
-    Ok(Worded { wish: if dry_run { Wish::TryOverride(word) } else { Wish::Override(word) }, what })
 }
 
-pub(crate) fn pause(for_s: u64, by: &str, why: &str) -> Result<Worded, String> {
-    let (reason, length) = (reason(why)?, Duration::from_secs(for_s));
-    if length.is_zero() || length > LONGEST {
-        return Err(format!("for_s: write 1 to {}", LONGEST.as_secs()));
+impl Asked for CancelSwitchoverWish {
+    const ACT: &'static str = "cancel-switchover";
+
+    fn worded(self, _: &str) -> Result<Worded, String> {
+        Ok(Worded::wish(Wish::CancelSwitchover, "the planned switchover is given up".to_owned()))
     }
-    let what = format!("pause for {for_s} s: {reason}");
-    Ok(Worded { wish: Wish::Pause { owner: by.to_owned(), reason, length }, what })
 }
 
-/// A failover that people hold back may begin.
-pub(crate) fn failover(dry_run: bool, why: &str) -> Result<Worded, String> {
-    let what = format!("failover: {}", reason(why)?);
-    Ok(Worded { wish: Wish::Failover { dry_run }, what })
+impl Asked for FailoverWish {
+    const ACT: &'static str = "failover";
+
+    fn worded(self, _: &str) -> Result<Worded, String> {
+        let what = format!("failover: {}", reason(&self.reason)?);
+        Ok(Worded::wish(Wish::Failover { dry_run: self.dry_run }, what))
+    }
 }
 
-pub(crate) fn resume(why: &str) -> Worded {
-    let what = reason(why).map_or_else(|_| "resume".to_owned(), |reason| format!("resume: {reason}"));
-    Worded { wish: Wish::Resume, what }
+impl Asked for OverrideWish {
+    const ACT: &'static str = "override";
+
+    fn worded(self, by: &str) -> Result<Worded, String> {
+        let Self { incident, fenced, accept_loss, reason: why, dry_run } = self;
+        let reason = reason(&why)?;
+        let answered = fenced.iter().map(|node| format!("{node} is fenced"));
+        let answered: Vec<String> = answered.chain(accept_loss.then(|| "a loss is accepted".to_owned())).collect();
+        let what = format!("override of incident {incident}, {}: {reason}", answered.join(", "));
+        if answered.is_empty() {
+            return Err("say what is answered for: fenced, accept_loss, or both".to_owned());
+        }
+        let word = Override { incident, fenced, accept_loss, by: by.to_owned(), reason };
+        Ok(Worded::wish(if dry_run { Wish::TryOverride(word) } else { Wish::Override(word) }, what))
+    }
+}
+
+impl Asked for RecloneWish {
+    const ACT: &'static str = "reclone";
+
+    fn worded(self, by: &str) -> Result<Worded, String> {
+        let Self { node, reason: why, dry_run } = self;
+        let reason = reason(&why)?;
+        let what = format!("reclone of {node}: {reason}");
+        Ok(Worded::wish(Wish::Reclone(Reclone { node, dry_run, by: by.to_owned(), reason }), what))
+    }
+}
+
+impl Asked for PauseWish {
+    const ACT: &'static str = "pause";
+
+    fn worded(self, by: &str) -> Result<Worded, String> {
+        let Self { for_s, reason: why, dry_run } = self;
+        let (reason, length) = (reason(&why)?, Duration::from_secs(for_s));
+        if length.is_zero() || length > LONGEST {
+            return Err(format!("for_s: write 1 to {}", LONGEST.as_secs()));
+        }
+        if dry_run {
+            return Ok(Worded::tells(format!("no failover would begin for {for_s} s; nothing was changed")));
+        }
+        let what = format!("pause for {for_s} s: {reason}");
+        Ok(Worded::wish(Wish::Pause { owner: by.to_owned(), reason, length }, what))
+    }
+}
+
+impl Asked for ResumeWish {
+    const ACT: &'static str = "resume";
+
+    fn worded(self, _: &str) -> Result<Worded, String> {
+        if self.dry_run {
+            return Ok(Worded::tells("failovers would go on; nothing was changed".to_owned()));
+        }
+        let why = if self.reason.is_empty() { String::new() } else { format!(": {}", reason(&self.reason)?) };
+        Ok(Worded::wish(Wish::Resume, format!("resume{why}")))
+    }
 }
 
 /// Records an act, unless it is only tried, and has the cluster's driver do it. The reply is the driver's.
@@ -116,8 +182,12 @@ pub(crate) async fn perform(
     requests: &BTreeMap<String, Sender<Request>>,
     cluster: &str,
     (grant, address): (&Grant, Option<IpAddr>),
-    Worded { wish, what }: Worded,
+    Worded { does, what }: Worded,
 ) -> Result<Reply, Undone> {
+    let wish = match does {
+        Does::Wish(wish) => wish,
+        Does::Tells(line) => return Ok(Ok(vec![line])),
+    };
     let tried = match &wish {
         Wish::Switchover(switchover) | Wish::Plan { switchover, .. } => switchover.dry_run,
         Wish::Reclone(reclone) => reclone.dry_run,
@@ -142,38 +212,60 @@ pub(crate) async fn perform(
 mod tests {
     use super::*;
 
-    fn to(to: Option<NodeId>, dry_run: bool, reason: &str) -> SwitchoverWish {
-        SwitchoverWish { to, at: None, dry_run, reason: reason.to_owned() }
+    fn to(to: Option<&str>, dry_run: bool, reason: &str) -> SwitchoverWish {
+        SwitchoverWish { to: to.map(|to| to.parse().unwrap()), at: None, dry_run, reason: reason.to_owned() }
+    }
+
+    fn pause(for_s: u64, reason: &str) -> PauseWish {
+        PauseWish { for_s, reason: reason.to_owned(), dry_run: false }
+    }
+
+    fn resume(reason: &str) -> ResumeWish {
+        ResumeWish { dry_run: false, reason: reason.to_owned() }
+    }
+
+    fn said(asked: impl Asked) -> Result<String, String> {
+        asked.worded("ann").map(|worded| worded.what)
     }
 
     #[test]
     fn what_operators_ask_for_is_read_with_the_fix_where_it_is_wrong() {
-        let said = |worded: Result<Worded, String>| worded.map(|worded| worded.what);
-        let db2 = || Some("db2".parse().unwrap());
-        assert_eq!(
-            said(switchover(to(db2(), false, " new\nkernel "), "ann")),
-            Ok("switchover to db2: new kernel".to_owned())
-        );
-        assert_eq!(said(switchover(to(None, true, "x"), "ann")), Ok("switchover to the best: x".to_owned()));
-        assert_eq!(said(pause(60, "ann", "disks")), Ok("pause for 60 s: disks".to_owned()));
-        let incident = "00c0ffee00c0ffee".parse().unwrap();
-        let lost =
-            OverrideWish { incident, fenced: db2(), accept_loss: true, reason: "it burns".into(), dry_run: false };
-        let told = "override of incident 00c0ffee00c0ffee, db2 is fenced, a loss is accepted: it burns".to_owned();
-        assert_eq!(said(overriding(lost.clone(), "ann")), Ok(told));
-        let tried = overriding(OverrideWish { dry_run: true, ..lost.clone() }, "ann").unwrap();
-        assert!(matches!(tried.wish, Wish::TryOverride(word) if word.by == "ann"));
-        let nothing = OverrideWish { fenced: None, accept_loss: false, ..lost };
-        assert!(said(overriding(nothing, "ann")).unwrap_err().starts_with("say what is answered for"));
-        assert_eq!(
-            (resume("").what, resume("well again").what),
-            ("resume".to_owned(), "resume: well again".to_owned())
-        );
-        for wrong in [switchover(to(None, false, " "), "ann"), pause(9, "ann", &"x".repeat(201))] {
-            assert_eq!(wrong.unwrap_err(), "reason: write 1 to 200 characters, for everybody who wonders");
-        }
+        assert_eq!(said(to(Some("db2"), false, " new\nkernel ")), Ok("switchover to db2: new kernel".to_owned()));
+        assert_eq!(said(to(None, true, "x")), Ok("switchover to the best: x".to_owned()));
+        assert_eq!(said(pause(60, "disks")), Ok("pause for 60 s: disks".to_owned()));
+        assert_eq!(said(resume("")), Ok("resume".to_owned()));
+        assert_eq!(said(resume("well again")), Ok("resume: well again".to_owned()));
+        let wrong = "reason: write 1 to 200 characters, for everybody who wonders";
+        assert_eq!(said(to(None, false, " ")).unwrap_err(), wrong);
+        assert_eq!(said(pause(9, &"x".repeat(201))).unwrap_err(), wrong);
+        assert_eq!(said(resume(&"x".repeat(201))).unwrap_err(), wrong);
         for wrong in [0, 90_000] {
-            assert_eq!(said(pause(wrong, "ann", "disks")), Err("for_s: write 1 to 86400".to_owned()));
+            assert_eq!(said(pause(wrong, "disks")), Err("for_s: write 1 to 86400".to_owned()));
         }
+    }
+
+    #[test]
+    fn an_override_says_what_is_answered_for() {
+        let lost = OverrideWish {
+            incident: "00c0ffee00c0ffee".parse().unwrap(),
+            fenced: Some("db2".parse().unwrap()),
+            accept_loss: true,
+            reason: "it burns".into(),
+            dry_run: false,
+        };
+        let told = "override of incident 00c0ffee00c0ffee, db2 is fenced, a loss is accepted: it burns".to_owned();
+        assert_eq!(said(lost.clone()), Ok(told));
+        let tried = OverrideWish { dry_run: true, ..lost.clone() }.worded("ann").unwrap();
+        assert!(matches!(tried.does, Does::Wish(Wish::TryOverride(word)) if word.by == "ann"));
+        let nothing = OverrideWish { fenced: None, accept_loss: false, ..lost };
+        assert!(said(nothing).unwrap_err().starts_with("say what is answered for"));
+    }
+
+    #[test]
+    fn what_is_only_tried_asks_nobody() {
+        let tried = PauseWish { dry_run: true, ..pause(60, "disks") }.worded("ann").unwrap();
+        assert_eq!(tried.does, Does::Tells("no failover would begin for 60 s; nothing was changed".to_owned()));
+        let tried = ResumeWish { dry_run: true, ..resume("") }.worded("ann").unwrap();
+        assert_eq!(tried.does, Does::Tells("failovers would go on; nothing was changed".to_owned()));
     }
 }

@@ -12,20 +12,6 @@ export type Accepted = {
   record: Record;
 };
 
-/** An act that an operator asks for; what it does not need is left out. */
-export type ActAsked = {
-  /** Of which cluster. */
-  cluster: string;
-  /** Only say what would be done. */
-  dry_run?: boolean;
-  /** How many seconds a pause lasts. */
-  for_s?: number;
-  /** Why, for everybody who wonders: 1 to 200 characters. */
-  reason?: string;
-  /** Who takes over, of a switchover; left out: whoever would win a failover. */
-  to?: (NodeId | null);
-};
-
 /** What an asker is acknowledged with. */
 export type Answer = ({
   /** Where it is. */
@@ -88,6 +74,9 @@ export type Blocker = {
 
 /** Random, drawn when a program starts. */
 export type BootId = string;
+
+/** Gives up the switchover that is planned. */
+export type CancelSwitchoverWish = { [name: string]: unknown };
 
 /** What a primary was replaced for. */
 export type Cause = ("crashed" | "stopped" | "closed" | "hung" | "host_lost" | "isolated" | "disk_full" | "switchover" | "unfinished" | "other");
@@ -466,6 +455,14 @@ export type FailingGate = {
   setting: string;
 };
 
+/** Lets a failover begin that is called for, and that a pause or earlier failovers of the same server hold back. */
+export type FailoverWish = {
+  /** Only say whether it would begin. */
+  dry_run?: boolean;
+  /** Why, for everybody who wonders: 1 to 200 characters. */
+  reason: string;
+};
+
 /** How it is known that a server acknowledges nothing any more. */
 export type FenceHow = ("process_exited" | "self_fenced" | "lease_expired" | "ssh_killed" | "shut_down" | "operator");
 
@@ -672,6 +669,20 @@ export type Override = {
   reason: string;
 };
 
+/** Lets a failover that is held go on, by the operator's word. It counts for this incident alone. */
+export type OverrideWish = {
+  /** What only the replaced server has may be lost. */
+  accept_loss?: boolean;
+  /** Only say whether it would count. */
+  dry_run?: boolean;
+  /** The server that somebody has made sure serves nobody, e.g. by switching its host off. */
+  fenced?: (NodeId | null);
+  /** The incident that is answered for, as the hold and the snapshot name it. */
+  incident: IncidentId;
+  /** Why, for everybody who wonders: 1 to 200 characters. */
+  reason: string;
+};
+
 /** What a node is there for. */
 export type Part = ("primary" | "replica" | "witness");
 
@@ -697,6 +708,16 @@ export type Pause = {
   reason: string;
   /** The ballot at which it was decided: tells two pauses apart. */
   set_at: Ballot;
+};
+
+/** Begins no failover for a while. */
+export type PauseWish = {
+  /** Only say what would be done. */
+  dry_run?: boolean;
+  /** For how many seconds, at most a day. */
+  for_s: number;
+  /** Why, for everybody who wonders: 1 to 200 characters. */
+  reason: string;
 };
 
 /** An operator asked for a switchover at a stated time.  It begins when the wall clock of whoever leads then says so: that clock decides when, and nothing else rests on it. It belongs to the reign under which it was asked for, and is forgotten with it. */
@@ -911,6 +932,16 @@ export type Received = ({
   state: "unknown";
 });
 
+/** Brings a server home on a copy of another's data. */
+export type RecloneWish = {
+  /** Only say whether it could be done, and from whom. */
+  dry_run?: boolean;
+  /** The server. */
+  node: NodeId;
+  /** Why, for everybody who wonders: 1 to 200 characters. */
+  reason: string;
+};
+
 /** A copy of another server's data that takes the place of a server's own. */
 export type Recloning = ({
   /** So many have arrived. */
@@ -1032,6 +1063,14 @@ export type Reported = {
   outcome: Outcome;
 };
 
+/** Lets failovers go on. */
+export type ResumeWish = {
+  /** Only say what would be done. */
+  dry_run?: boolean;
+  /** Why, if that is worth a word: at most 200 characters. */
+  reason?: string;
+};
+
 /** Both sides of semi-sync on one server. */
 export type SemiSync = {
   /** Connected semi-sync replicas. */
@@ -1127,6 +1166,18 @@ export type Snapshot = {
 /** Where a failover stands. */
 export type StageName = ("draining" | "recruiting" | "catching_up" | "promoting" | "opened" | "finished" | "undone");
 
+/** Lets the primary hand over. */
+export type SwitchoverWish = {
+  /** When, as `2026-12-24T03:00:00Z`, at most 31 days ahead; left out: now. It is remembered by the cluster, and begins when the leader's clock says so, or within the ten minutes after that. */
+  at?: (string | null);
+  /** Only say what would be done. */
+  dry_run?: boolean;
+  /** Why, for everybody who wonders: 1 to 200 characters. */
+  reason: string;
+  /** Who takes over; left out: whoever would win a failover. */
+  to?: (NodeId | null);
+};
+
 /** Events of a cluster that are kept nowhere, at most one heartbeat old: the message `telemetry`. */
 export type Telemetry = {
   /** The cluster. */
@@ -1203,11 +1254,17 @@ export type FromTasukiToThePublic = {
 export interface ToTasuki {
   note: (note: NoteAsked, answered: (answer: Answer) => void) => void;
 }
+/** What an operator asks for: the body of the HTTP API's act, and the cluster. */
+export type Act<W> = (asked: W & { cluster: string }, answered: (answer: Answer) => void) => void;
 /** What operators emit in the namespace `/ops`. */
 export interface ToTasukiOps {
-  switchover: (asked: ActAsked, answered: (answer: Answer) => void) => void;
-  pause: (asked: ActAsked, answered: (answer: Answer) => void) => void;
-  resume: (asked: ActAsked, answered: (answer: Answer) => void) => void;
+  switchover: Act<SwitchoverWish>;
+  'cancel-switchover': Act<CancelSwitchoverWish>;
+  failover: Act<FailoverWish>;
+  override: Act<OverrideWish>;
+  reclone: Act<RecloneWish>;
+  pause: Act<PauseWish>;
+  resume: Act<ResumeWish>;
 }
 /** What `connect_error` is told when the coordinator refuses: `error.data`. */
 export type RefusedError = Error & { data?: Denial['data'] };

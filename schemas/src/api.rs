@@ -157,6 +157,9 @@ pub struct PauseWish {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ResumeWish {
+    /// Why, if that is worth a word: at most 200 characters.
+    #[serde(default)]
+    pub reason: String,
     /// Only say what would be done.
     #[serde(default)]
     pub dry_run: bool,

@@ -7,7 +7,6 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::event::EventId;
-use crate::id::NodeId;
 
 /// What a viewer shows when it connects, as `auth`. Clients of 2.x show it in the query, `since` as `CLUSTER:ID,…`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -60,25 +59,6 @@ pub struct NoteAsked {
     pub cluster: String,
     /// What, in plain text: 1 to 500 characters.
     pub text: String,
-}
-
-/// An act that an operator asks for; what it does not need is left out.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct ActAsked {
-    /// Of which cluster.
-    pub cluster: String,
-    /// Who takes over, of a switchover; left out: whoever would win a failover.
-    #[serde(default)]
-    pub to: Option<NodeId>,
-    /// Only say what would be done.
-    #[serde(default)]
-    pub dry_run: bool,
-    /// How many seconds a pause lasts.
-    #[serde(default)]
-    pub for_s: u64,
-    /// Why, for everybody who wonders: 1 to 200 characters.
-    #[serde(default)]
-    pub reason: String,
 }
 
 /// What an asker is acknowledged with.

@@ -32,6 +32,7 @@ try {
   for (const cluster of clusters) await watched(page, cluster);
   await noted(page, clusters[0]);
   await operated(page, clusters[0]);
+  await planned(page);
   await pressed(page, 'Log out');
   await page.waitForSelector('#token', PATIENCE);
   await page.reload();
@@ -168,6 +169,35 @@ async function noted(page, cluster) {
   await page.waitForFunction(() => [...document.querySelectorAll('.incident button')].some((it) => it.textContent === 'Replay'), PATIENCE);
   await page.waitForFunction(() => document.querySelector('#last-run .bars'), PATIENCE);
   await looked(page, folder, `${cluster}-notes`);
+}
+
+/** A switchover for tomorrow is on the page until it is given up. */
+async function planned(page) {
+  const submitted = async (settled) => {
+    await page.click('.dialog-acts button:last-child');
+    await page.waitForFunction(settled, PATIENCE);
+  };
+  const told = () => page.$eval('.hero .who dd', (it) => it.textContent);
+  await pressed(page, 'Switch over …');
+  await page.waitForSelector('dialog[open] #at', PATIENCE);
+  const tomorrow = new Date(Date.now() + 86_400_000 - new Date().getTimezoneOffset() * 60_000).toISOString().slice(0, 16);
+  await page.$eval('#at', (field, value) => {
+    field.value = value;
+    field.dispatchEvent(new Event('input', { bubbles: true }));
+  }, tomorrow);
+  await page.type('#reason', 'new disks');
+  await looked(page, folder, 'planned');
+  await submitted(() => document.querySelector('dialog .would, dialog .error'));
+  assert.match(await page.$eval('dialog .would, dialog .error', (it) => it.textContent), /nothing was changed/);
+  assert.doesNotMatch(await told(), /as .* planned/, 'the dry run has planned nothing');
+  await submitted(() => document.querySelector('.dialog-acts button')?.textContent === 'Close');
+  await page.keyboard.press('Escape');
+  await page.waitForFunction(() => / hands over to whoever is best then at .*, as .* planned \(new disks\)/.test(document.querySelector('.hero .who dd').textContent), PATIENCE);
+  await pressed(page, 'Give up the planned switchover …');
+  await page.waitForSelector('dialog[open] .danger', PATIENCE);
+  await submitted(() => document.querySelector('.dialog-acts button')?.textContent === 'Close');
+  await page.keyboard.press('Escape');
+  await page.waitForFunction(() => !/ planned \(/.test(document.querySelector('.hero .who dd').textContent), PATIENCE);
 }
 
 /** By keyboard alone: a dry run, then the hand-over. */

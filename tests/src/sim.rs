@@ -104,6 +104,7 @@ impl Plan {
             voters::draw(&mut dice, servers, &mut faults);
         }
         switchovers::draw(seed, servers, &mut faults, &mut traps);
+        switchovers::draw_planned(seed, servers, &mut faults);
         stops::draw(seed, servers, &mut faults);
         reclones::draw(seed, servers, &mut faults, &mut traps);
         let manual = Manual::drawn(seed);

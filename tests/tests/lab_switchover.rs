@@ -34,13 +34,6 @@ fn ms(gap: Duration) -> f64 {
     gap.as_secs_f64() * 1e3
 }
 
-/// So many seconds ahead, as an operator states a time.
-fn ahead(seconds: u32) -> String {
-    let words = ["-u", "-d", &format!("{seconds} seconds"), "+%Y-%m-%dT%H:%M:%SZ"];
-    let output = std::process::Command::new("date").args(words).output().unwrap();
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
-}
-
 /// A switchover at a stated time can be given up; another begins although the coordinator that took it is gone by then.
 async fn handed_over_as_planned(flavour: Flavour) {
     let mut lab = Lab::start(Kind::Loopback, &[flavour], &Options::default()).await.unwrap();
@@ -49,7 +42,7 @@ async fn handed_over_as_planned(flavour: Flavour) {
     drill::acknowledged(&writers, 100).await.unwrap();
     let past = switch(&lab, &["--at", "2026-01-01T00:00:00Z"]).await.unwrap_err().to_string();
     assert!(past.contains("has passed on this host's clock"), "{past}");
-    let said = switch(&lab, &["--at", &ahead(3600)]).await.unwrap();
+    let said = switch(&lab, &["--at", &drill::ahead(3600).unwrap()]).await.unwrap();
     assert!(said.contains("a switchover to whoever is best then at ") && said.contains(", is planned"), "{said}");
     let cancel = ["cancel-switchover", name.as_str()];
     let said = lab.coordinators[1].run(&cancel).await.unwrap();
@@ -61,7 +54,18 @@ async fn handed_over_as_planned(flavour: Flavour) {
     let to = if old == "db2" { "db3" } else { "db2" };
     let asked = Instant::now();
     // Whoever takes it leads.
-    let plan = ["switchover", name.as_str(), "--to", to, "--at", &ahead(6), "--by", "ann", "--reason", "new kernel"];
+    let plan = [
+        "switchover",
+        name.as_str(),
+        "--to",
+        to,
+        "--at",
+        &drill::ahead(6).unwrap(),
+        "--by",
+        "ann",
+        "--reason",
+        "new kernel",
+    ];
     lab.coordinators[0].run(&plan).await.unwrap();
     lab.coordinators[0].kill9().unwrap();
     let cluster = &lab.clusters[0];

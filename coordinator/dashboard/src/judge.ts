@@ -2,7 +2,7 @@
 
 import { advice } from './advice';
 import type { Cluster, Happened, Snapshot } from './model';
-import { lasting } from './words';
+import { lasting, timeOf } from './words';
 
 export type Severity = 'bad' | 'act' | 'warn' | 'ok';
 const ORDER: Severity[] = ['bad', 'act', 'warn', 'ok'];
@@ -71,6 +71,13 @@ function doing(snapshot: Snapshot): string {
   return `It watches. If ${primary} died now, ${winners(crash)} would take over${time}, and ${loss}.`;
 }
 
+/** What people planned, with the day and the time of this browser. */
+function planned(snapshot: Snapshot): string {
+  const plan = snapshot.record?.planned;
+  if (!plan) return '';
+  return ` It hands over to ${plan.to ?? 'whoever is best then'} at ${timeOf(Date.parse(plan.at))}, as ${plan.by} planned (${plan.reason}).`;
+}
+
 export function winners(outlook: { winner?: string | null; or?: string[] }): string {
   return [outlook.winner, ...(outlook.or ?? [])].filter(Boolean).join(' or ');
 }
@@ -89,7 +96,7 @@ export function judge(cluster: Cluster): Verdict | null {
   if (!snapshot) return null;
   const [severity, word] = graded(snapshot);
   return {
-    severity, word, sentence: sentenceOf(cluster, snapshot), since: since(cluster.events), tasuki: doing(snapshot), you: advice(snapshot),
+    severity, word, sentence: sentenceOf(cluster, snapshot), since: since(cluster.events), tasuki: doing(snapshot) + planned(snapshot), you: advice(snapshot),
   };
 }
 

@@ -1,4 +1,4 @@
-// The acts of operators: a dry run first, always.
+// The acts of operators: a dry run first, wherever one could go wrong.
 
 import { act } from './api';
 import { state, type Dialog } from './state';
@@ -6,7 +6,7 @@ import { state, type Dialog } from './state';
 const shown = () => document.querySelector('dialog');
 
 export function opened(kind: Dialog['kind'], cluster: string, redraw: () => void): void {
-  state.dialog = { kind, cluster, to: '', reason: '', for_s: 1800, would: [], busy: false, done: [], error: '' };
+  state.dialog = { kind, cluster, to: '', at: '', reason: '', for_s: 1800, would: [], busy: false, done: [], error: '' };
   redraw();
   requestAnimationFrame(() => requestAnimationFrame(() => shown()?.showModal()));
 }
@@ -25,10 +25,14 @@ export function changed(dialog: Dialog, what: Partial<Dialog>, redraw: () => voi
   redraw();
 }
 
+/** A time of this browser's zone in UTC. */
+const stated = (local: string) => new Date(local).toISOString().replace(/\.\d+Z$/, 'Z');
+
 function body(dialog: Dialog, dry_run: boolean): unknown {
   const { reason } = dialog;
   switch (dialog.kind) {
-    case 'switchover': return { ...(dialog.to ? { to: dialog.to } : {}), reason, dry_run };
+    case 'switchover': return { ...(dialog.to ? { to: dialog.to } : {}), ...(dialog.at ? { at: stated(dialog.at) } : {}), reason, dry_run };
+    case 'cancel-switchover': return {};
     case 'pause': return { for_s: dialog.for_s, reason, dry_run };
     case 'resume': return { dry_run };
   }

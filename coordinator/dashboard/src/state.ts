@@ -14,10 +14,12 @@ export interface Replay {
 }
 
 export interface Dialog {
-  kind: 'switchover' | 'pause' | 'resume';
+  kind: 'switchover' | 'cancel-switchover' | 'pause' | 'resume';
   cluster: string;
   /** The server to switch to; empty: whoever would win. */
   to: string;
+  /** When, as the browser's field has it; empty: now. */
+  at: string;
   reason: string;
   for_s: number;
   /** What a dry run said. */

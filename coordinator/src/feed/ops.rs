@@ -1,15 +1,18 @@
 //! What viewers and operators ask for over Socket.IO, each answered by an acknowledgement: `note` in the namespace of
-//! viewers; `switchover`, `pause` and `resume` in `/ops`, which is for operators alone.
+//! viewers; every act of the HTTP API in `/ops`, which is for operators alone.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
+use serde_json::{Map, Value};
 use socketioxide::SocketIo;
 use socketioxide::extract::{AckSender, SocketRef, TryData};
 use socketioxide::handler::ConnectHandler as _;
 use tasuki_config::Role;
-use tasuki_schemas::api::SwitchoverWish;
-use tasuki_schemas::talk::{ActAsked, Answer, NoteAsked, Shown};
+use tasuki_schemas::api::{
+    CancelSwitchoverWish, FailoverWish, OverrideWish, PauseWish, RecloneWish, ResumeWish, SwitchoverWish,
+};
+use tasuki_schemas::talk::{Answer, NoteAsked, Shown};
 use tokio::sync::mpsc::Sender;
 
 use super::admit::{Door, Refused, Viewer};
@@ -17,7 +20,7 @@ use super::letting_go::LetGo;
 use super::posts::{Posts, Unposted};
 use super::viewers;
 use crate::control::Request;
-use crate::wishes;
+use crate::wishes::{self, Asked};
 
 /// Where requests to the clusters' drivers go, once those run.
 pub(super) type Requests = Arc<OnceLock<BTreeMap<String, Sender<Request>>>>;
@@ -68,17 +71,13 @@ pub(super) fn admit(io: &SocketIo, door: Door, desk: Desk) {
         async move { result }
     };
     let welcome = async move |socket: SocketRef| {
-        for act in ["switchover", "pause", "resume"] {
-            let desk = desk.clone();
-            socket.on(act, async move |socket: SocketRef, asked: TryData<ActAsked>, ack: AckSender| {
-                let Some(viewer) = socket.extensions.get::<Viewer>() else { return };
-                let answer = match asked.0 {
-                    Ok(asked) => desk.answer(&socket, &viewer, act, asked).await,
-                    Err(error) => Err(format!("bad_request: {error}; send {{ cluster, reason, … }}")),
-                };
-                acknowledge(ack, &answer.map_or_else(refused, |lines| Answer::Done { ok: true, lines }));
-            });
-        }
+        desk.hears::<SwitchoverWish>(&socket);
+        desk.hears::<CancelSwitchoverWish>(&socket);
+        desk.hears::<FailoverWish>(&socket);
+        desk.hears::<OverrideWish>(&socket);
+        desk.hears::<RecloneWish>(&socket);
+        desk.hears::<PauseWish>(&socket);
+        desk.hears::<ResumeWish>(&socket);
         let viewer = socket.extensions.get::<Viewer>();
         if viewer.is_none_or(|viewer| !viewer.still_in(&door.tokens)) {
             viewers::close(socket, LetGo::Revoked);
@@ -88,30 +87,41 @@ pub(super) fn admit(io: &SocketIo, door: Door, desk: Desk) {
 }
 
 impl Desk {
-    async fn answer(
+    /// Answers one kind of act on an operator's connection.
+    fn hears<W: Asked>(&self, socket: &SocketRef) {
+        let desk = self.clone();
+        socket.on(W::ACT, async move |socket: SocketRef, asked: TryData<Map<String, Value>>, ack: AckSender| {
+            let Some(viewer) = socket.extensions.get::<Viewer>() else { return };
+            let answer = match asked.0 {
+                Ok(asked) => desk.answer::<W>(&socket, &viewer, asked).await,
+                Err(error) => Err(bad(error)),
+            };
+            acknowledge(ack, &answer.map_or_else(refused, |lines| Answer::Done { ok: true, lines }));
+        });
+    }
+
+    async fn answer<W: Asked>(
         &self,
         socket: &SocketRef,
         viewer: &Viewer,
-        act: &str,
-        asked: ActAsked,
+        mut asked: Map<String, Value>,
     ) -> Result<Vec<String>, String> {
-        let ActAsked { cluster, to, dry_run, for_s, reason } = asked;
-        let name = viewer.grant.name.as_str();
-        let worded = match act {
-            "switchover" => wishes::switchover(SwitchoverWish { to, at: None, dry_run, reason }, name),
-            "pause" => wishes::pause(for_s, name, &reason),
-            _ => Ok(wishes::resume(&reason)),
+        let Some(Value::String(cluster)) = asked.remove("cluster") else {
+            return Err(bad("cluster: name one"));
         };
-        let worded = worded.map_err(|wrong| format!("bad_request: {wrong}"))?;
+        // What is written wrong is refused, as over HTTP: a `dry_run` that is not read would be the act itself.
+        let wish: W = serde_json::from_value(Value::Object(asked)).map_err(bad)?;
+        let worded = wish.worded(viewer.grant.name.as_str()).map_err(bad)?;
         if !cluster.parse().is_ok_and(|cluster| viewer.grant.sees(&cluster)) {
             return Err(Unposted::UnknownCluster(cluster).to_string());
-        }
-        if dry_run && act != "switchover" {
-            return Ok(vec![format!("{} of {cluster} would be asked for; nothing was changed", worded.what)]);
         }
         let requests = self.requests.get().ok_or("not_ready: the coordinator begins; try again in a moment")?;
         let who = (&viewer.grant, super::peer(&socket.req_parts().extensions));
         let done = wishes::perform(&self.posts, requests, &cluster, who, worded).await;
         done.map_err(|why| why.to_string())?.map_err(|reason| format!("refused: {reason}"))
     }
+}
+
+fn bad(wrong: impl std::fmt::Display) -> String {
+    format!("bad_request: {wrong}; the feed's description says what each act takes")
 }

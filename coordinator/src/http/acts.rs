@@ -1,12 +1,11 @@
 //! What operators do: the same wishes as on the command line, answered when they have ended.
 
-use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
+use axum::routing::post;
+use axum::{Json, Router};
 use tasuki_config::Role;
-use tasuki_schemas::api::{
-    CancelSwitchoverWish, FailoverWish, Granted, OverrideWish, PauseWish, RecloneWish, ResumeWish, SwitchoverWish,
-};
+use tasuki_schemas::api::Granted;
 
 use super::Site;
 use super::access::Visitor;
@@ -14,7 +13,7 @@ use super::history::refusal;
 use super::once;
 use super::problem::{Body, Problem};
 use crate::control::Act;
-use crate::wishes::{self, Undone, Worded};
+use crate::wishes::{self, Asked, Does, Undone, Worded};
 
 type Answer = Result<Json<Granted>, Problem>;
 
@@ -42,7 +41,10 @@ impl Site {
         let key = once::key(headers)?.map(|key| format!("{} {key}", visitor.grant.name));
         let (posts, requests) = (self.feed()?.posts(), self.open.get().map(|open| open.requests.clone()));
         let (name, grant, address) = (cluster.to_owned(), visitor.grant.clone(), visitor.address);
-        let told = Act::Wish(worded.wish.clone()).line(cluster);
+        let told = match &worded.does {
+            Does::Wish(wish) => Act::Wish(wish.clone()).line(cluster),
+            Does::Tells(line) => line.clone(),
+        };
         let act = async move {
             let done = wishes::perform(&posts, &requests.unwrap_or_default(), &name, (&grant, address), worded).await;
             done.map_err(|why| undone(&why))?.map_err(|reason| Problem::new(StatusCode::CONFLICT, reason))
@@ -51,87 +53,18 @@ impl Site {
     }
 }
 
-pub(super) async fn switchover(
+/// The path of one kind of act.
+pub(super) fn route<W: Asked>() -> Router<Site> {
+    Router::new().route(&format!("/clusters/{{cluster}}/{}", W::ACT), post(act::<W>))
+}
+
+async fn act<W: Asked>(
     State(site): State<Site>,
     visitor: Visitor,
     Path(cluster): Path<String>,
     headers: HeaderMap,
-    Body(wish): Body<SwitchoverWish>,
+    Body(wish): Body<W>,
 ) -> Answer {
-    let worded = wishes::switchover(wish, visitor.grant.name.as_str()).map_err(bad)?;
+    let worded = wish.worded(visitor.grant.name.as_str()).map_err(bad)?;
     site.ask(&visitor, &cluster, &headers, worded).await
-}
-
-pub(super) async fn cancel_switchover(
-    State(site): State<Site>,
-    visitor: Visitor,
-    Path(cluster): Path<String>,
-    headers: HeaderMap,
-    Body(CancelSwitchoverWish {}): Body<CancelSwitchoverWish>,
-) -> Answer {
-    site.ask(&visitor, &cluster, &headers, wishes::cancel_switchover()).await
-}
-
-pub(super) async fn failover(
-    State(site): State<Site>,
-    visitor: Visitor,
-    Path(cluster): Path<String>,
-    headers: HeaderMap,
-    Body(wish): Body<FailoverWish>,
-) -> Answer {
-    let worded = wishes::failover(wish.dry_run, &wish.reason).map_err(bad)?;
-    site.ask(&visitor, &cluster, &headers, worded).await
-}
-
-pub(super) async fn overriding(
-    State(site): State<Site>,
-    visitor: Visitor,
-    Path(cluster): Path<String>,
-    headers: HeaderMap,
-    Body(wish): Body<OverrideWish>,
-) -> Answer {
-    let worded = wishes::overriding(wish, visitor.grant.name.as_str()).map_err(bad)?;
-    site.ask(&visitor, &cluster, &headers, worded).await
-}
-
-pub(super) async fn reclone(
-    State(site): State<Site>,
-    visitor: Visitor,
-    Path(cluster): Path<String>,
-    headers: HeaderMap,
-    Body(wish): Body<RecloneWish>,
-) -> Answer {
-    let worded = wishes::reclone(wish.node, wish.dry_run, visitor.grant.name.as_str(), &wish.reason).map_err(bad)?;
-    site.ask(&visitor, &cluster, &headers, worded).await
-}
-
-pub(super) async fn pause(
-    State(site): State<Site>,
-    visitor: Visitor,
-    Path(cluster): Path<String>,
-    headers: HeaderMap,
-    Body(wish): Body<PauseWish>,
-) -> Answer {
-    let worded = wishes::pause(wish.for_s, visitor.grant.name.as_str(), &wish.reason).map_err(bad)?;
-    if wish.dry_run {
-        site.allowed(&visitor, &cluster)?;
-        let line = format!("no failover of {cluster} would begin for {} s; nothing was changed", wish.for_s);
-        return Ok(Json(Granted { lines: vec![line] }));
-    }
-    site.ask(&visitor, &cluster, &headers, worded).await
-}
-
-pub(super) async fn resume(
-    State(site): State<Site>,
-    visitor: Visitor,
-    Path(cluster): Path<String>,
-    headers: HeaderMap,
-    Body(wish): Body<ResumeWish>,
-) -> Answer {
-    if wish.dry_run {
-        site.allowed(&visitor, &cluster)?;
-        let line = format!("failovers of {cluster} would go on; nothing was changed");
-        return Ok(Json(Granted { lines: vec![line] }));
-    }
-    site.ask(&visitor, &cluster, &headers, wishes::resume("")).await
 }

@@ -22,6 +22,9 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
 use tasuki_bus::Gauge;
+use tasuki_schemas::api::{
+    CancelSwitchoverWish, FailoverWish, OverrideWish, PauseWish, RecloneWish, ResumeWish, SwitchoverWish,
+};
 use tasuki_schemas::id::{ClusterName, CoordinatorId};
 use tokio::sync::mpsc::Sender;
 
@@ -89,13 +92,13 @@ pub fn routes(site: Site) -> Router {
         .route("/clusters/{cluster}/history", get(history::history))
         .route("/clusters/{cluster}/incidents", get(history::incidents))
         .route("/clusters/{cluster}/notes", post(history::note))
-        .route("/clusters/{cluster}/switchover", post(acts::switchover))
-        .route("/clusters/{cluster}/cancel-switchover", post(acts::cancel_switchover))
-        .route("/clusters/{cluster}/failover", post(acts::failover))
-        .route("/clusters/{cluster}/override", post(acts::overriding))
-        .route("/clusters/{cluster}/reclone", post(acts::reclone))
-        .route("/clusters/{cluster}/pause", post(acts::pause))
-        .route("/clusters/{cluster}/resume", post(acts::resume))
+        .merge(acts::route::<SwitchoverWish>())
+        .merge(acts::route::<CancelSwitchoverWish>())
+        .merge(acts::route::<FailoverWish>())
+        .merge(acts::route::<OverrideWish>())
+        .merge(acts::route::<RecloneWish>())
+        .merge(acts::route::<PauseWish>())
+        .merge(acts::route::<ResumeWish>())
         .fallback(problem::no_such_path);
     pages::routes()
         .route("/healthz", get(|| async { "ok\n" }))

@@ -1,5 +1,6 @@
 //! The steps of a drill: something was broken; does writing go on, is everything there, is the cluster whole again?
 
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
@@ -119,4 +120,14 @@ pub async fn all_there(cluster: &Cluster, writers: &[&Writers]) -> Result<usize>
     ensure!(found.lost.is_empty(), "acknowledged, but not on {primary}: {:?}", found.lost);
     ensure!(found.doubled.is_empty(), "more than once on {primary}: {:?}", found.doubled);
     Ok(found.acknowledged)
+}
+
+/// So many seconds ahead, as an operator states a time.
+///
+/// # Errors
+/// When `date` does not run.
+pub fn ahead(seconds: u32) -> Result<String> {
+    let words = ["-u", "-d", &format!("{seconds} seconds"), "+%Y-%m-%dT%H:%M:%SZ"];
+    let output = Command::new("date").args(words).output().context("date")?;
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }

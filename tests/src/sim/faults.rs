@@ -1,5 +1,6 @@
 //! What goes wrong, drawn from the seed; and healing, after which everything must come right by itself.
 
+use tasuki_coordinator_core::pause::Wish;
 use tasuki_node_core::Memory;
 use tasuki_schemas::id::Incarnation;
 
@@ -74,6 +75,12 @@ pub(crate) enum Fault {
     Stranger(Host),
     /// An operator asks for a switchover, to this server or to the best.
     HandOver(Option<Host>),
+    /// An operator plans one.
+    Plan(Option<Host>),
+    /// What is planned is given up.
+    CancelPlan,
+    /// The clocks of all coordinators say that it is time for what is planned, or too late.
+    PlanDue { late: bool },
     /// A server is to be stopped and started again, with the stop command of its unit.
     Leave(Host),
     /// The stop command has ended: SIGTERM.
@@ -205,6 +212,9 @@ impl Fault {
             Self::Lag(host, length) => world.hosts[host].server.lags_until = world.now + length,
             Self::Stranger(host) => world.hosts[host].server.stranger = world.hosts[host].server.run.is_some(),
             Self::HandOver(to) => super::switchovers::ask(world, to),
+            Self::Plan(to) => super::switchovers::plan(world, to),
+            Self::CancelPlan => super::switchovers::wish(world, &Wish::CancelSwitchover),
+            Self::PlanDue { late } => super::switchovers::due(world, late),
             Self::Leave(host) => super::stops::leave(world, host),
             Self::Terminate(host) => super::stops::terminate(world, host),
             Self::Reclone(host) => super::reclones::ask(world, host),

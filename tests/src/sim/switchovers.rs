@@ -1,5 +1,6 @@
 //! Switchovers: operators ask for them whenever it pleases them, and faults strike in their middle.
 
+use tasuki_coordinator_core::Input;
 use tasuki_coordinator_core::pause::Wish;
 use tasuki_coordinator_core::switchover::Switchover;
 use tasuki_node_core::Ended;
@@ -36,13 +37,54 @@ pub(crate) fn draw(seed: u64, servers: usize, faults: &mut Vec<(u64, Fault)>, tr
     }
 }
 
-/// An operator asks every coordinator; the one that leads takes it up.
+/// Others plan one: it is in the record, begins under whoever leads by then, and is given up in some of them.
+pub(crate) fn draw_planned(seed: u64, servers: usize, faults: &mut Vec<(u64, Fault)>) {
+    let mut dice = Dice::new(seed ^ 0x91a7);
+    if !dice.one_in(6) {
+        return;
+    }
+    let to = if dice.one_in(2) { usize::try_from(dice.between(0, servers as u64)).ok() } else { None };
+    let (asked, ahead) = (dice.between(1000 * MS, 3000 * MS), dice.between(200 * MS, 2000 * MS));
+    faults.push((asked, Fault::Plan(to)));
+    if dice.one_in(4) {
+        faults.push((asked + dice.between(0, ahead + 1000 * MS), Fault::CancelPlan));
+    }
+    for second in 0..4 {
+        faults.push((asked + ahead + second * 1000 * MS, Fault::PlanDue { late: second == 3 }));
+    }
+}
+
+/// An operator asks for a switchover.
 pub(crate) fn ask(world: &mut World, to: Option<Host>) {
-    let (by, reason) = ("ann".to_owned(), "new kernel".to_owned());
-    let wish = Wish::Switchover(Switchover { to: to.map(name), dry_run: false, by, reason });
+    wish(world, &Wish::Switchover(switchover(to)));
+}
+
+/// An operator plans one. The cores read no clock: what it says of the time is for people.
+pub(crate) fn plan(world: &mut World, to: Option<Host>) {
+    wish(world, &Wish::Plan { switchover: switchover(to), at: "2026-12-24T03:00:00Z".to_owned() });
+}
+
+fn switchover(to: Option<Host>) -> Switchover {
+    Switchover { to: to.map(name), dry_run: false, by: "ann".to_owned(), reason: "new kernel".to_owned() }
+}
+
+/// An operator asks every coordinator; the one that leads takes it up.
+pub(crate) fn wish(world: &mut World, wish: &Wish) {
     let now = Moment::from_nanos(world.now);
     for core in world.coordinators.iter_mut().filter_map(|state| state.core.as_mut()) {
         core.ask(wish.clone(), now);
+    }
+}
+
+/// Every coordinator that leads hears from its clock that the time of what is planned has come.
+pub(crate) fn due(world: &mut World, late: bool) {
+    for at in 0..world.coordinators.len() {
+        let state = &world.coordinators[at];
+        let runs = state.core.as_ref().filter(|_| state.paused_until <= world.now);
+        let planned = runs.and_then(|core| core.planned());
+        if let Some(set_at) = planned.map(|planned| planned.set_at.clone()) {
+            world.feed_coordinator(at, Input::PlanDue { set_at, late });
+        }
     }
 }
 

@@ -3,11 +3,25 @@
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
+use tasuki_schemas::api::{
+    CancelSwitchoverWish, FailoverWish, OverrideWish, PauseWish, RecloneWish, ResumeWish, SwitchoverWish,
+};
 use tasuki_schemas::event::{Event, PublicEvent, PublicSnapshot, PublicTelemetry, Snapshot, Telemetry};
-use tasuki_schemas::talk::{ActAsked, Answer, Closing, Denial, NoteAsked, Shown};
+use tasuki_schemas::talk::{Answer, Closing, Denial, NoteAsked, Shown};
 
-/// The acts of `/ops`.
-const ACTS: [&str; 3] = ["switchover", "pause", "resume"];
+/// Makes the schema of what is asked for.
+type Asked = fn(&mut SchemaGenerator) -> Value;
+
+/// The acts of `/ops`, and what each takes.
+const ACTS: [(&str, Asked); 7] = [
+    ("switchover", of_cluster::<SwitchoverWish>),
+    ("cancel-switchover", of_cluster::<CancelSwitchoverWish>),
+    ("failover", of_cluster::<FailoverWish>),
+    ("override", of_cluster::<OverrideWish>),
+    ("reclone", of_cluster::<RecloneWish>),
+    ("pause", of_cluster::<PauseWish>),
+    ("resume", of_cluster::<ResumeWish>),
+];
 
 /// The document.
 pub(crate) fn document() -> Value {
@@ -95,8 +109,8 @@ fn said(of: &mut SchemaGenerator) -> Map<String, Value> {
         schema::<Denial>(of),
     );
     add("noteAsked", "note", "Say something to everybody who watches.", schema::<NoteAsked>(of));
-    for act in ACTS {
-        add(&format!("{act}Asked"), act, "Have it done; everybody is told who asked.", schema::<ActAsked>(of));
+    for (act, payload) in ACTS {
+        add(&format!("{act}Asked"), act, "Have it done; everybody is told who asked.", payload(of));
     }
     add("answer", "ACK", "The acknowledgement of what was asked.", schema::<Answer>(of));
     messages
@@ -106,6 +120,16 @@ fn schema<T: JsonSchema>(of: &mut SchemaGenerator) -> Value {
     of.subschema_for::<T>().to_value()
 }
 
+/// The body of the HTTP API's act, and the cluster, which stands in the path there.
+fn of_cluster<T: JsonSchema>(of: &mut SchemaGenerator) -> Value {
+    let mut schema = T::json_schema(of).to_value();
+    let cluster = json!({ "type": "string", "description": "Of which cluster." });
+    let parts = schema.as_object_mut().unwrap();
+    parts.entry("properties").or_insert_with(|| json!({})).as_object_mut().unwrap().insert("cluster".into(), cluster);
+    parts.entry("required").or_insert_with(|| json!([])).as_array_mut().unwrap().push("cluster".into());
+    schema
+}
+
 fn channels(events: &[String]) -> Value {
     let here = |keys: &mut dyn Iterator<Item = &str>| -> Map<String, Value> {
         keys.map(|key| (key.to_owned(), json!({ "$ref": format!("#/components/messages/{key}") }))).collect()
@@ -113,7 +137,7 @@ fn channels(events: &[String]) -> Value {
     let common = ["shown", "refusal", "closing", "answer"];
     let viewers =
         ["snapshot", "telemetry", "noteAsked"].into_iter().chain(common).chain(events.iter().map(String::as_str));
-    let asked = ACTS.map(|act| format!("{act}Asked"));
+    let asked = ACTS.map(|(act, _)| format!("{act}Asked"));
     json!({
         "viewers": {
             "address": "/", "summary": "The main namespace: everything that is told, and notes.",
@@ -150,7 +174,7 @@ fn operations(events: &[String]) -> Value {
             }),
         );
     }
-    let asks = ACTS.map(|act| (act, "operators", format!("{act}Asked")));
+    let asks = ACTS.map(|(act, _)| (act, "operators", format!("{act}Asked")));
     for (name, place, key) in [("note", "viewers", "noteAsked".to_owned())].into_iter().chain(asks) {
         let reply = json!({ "channel": channel(place), "messages": of(place, &["answer"]) });
         add(

@@ -5,8 +5,11 @@ use std::fmt::Write as _;
 use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value};
+use tasuki_schemas::api::{
+    CancelSwitchoverWish, FailoverWish, OverrideWish, PauseWish, RecloneWish, ResumeWish, SwitchoverWish,
+};
 use tasuki_schemas::event::{Event, PublicEvent, PublicSnapshot, PublicTelemetry, Snapshot, Telemetry};
-use tasuki_schemas::talk::{ActAsked, Answer, Closing, Denial, NoteAsked, Shown};
+use tasuki_schemas::talk::{Answer, Closing, Denial, NoteAsked, Shown};
 
 /// What is not in the schemas: who emits what, and the helper for pages.
 const INTERFACE: &str = r#"
@@ -35,11 +38,17 @@ export type FromTasukiToThePublic = {
 export interface ToTasuki {
   note: (note: NoteAsked, answered: (answer: Answer) => void) => void;
 }
+/** What an operator asks for: the body of the HTTP API's act, and the cluster. */
+export type Act<W> = (asked: W & { cluster: string }, answered: (answer: Answer) => void) => void;
 /** What operators emit in the namespace `/ops`. */
 export interface ToTasukiOps {
-  switchover: (asked: ActAsked, answered: (answer: Answer) => void) => void;
-  pause: (asked: ActAsked, answered: (answer: Answer) => void) => void;
-  resume: (asked: ActAsked, answered: (answer: Answer) => void) => void;
+  switchover: Act<SwitchoverWish>;
+  'cancel-switchover': Act<CancelSwitchoverWish>;
+  failover: Act<FailoverWish>;
+  override: Act<OverrideWish>;
+  reclone: Act<RecloneWish>;
+  pause: Act<PauseWish>;
+  resume: Act<ResumeWish>;
 }
 /** What `connect_error` is told when the coordinator refuses: `error.data`. */
 export type RefusedError = Error & { data?: Denial['data'] };
@@ -77,7 +86,7 @@ declare global {
 /// The file.
 pub(crate) fn declarations() -> String {
     let mut of = SchemaSettings::draft2020_12().into_generator();
-    let roots: [fn(&mut SchemaGenerator) -> schemars::Schema; 12] = [
+    let roots: [fn(&mut SchemaGenerator) -> schemars::Schema; 18] = [
         |of| of.subschema_for::<Event>(),
         |of| of.subschema_for::<Snapshot>(),
         |of| of.subschema_for::<PublicEvent>(),
@@ -88,7 +97,13 @@ pub(crate) fn declarations() -> String {
         |of| of.subschema_for::<Denial>(),
         |of| of.subschema_for::<Closing>(),
         |of| of.subschema_for::<NoteAsked>(),
-        |of| of.subschema_for::<ActAsked>(),
+        |of| of.subschema_for::<SwitchoverWish>(),
+        |of| of.subschema_for::<CancelSwitchoverWish>(),
+        |of| of.subschema_for::<FailoverWish>(),
+        |of| of.subschema_for::<OverrideWish>(),
+        |of| of.subschema_for::<RecloneWish>(),
+        |of| of.subschema_for::<PauseWish>(),
+        |of| of.subschema_for::<ResumeWish>(),
         |of| of.subschema_for::<Answer>(),
     ];
     for root in roots {

@@ -54,9 +54,10 @@ function reign(cluster: Cluster): string {
 
 function acts(cluster: Cluster, redraw: () => void): Child {
   if (!may('operator') || state.replay) return null;
-  const paused = cluster.snapshot?.record?.pause;
+  const { pause: paused, planned } = cluster.snapshot?.record ?? {};
   return h('div', { class: 'acts', role: 'group', 'aria-label': 'Operate' },
     h('button', { type: 'button', onclick: () => opened('switchover', cluster.name, redraw) }, 'Switch over …'),
+    planned ? h('button', { type: 'button', onclick: () => opened('cancel-switchover', cluster.name, redraw) }, 'Give up the planned switchover …') : null,
     paused ? h('button', { type: 'button', onclick: () => opened('resume', cluster.name, redraw) }, 'Resume failovers …')
       : h('button', { type: 'button', onclick: () => opened('pause', cluster.name, redraw) }, 'Pause failovers …'));
 }
