@@ -36,30 +36,18 @@ pub(crate) trait Asked: DeserializeOwned + Send + 'static {
     fn worded(self, by: &str) -> Result<Worded, String>;
 }
 
-/// What is to be done.
+/// What an operator asked for comes to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Does {
+pub(crate) enum Worded {
     /// The cluster's driver does this, or says what it would do.
-    Wish(Wish),
+    Act {
+        /// What.
+        wish: Wish,
+        /// The same in words, for the history.
+        what: String,
+    },
     /// Nothing: whatever the cluster is like, this is the answer.
-    Tells(String),
-}
-
-/// An act, and the same in words for the history.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Worded {
-    pub(crate) does: Does,
-    what: String,
-}
-
-impl Worded {
-    fn wish(wish: Wish, what: String) -> Self {
-        Self { does: Does::Wish(wish), what }
-    }
-
-    fn tells(line: String) -> Self {
-        Self { what: line.clone(), does: Does::Tells(line) }
-    }
+    Told(String),
 }
 
 /// Why there is no reply.
@@ -95,10 +83,9 @@ impl Asked for SwitchoverWish {
         let target = to.as_ref().map_or_else(|| "the best".to_owned(), ToString::to_string);
         let what = format!("switchover to {target}: {reason}");
         let switchover = Switchover { to, dry_run, by: by.to_owned(), reason };
-        let Some(at) = at else { return Ok(Worded::wish(Wish::Switchover(switchover), what)) };
+        let Some(at) = at else { return Ok(Worded::Act { wish: Wish::Switchover(switchover), what }) };
         let at = planned::stated(&at, clock::wall_ms())?;
-        let what = format!("{what}; at {at}");
-        Ok(Worded::wish(Wish::Plan { switchover, at }, what))
+        Ok(Worded::Act { what: format!("{what}; at {at}"), wish: Wish::Plan { switchover, at } })
     }
 }
 
@@ -106,7 +93,7 @@ impl Asked for CancelSwitchoverWish {
     const ACT: &'static str = "cancel-switchover";
 
     fn worded(self, _: &str) -> Result<Worded, String> {
-        Ok(Worded::wish(Wish::CancelSwitchover, "the planned switchover is given up".to_owned()))
+        Ok(Worded::Act { wish: Wish::CancelSwitchover, what: "the planned switchover is given up".to_owned() })
     }
 }
 
@@ -115,7 +102,7 @@ impl Asked for FailoverWish {
 
     fn worded(self, _: &str) -> Result<Worded, String> {
         let what = format!("failover: {}", reason(&self.reason)?);
-        Ok(Worded::wish(Wish::Failover { dry_run: self.dry_run }, what))
+        Ok(Worded::Act { wish: Wish::Failover { dry_run: self.dry_run }, what })
     }
 }
 
@@ -132,7 +119,7 @@ impl Asked for OverrideWish {
             return Err("say what is answered for: fenced, accept_loss, or both".to_owned());
         }
         let word = Override { incident, fenced, accept_loss, by: by.to_owned(), reason };
-        Ok(Worded::wish(if dry_run { Wish::TryOverride(word) } else { Wish::Override(word) }, what))
+        Ok(Worded::Act { wish: if dry_run { Wish::TryOverride(word) } else { Wish::Override(word) }, what })
     }
 }
 
@@ -143,7 +130,7 @@ impl Asked for RecloneWish {
         let Self { node, reason: why, dry_run } = self;
         let reason = reason(&why)?;
         let what = format!("reclone of {node}: {reason}");
-        Ok(Worded::wish(Wish::Reclone(Reclone { node, dry_run, by: by.to_owned(), reason }), what))
+        Ok(Worded::Act { wish: Wish::Reclone(Reclone { node, dry_run, by: by.to_owned(), reason }), what })
     }
 }
 
@@ -157,10 +144,10 @@ impl Asked for PauseWish {
             return Err(format!("for_s: write 1 to {}", LONGEST.as_secs()));
         }
         if dry_run {
-            return Ok(Worded::tells(format!("no failover would begin for {for_s} s; nothing was changed")));
+            return Ok(Worded::Told(format!("no failover would begin for {for_s} s; nothing was changed")));
         }
         let what = format!("pause for {for_s} s: {reason}");
-        Ok(Worded::wish(Wish::Pause { owner: by.to_owned(), reason, length }, what))
+        Ok(Worded::Act { wish: Wish::Pause { owner: by.to_owned(), reason, length }, what })
     }
 }
 
@@ -169,10 +156,10 @@ impl Asked for ResumeWish {
 
     fn worded(self, _: &str) -> Result<Worded, String> {
         if self.dry_run {
-            return Ok(Worded::tells("failovers would go on; nothing was changed".to_owned()));
+            return Ok(Worded::Told("failovers would go on; nothing was changed".to_owned()));
         }
         let why = if self.reason.is_empty() { String::new() } else { format!(": {}", reason(&self.reason)?) };
-        Ok(Worded::wish(Wish::Resume, format!("resume{why}")))
+        Ok(Worded::Act { wish: Wish::Resume, what: format!("resume{why}") })
     }
 }
 
@@ -182,11 +169,11 @@ pub(crate) async fn perform(
     requests: &BTreeMap<String, Sender<Request>>,
     cluster: &str,
     (grant, address): (&Grant, Option<IpAddr>),
-    Worded { does, what }: Worded,
+    worded: Worded,
 ) -> Result<Reply, Undone> {
-    let wish = match does {
-        Does::Wish(wish) => wish,
-        Does::Tells(line) => return Ok(Ok(vec![line])),
+    let (wish, what) = match worded {
+        Worded::Act { wish, what } => (wish, what),
+        Worded::Told(line) => return Ok(Ok(vec![line])),
     };
     let tried = match &wish {
         Wish::Switchover(switchover) | Wish::Plan { switchover, .. } => switchover.dry_run,
@@ -225,7 +212,9 @@ mod tests {
     }
 
     fn said(asked: impl Asked) -> Result<String, String> {
-        asked.worded("ann").map(|worded| worded.what)
+        asked.worded("ann").map(|worded| match worded {
+            Worded::Act { what, .. } | Worded::Told(what) => what,
+        })
     }
 
     #[test]
@@ -256,7 +245,7 @@ mod tests {
         let told = "override of incident 00c0ffee00c0ffee, db2 is fenced, a loss is accepted: it burns".to_owned();
         assert_eq!(said(lost.clone()), Ok(told));
         let tried = OverrideWish { dry_run: true, ..lost.clone() }.worded("ann").unwrap();
-        assert!(matches!(tried.does, Does::Wish(Wish::TryOverride(word)) if word.by == "ann"));
+        assert!(matches!(tried, Worded::Act { wish: Wish::TryOverride(word), .. } if word.by == "ann"));
         let nothing = OverrideWish { fenced: None, accept_loss: false, ..lost };
         assert!(said(nothing).unwrap_err().starts_with("say what is answered for"));
     }
@@ -264,8 +253,8 @@ mod tests {
     #[test]
     fn what_is_only_tried_asks_nobody() {
         let tried = PauseWish { dry_run: true, ..pause(60, "disks") }.worded("ann").unwrap();
-        assert_eq!(tried.does, Does::Tells("no failover would begin for 60 s; nothing was changed".to_owned()));
+        assert_eq!(tried, Worded::Told("no failover would begin for 60 s; nothing was changed".to_owned()));
         let tried = ResumeWish { dry_run: true, ..resume("") }.worded("ann").unwrap();
-        assert_eq!(tried.does, Does::Tells("failovers would go on; nothing was changed".to_owned()));
+        assert_eq!(tried, Worded::Told("failovers would go on; nothing was changed".to_owned()));
     }
 }

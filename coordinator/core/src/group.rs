@@ -117,8 +117,9 @@ impl Ackers {
         let since = *self.more_since.get_or_insert(now);
         let ready = states.iter().filter(|(node, state)| **state == Acker::Acknowledges && caught_up.contains(**node));
         let ready = record.wanted.min(u32::try_from(ready.count()).unwrap_or(u32::MAX));
-        let pauses = self.failed_at.is_some_and(|at| now.since(at) < BEHIND);
-        if self.raising.is_none_or(|raising| raising > target) && !pauses {
+        // The record may have followed by now, or a replica may be gone.
+        self.raising = self.raising.filter(|raising| (group.acks + 1..=target).contains(raising));
+        if self.raising.is_none() && self.failed_at.is_none_or(|at| now.since(at) >= BEHIND) {
             let at_last = (now.since(since) >= BEHIND).then_some(target);
             self.raising = at_last.or_else(|| (ready > group.acks).then_some(ready));
         }

@@ -130,6 +130,9 @@ fn more_is_required_of_those_that_have_caught_up_and_at_last_of_the_others_as_we
     assert_eq!(group.look(0), Finding::SetWaitCount(1), "the other is behind");
     group.caught_up.clear();
     assert_eq!(group.look(100), Finding::SetWaitCount(1), "the server has been told");
+    let mut on = Group::new(1);
+    (on.record.wanted, on.ackers, on.caught_up) = (2, group.ackers.clone(), [node(1), node(2)].into());
+    assert_eq!(on.look(150), Finding::SetWaitCount(2), "the record has followed, and the other has caught up");
     group.mute(1);
     group.mute(2);
     assert_eq!(group.look(200), Finding::Well, "nobody is there to acknowledge");

@@ -13,7 +13,7 @@ use super::history::refusal;
 use super::once;
 use super::problem::{Body, Problem};
 use crate::control::Act;
-use crate::wishes::{self, Asked, Does, Undone, Worded};
+use crate::wishes::{self, Asked, Undone, Worded};
 
 type Answer = Result<Json<Granted>, Problem>;
 
@@ -41,9 +41,9 @@ impl Site {
         let key = once::key(headers)?.map(|key| format!("{} {key}", visitor.grant.name));
         let (posts, requests) = (self.feed()?.posts(), self.open.get().map(|open| open.requests.clone()));
         let (name, grant, address) = (cluster.to_owned(), visitor.grant.clone(), visitor.address);
-        let told = match &worded.does {
-            Does::Wish(wish) => Act::Wish(wish.clone()).line(cluster),
-            Does::Tells(line) => line.clone(),
+        let told = match &worded {
+            Worded::Act { wish, .. } => Act::Wish(wish.clone()).line(cluster),
+            Worded::Told(line) => line.clone(),
         };
         let act = async move {
             let done = wishes::perform(&posts, &requests.unwrap_or_default(), &name, (&grant, address), worded).await;

@@ -67,8 +67,7 @@ pub async fn taken_over(cluster: &Cluster, writers: &Writers, old: &str, fault: 
 /// # Errors
 /// When nothing was acknowledged since.
 pub fn gap(writers: &Writers, fault: Instant) -> Result<Duration> {
-    let log = writers.since(fault.checked_sub(BEFORE).unwrap_or(fault));
-    history::gap(&log, fault, fault + AFTER).context("no write was acknowledged since the fault")
+    between(writers, fault, fault + AFTER)
 }
 
 /// The longest silence of the writers since a moment; the one that it fell in counts whole.
@@ -76,8 +75,12 @@ pub fn gap(writers: &Writers, fault: Instant) -> Result<Duration> {
 /// # Errors
 /// When nothing was acknowledged since.
 pub fn longest_gap(writers: &Writers, since: Instant) -> Result<Duration> {
-    let log = writers.since(since.checked_sub(BEFORE).unwrap_or(since));
-    history::gap(&log, since, Instant::now()).context("no write was acknowledged since")
+    between(writers, since, Instant::now())
+}
+
+fn between(writers: &Writers, from: Instant, until: Instant) -> Result<Duration> {
+    let log = writers.since(from.checked_sub(BEFORE).unwrap_or(from));
+    history::gap(&log, from, until).context("no write was acknowledged since")
 }
 
 /// Starts a server that had ended, and waits until the cluster is whole. Until then, nobody may write to that server.
@@ -129,5 +132,6 @@ pub async fn all_there(cluster: &Cluster, writers: &[&Writers]) -> Result<usize>
 pub fn ahead(seconds: u32) -> Result<String> {
     let words = ["-u", "-d", &format!("{seconds} seconds"), "+%Y-%m-%dT%H:%M:%SZ"];
     let output = Command::new("date").args(words).output().context("date")?;
+    ensure!(output.status.success(), "date: {}", String::from_utf8_lossy(&output.stderr));
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
