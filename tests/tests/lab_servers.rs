@@ -2,7 +2,12 @@
 //! check of the history finds what it must find.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stderr, reason = "helpers of tests are tests")]
 
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use tasuki_schemas::gtid::Flavour;
@@ -19,7 +24,7 @@ const FLAVOURS: [Flavour; 2] = [Flavour::Mariadb, Flavour::Mysql];
 struct Trio {
     servers: Vec<Server>,
     net: Arc<Net>,
-    _run: Run,
+    run: Run,
 }
 
 impl Trio {
@@ -28,7 +33,7 @@ impl Trio {
         let hosts = ["db1", "db2", "db3", "cl1"].map(str::to_owned);
         let net = Arc::new(Net::build(&run, kind, &hosts).unwrap());
         let servers = trio(&run, &net, flavour, &hosts[..3], &Extra::default()).await.unwrap();
-        Self { servers, net, _run: run }
+        Self { servers, net, run }
     }
 
     fn write(&self, to: usize) -> Writers {
@@ -39,8 +44,44 @@ impl Trio {
 
 /// Acknowledgements a second that gaps can be read off.
 const ENOUGH: f64 = 200.0;
+/// What one acknowledged write may cost where the machine is too busy for `ENOUGH`, in syncs of one writer that works
+/// beside the servers: their own are 5 to 5.5, on a quiet machine as on a busy one.
+const SYNCS: f64 = 8.0;
 /// How often they are counted.
 const WINDOWS: usize = 4;
+
+fn is_enough((acknowledged, syncs): &(f64, f64)) -> bool {
+    *acknowledged > ENOUGH || *acknowledged > syncs / SYNCS
+}
+
+/// One writer that syncs to the lab's disk for as long as it is asked to: what the disk gives at that time.
+struct Syncing {
+    stop: Arc<AtomicBool>,
+    at_work: JoinHandle<io::Result<f64>>,
+}
+
+impl Syncing {
+    fn begin(folder: &Path) -> io::Result<Self> {
+        let (file, stop) = (File::create(folder.join("syncs"))?, Arc::new(AtomicBool::new(false)));
+        let stopped = stop.clone();
+        let at_work = thread::spawn(move || {
+            let (begun, mut syncs) = (Instant::now(), 0_u32);
+            while !stopped.load(Ordering::Relaxed) {
+                (&file).write_all(&[1; 512])?;
+                file.sync_data()?;
+                syncs += 1;
+            }
+            Ok(f64::from(syncs) / begun.elapsed().as_secs_f64())
+        });
+        Ok(Self { stop, at_work })
+    }
+
+    /// Syncs a second since the beginning.
+    fn end(self) -> io::Result<f64> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.at_work.join().unwrap()
+    }
+}
 
 async fn wait_acknowledged(writers: &Writers, more: u64) {
     let goal = writers.acknowledged() + more;
@@ -71,13 +112,17 @@ async fn lab_a_trio_of_each_flavour_replicates_on_loopback() {
         let writers = trio.write(0);
         wait_acknowledged(&writers, 300).await;
         // Others may use the same disk for a while; what the trio can do shows in one of a few windows.
-        let mut rates = Vec::new();
-        while rates.len() < WINDOWS && rates.iter().all(|rate| *rate <= ENOUGH) {
+        let mut windows = Vec::new();
+        while windows.len() < WINDOWS && !windows.iter().any(is_enough) {
+            let syncing = Syncing::begin(trio.run.folder()).unwrap();
             let begun = Instant::now();
             wait_acknowledged(&writers, 300).await;
-            rates.push(history::rate(&writers.log(), begun, Instant::now()));
+            windows.push((history::rate(&writers.log(), begun, Instant::now()), syncing.end().unwrap()));
         }
-        assert!(rates.iter().any(|rate| *rate > ENOUGH), "{flavour}: {rates:?} acknowledgements a second");
+        assert!(
+            windows.iter().any(is_enough),
+            "{flavour}: {windows:?} acknowledgements a second, and syncs of one writer to the same disk",
+        );
         writers.pause(true);
         all_there(&trio.servers, &writers).await;
     }
@@ -178,7 +223,7 @@ async fn lab_namespaces_cut_one_way_and_unplug_hosts() {
 #[tokio::test]
 async fn lab_leaves_nothing_behind() {
     let trio = Trio::start(Kind::Loopback, Flavour::Mariadb).await;
-    let folder = trio._run.folder().to_owned();
+    let folder = trio.run.folder().to_owned();
     let pids: Vec<u32> = trio.servers.iter().filter_map(Server::pid).collect();
     assert_eq!(pids.len(), 3);
     drop(trio);
