@@ -1,10 +1,10 @@
 # The two commands of a newcomer are `make demo` and `make test`. Each installs what it needs and says what.
 #
 #   make demo [FLAVOUR=mysql] [AUTO=1 [RUNS=20]]    a cluster on loopback whose primary you kill
-#   make test                                       everything that must hold
+#   make test                                       everything that must hold, on real servers as well
 #   make test-quick                                 the same without real servers
-#   make test-all                                   `make test`, viewers behind proxies, the dashboard in a browser, and the feed's
-#                                                   protocols case by case
+#   make test-all                                   `make test`, its longer labs, viewers behind proxies, the dashboard in a browser,
+#                                                   and the feed's protocols case by case
 #   make bench                                      footprint, gap and decisions from a release build
 #   make bench-feed [VIEWERS=1000,5000] [ROUNDS=3]  viewers, beside the official Socket.IO server (a release build as well)
 #   make sim SEEDS=20000 | SEED=7                   simulated runs of the decisions, or one of them again
@@ -12,12 +12,12 @@
 #   make bite [ROW=quorum]                          faults put in on purpose: the simulator must find each
 #   make faults [ROW=host-lost] [FLAVOUR=mysql] [RUNS=20]    the fault matrix on real servers, as a table
 #   make exhaustive [SCOPE=false_alarm]             every single cut and crash at every step, of a small cluster
-#   make build tools fmt clippy doc unit lab        the parts
+#   make build tools fmt clippy doc unit lab lab-long   the parts
 
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
 .PHONY: bench bench-feed bite exhaustive demo faults sim soak test test-all test-quick proxies browser protocols build tools fmt clippy \
-	doc unit lab
+	doc unit lab lab-long
 
 FLAVOUR ?= mariadb
 CARGO ?= cargo
@@ -48,7 +48,7 @@ test: tools fmt clippy doc build unit lab
 
 test-quick: fmt clippy doc unit
 
-test-all: test proxies browser protocols
+test-all: test lab-long proxies browser protocols
 
 # Both protocols of the feed, case by case; it waits until heartbeats are missed.
 protocols: build
@@ -101,5 +101,11 @@ unit:
 	$(CARGO) test $(LOCKED) -- --skip lab_
 
 # Real servers on loopback, and in network namespaces where this runs as root. One at a time: they measure.
+LONG := lab_group lab_outages lab_reclone lab_rescue lab_switchover
+LABS := $(basename $(notdir $(wildcard tests/tests/lab_*.rs)))
+
 lab: build
-	$(CARGO) test $(LOCKED) --test 'lab_*' -- --test-threads=1
+	$(CARGO) test $(LOCKED) $(addprefix --test ,$(filter-out $(LONG),$(LABS))) -- --test-threads=1
+
+lab-long: build
+	$(CARGO) test $(LOCKED) $(addprefix --test ,$(LONG)) -- --test-threads=1

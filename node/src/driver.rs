@@ -142,11 +142,10 @@ impl Driver {
                     let _ = guard.try_send(order);
                 }
             }
-            Output::Serving(on) => {
+            Output::Serving { on, armed } => {
                 self.shown.send_modify(|shown| shown.serving = on);
-                let armed = self.core.is_armed();
-                self.serving.send_replace(Serving { on, armed });
-                tracing::info!(serving = on, "serving as primary changed");
+                self.serving.send_modify(|word| *word = Serving { on, armed, turn: word.turn + 1 });
+                tracing::info!(serving = on, armed, "serving as primary changed");
             }
         }
     }

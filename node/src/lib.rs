@@ -4,6 +4,7 @@ pub mod cut;
 pub mod dial;
 pub mod disk;
 pub mod driver;
+pub mod events;
 pub mod execute;
 pub mod facts;
 pub mod guard;

@@ -209,6 +209,8 @@ async fn read_all(conn: &mut Conn, sql: &str) -> Result<Vec<Table>, mysql_async:
         let rows: Vec<Row> = result.collect().await?;
         tables.push(rows.iter().map(named).collect());
     }
+    // An error of any statement but the first is kept for whoever asks next; to `is_empty` it is the end.
+    result.drop_result().await?;
     Ok(tables)
 }
 

@@ -18,6 +18,8 @@ pub struct Serving {
     pub on: bool,
     /// Tasuki may act: without it neither VIP nor probe table is touched.
     pub armed: bool,
+    /// Counts how often the core changed its mind: two words with the same number are of one reign.
+    pub turn: u64,
 }
 
 /// What the write probe found last.

@@ -16,6 +16,7 @@ use tokio::sync::{Mutex, watch};
 
 use crate::cut::Cut;
 use crate::driver::Driver;
+use crate::events;
 use crate::execute::{Hands, spool_thread};
 use crate::guard;
 use crate::health::{self, Shown};
@@ -182,6 +183,7 @@ fn beside_server(
     });
     let (write_tx, write_rx) = watch::channel(Writes::default());
     tokio::spawn(probe_writes(server.clone(), dialect, serving.subscribe(), write_tx));
+    tokio::spawn(events::keep(options(server), dialect, serving.subscribe()));
     if let Some(vip) = &config.cluster.vip {
         tokio::spawn(move_vip(Vip::new(&vip.address, &vip.interface)?, serving.subscribe()));
     }

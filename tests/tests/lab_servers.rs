@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use mysql_async::OptsBuilder;
+use tasuki_node::server::Session;
 use tasuki_schemas::gtid::Flavour;
 use tasuki_tests::lab::history::{self, History};
 use tasuki_tests::lab::net::{Kind, Net};
@@ -148,6 +150,26 @@ async fn lab_servers_start_closed_and_follow_nobody_by_themselves() {
     }
 }
 
+/// The node's own connection, on which an error of a later statement must not be the answer to the next question.
+#[tokio::test]
+async fn lab_an_error_of_a_later_statement_is_told_with_its_own_question() {
+    const SOON: Duration = Duration::from_secs(2);
+    for flavour in FLAVOURS {
+        let trio = Trio::start(Kind::Loopback, flavour).await;
+        let socket = trio.servers[0].socket().display().to_string();
+        let mut session = Session::new(OptsBuilder::default().socket(Some(socket)).user(Some("root")).into());
+        for question in
+            ["DO 1; SELECT * FROM nowhere.at_all", "SELECT 1 AS n; SELECT 2 AS n; DO 1; DROP TABLE nowhere.at_all"]
+        {
+            let told = session.run(question, SOON).await.unwrap_err().to_string();
+            assert!(told.contains("nowhere"), "{flavour}: {question}: {told}");
+            let next = session.tables("SELECT 3 AS n; DO 1; SELECT 4 AS n", SOON).await.unwrap();
+            let values: Vec<_> = next.iter().map(|table| table.first().map(|row| row["n"].as_str())).collect();
+            assert_eq!(values, [Some("3"), None, Some("4")], "{flavour}: after {question}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn lab_the_history_check_finds_a_planted_loss_and_a_planted_double() {
     for flavour in FLAVOURS {
@@ -229,6 +251,6 @@ async fn lab_leaves_nothing_behind() {
     drop(trio);
     assert!(!folder.exists());
     for pid in pids {
-        assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists(), "{pid} still runs");
+        assert!(!Path::new(&format!("/proc/{pid}")).exists(), "{pid} still runs");
     }
 }

@@ -18,18 +18,6 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// A switchover that is undone may make writes wait for the second of the drain, and for opening again.
 const UNDONE: Duration = Duration::from_millis(2500);
 
-/// Asks the coordinator that leads.
-async fn switch(lab: &Lab, arguments: &[&str]) -> Result<String> {
-    let name = lab.clusters[0].name.clone();
-    let mut all = vec!["switchover", &name, "--by", "ann", "--reason", "new kernel"];
-    all.extend(arguments);
-    let first = lab.coordinators[0].run(&all).await;
-    match first {
-        Err(error) if format!("{error:#}").contains("ask there") => lab.coordinators[1].run(&all).await,
-        other => other,
-    }
-}
-
 fn ms(gap: Duration) -> f64 {
     gap.as_secs_f64() * 1e3
 }
@@ -40,9 +28,9 @@ async fn handed_over_as_planned(flavour: Flavour) {
     let name = lab.clusters[0].name.clone();
     let writers = lab.clusters[0].write(4, 200).unwrap();
     drill::acknowledged(&writers, 100).await.unwrap();
-    let past = switch(&lab, &["--at", "2026-01-01T00:00:00Z"]).await.unwrap_err().to_string();
+    let past = drill::switchover(&lab, &["--at", "2026-01-01T00:00:00Z"]).await.unwrap_err().to_string();
     assert!(past.contains("has passed on this host's clock"), "{past}");
-    let said = switch(&lab, &["--at", &drill::ahead(3600).unwrap()]).await.unwrap();
+    let said = drill::switchover(&lab, &["--at", &drill::ahead(3600).unwrap()]).await.unwrap();
     assert!(said.contains("a switchover to whoever is best then at ") && said.contains(", is planned"), "{said}");
     let cancel = ["cancel-switchover", name.as_str()];
     let said = lab.coordinators[1].run(&cancel).await.unwrap();
@@ -94,7 +82,7 @@ async fn handed_over(flavour: Flavour) {
     let writers = cluster.write(4, 200).unwrap();
     let patient = cluster.write_again(2, 100, PAUSE).unwrap();
     drill::acknowledged(&writers, 200).await.unwrap();
-    let dry = switch(&lab, &["--dry-run"]).await.unwrap();
+    let dry = drill::switchover(&lab, &["--dry-run"]).await.unwrap();
     assert!(dry.contains("would take over from"), "{dry}");
     let (mut gaps, mut unanswered) = (Vec::new(), 0);
     for round in 0..TIMES {
@@ -104,7 +92,7 @@ async fn handed_over(flavour: Flavour) {
         let to = others[round % 2];
         let arguments: &[&str] = if round % 4 < 3 { &["--to", to] } else { &[] };
         let asked = Instant::now();
-        let said = switch(&lab, arguments).await.unwrap();
+        let said = drill::switchover(&lab, arguments).await.unwrap();
         assert!(said.contains("took over from"), "{said}");
         let new = drill::taken_over(cluster, &writers, &old, asked).await.unwrap();
         assert!(arguments.is_empty() || new == to, "{new} instead of {to}");
@@ -150,7 +138,7 @@ async fn not_drained(flavour: Flavour) {
     let long = hold(sql.clone(), "BEGIN; INSERT INTO lab.parked VALUES (1); DO SLEEP(4); ROLLBACK");
     tokio::time::sleep(Duration::from_millis(2500)).await;
     let asked = Instant::now();
-    let refused = format!("{:#}", switch(&lab, &[]).await.unwrap_err());
+    let refused = format!("{:#}", drill::switchover(&lab, &[]).await.unwrap_err());
     assert!(refused.contains("has written in one transaction for"), "{refused}");
     long.await.unwrap().unwrap();
     drill::acknowledged(&writers, 50).await.unwrap();
@@ -160,14 +148,14 @@ async fn not_drained(flavour: Flavour) {
     sql.run("XA START 'parked'; INSERT INTO lab.parked VALUES (2); XA END 'parked'; XA PREPARE 'parked'")
         .await
         .unwrap();
-    let refused = format!("{:#}", switch(&lab, &[]).await.unwrap_err());
+    let refused = format!("{:#}", drill::switchover(&lab, &[]).await.unwrap_err());
     assert!(refused.contains("the XA transaction \"parked\" is prepared"), "{refused}");
     sql.run("XA ROLLBACK 'parked'").await.unwrap();
 
     let locked = hold(sql.clone(), "LOCK TABLES lab.parked WRITE; DO SLEEP(4); UNLOCK TABLES");
     tokio::time::sleep(Duration::from_millis(300)).await;
     let asked = Instant::now();
-    let undone = format!("{:#}", switch(&lab, &[]).await.unwrap_err());
+    let undone = format!("{:#}", drill::switchover(&lab, &[]).await.unwrap_err());
     assert!(undone.contains("did not end within 1000 ms"), "{undone}");
     drill::acknowledged(&writers, 50).await.unwrap();
     let gap = drill::gap(&writers, asked).unwrap();
@@ -176,7 +164,7 @@ async fn not_drained(flavour: Flavour) {
     locked.await.unwrap().unwrap();
     assert_eq!(cluster.wait_whole(WHOLE).await.unwrap(), old);
 
-    let said = switch(&lab, &[]).await.unwrap();
+    let said = drill::switchover(&lab, &[]).await.unwrap();
     assert!(said.contains("took over from"), "{said}");
     drill::acknowledged(&writers, 50).await.unwrap();
     drill::all_there(cluster, &[&writers]).await.unwrap();

@@ -379,6 +379,11 @@ pub enum Output {
     Send(ProgramId, Box<Message>),
     /// The guard is to hold this, or to let go. Answered by [`Input::Guarded`].
     Guard(Option<Guarding>),
-    /// From now on the server serves clients as primary, or does not: role page, VIP.
-    Serving(bool),
+    /// What holds from now on: role page, VIP, write probe, scheduled events.
+    Serving {
+        /// Whether the server serves clients as primary.
+        on: bool,
+        /// Whether the record lets Tasuki change anything.
+        armed: bool,
+    },
 }

@@ -46,6 +46,8 @@ pub struct Node {
     /// Who asked for pieces of the tail: the first is being read.
     pub(crate) asked_for_tail: VecDeque<(NodeId, Fetch)>,
     pub(crate) serving: bool,
+    /// Whether Tasuki may act, as the outputs told it last.
+    told_armed: bool,
     /// Whom the kernel keeps away from the server.
     pub(crate) refused: BTreeSet<NodeId>,
     pub(crate) strangers: Strangers,
@@ -81,6 +83,7 @@ impl Node {
             disowned: None,
             asked_for_tail: VecDeque::new(),
             serving: false,
+            told_armed: false,
             refused: BTreeSet::new(),
             strangers: Strangers::default(),
             recloning: None,
@@ -348,10 +351,11 @@ impl Node {
     /// Says what changed: at once, or at the heartbeat.
     fn show(&mut self, now: Moment) {
         let serving = self.may_serve() && !self.has_lapsed(now);
-        if serving != self.serving {
-            self.serving = serving;
+        let armed = self.is_armed();
+        if (serving, armed) != (self.serving, self.told_armed) {
+            (self.serving, self.told_armed) = (serving, armed);
             self.dirty = true;
-            self.outputs.push(Output::Serving(serving));
+            self.outputs.push(Output::Serving { on: serving, armed });
         }
         if self.positioned_at.is_none_or(|at| now.since(at) >= self.settings.position_every) {
             self.positioned_at = Some(now);

@@ -136,7 +136,7 @@ fn the_primary_fences_itself_before_it_promises_a_failover() {
     assert!(stage.node.serving());
     stage.prepare(2, Kind::Failover);
     assert!(matches!(stage.effect(), Some((_, Effect::Fence { .. }))));
-    assert!(stage.outputs.contains(&Output::Serving(false)), "clients are sent away at once");
+    assert!(stage.outputs.contains(&Output::Serving { on: false, armed: true }), "clients are sent away at once");
     stage.persisted().end(Ended::Done(holdings("0-1-9")));
     assert_eq!(stage.answers().promise.unwrap().duty, Duty::Fenced);
 }
@@ -163,11 +163,20 @@ fn a_primary_that_had_to_be_killed_is_read_from_its_files() {
 }
 
 #[test]
+fn a_primary_that_was_only_observed_is_told_when_tasuki_may_act() {
+    let mut stage = Stage::of("db1", Memory { opened: Some(RUN), whole: true, ..remembered(Mode::Observe) });
+    stage.probe(true);
+    assert!(stage.outputs.contains(&Output::Serving { on: true, armed: false }));
+    stage.ask(Request::Accept { ballot: ballot(2), record: Box::new(record(1, "db1", Mode::Armed)) }).persisted();
+    assert!(stage.outputs.contains(&Output::Serving { on: true, armed: true }), "{:?}", stage.outputs);
+}
+
+#[test]
 fn an_exit_is_published_at_once_and_ends_serving() {
     let mut stage = Stage::primary();
     stage.outputs.clear();
     stage.hand(Input::Exited(RUN));
-    assert!(stage.outputs.contains(&Output::Serving(false)));
+    assert!(stage.outputs.contains(&Output::Serving { on: false, armed: true }));
     let published = stage
         .outputs
         .iter()

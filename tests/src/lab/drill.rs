@@ -3,10 +3,10 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use tasuki_schemas::gtid::Flavour;
 
-use super::cluster::Cluster;
+use super::cluster::{Cluster, Lab};
 use super::history;
 use super::sql::Sql;
 use super::waiting::until;
@@ -110,6 +110,22 @@ pub async fn brought_back(cluster: &mut Cluster, name: &str) -> Result<()> {
 async fn looked_at(server: &Sql) -> Result<String> {
     tokio::time::sleep(LOOK).await;
     server.value("SELECT @@read_only = 1").await
+}
+
+/// Asks the coordinator that leads for a switchover of the first cluster, and returns what it says.
+///
+/// # Errors
+/// What the coordinator says when it refuses.
+pub async fn switchover(lab: &Lab, arguments: &[&str]) -> Result<String> {
+    let (Some(cluster), [first, second, ..]) = (lab.clusters.first(), lab.coordinators.as_slice()) else {
+        bail!("this needs a cluster and two coordinators");
+    };
+    let mut all = vec!["switchover", &cluster.name, "--by", "ann", "--reason", "new kernel"];
+    all.extend(arguments);
+    match first.run(&all).await {
+        Err(error) if format!("{error:#}").contains("ask there") => second.run(&all).await,
+        other => other,
+    }
 }
 
 /// Every write that was acknowledged to any of these writers is on the primary, and no write is there twice.

@@ -134,7 +134,7 @@ impl World {
                 let delay = self.dice.between(100, MS);
                 self.after(delay, Happening::Guard { host, guarding });
             }
-            Output::Serving(on) => self.note(|| format!("db{} serves: {on}", host + 1)),
+            Output::Serving { on, .. } => self.note(|| format!("db{} serves: {on}", host + 1)),
         }
     }
 

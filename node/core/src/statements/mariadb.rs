@@ -115,7 +115,11 @@ pub(super) fn open() -> String {
 }
 
 pub(super) fn close() -> String {
-    "SET GLOBAL read_only = 1".to_owned()
+    // Events of privileged definers write on a closed server as well. Whether the account may stop the scheduler, or it never
+    // ran, is no reason not to close.
+    "BEGIN NOT ATOMIC DECLARE CONTINUE HANDLER FOR SQLEXCEPTION BEGIN END; \
+     IF @@global.event_scheduler = 'ON' THEN SET GLOBAL event_scheduler = OFF; END IF; END; SET GLOBAL read_only = 1"
+        .to_owned()
 }
 
 pub(super) fn half_open() -> String {

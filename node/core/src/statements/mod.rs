@@ -1,5 +1,6 @@
 //! All SQL of the project, one file per flavour. Pure text: nothing here talks to a server.
 
+pub mod events;
 pub mod mariadb;
 pub mod mysql;
 mod reclone;

@@ -116,8 +116,11 @@ impl NodeTask {
                 return vec![Input::Spooled { ballot, piece: piece.number, kept: Ok(()) }];
             }
             // Every effect has ended by then.
-            Output::Cancel(_) | Output::Serving(_) | Output::Guard(_) | Output::AbandonReclone | Output::MayStop(_) => {
-            }
+            Output::Cancel(_)
+            | Output::Serving { .. }
+            | Output::Guard(_)
+            | Output::AbandonReclone
+            | Output::MayStop(_) => {}
         }
         Vec::new()
     }
