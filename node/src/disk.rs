@@ -30,16 +30,40 @@ pub fn is_full(code: u16, text: &str) -> bool {
     NUMBERS.contains(&code) || WORDS.iter().any(|word| text.contains(word))
 }
 
-/// Why the filesystem of a folder takes no more writes, if it says so.
-pub async fn trouble(folder: PathBuf) -> Option<String> {
+/// With less than this nothing is written any more: whoever writes more than is left takes what is left, and waits for the rest.
+const NOTHING: u64 = 1 << 16;
+
+/// What is wrong with a filesystem.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// In words.
+    pub text: String,
+    /// Clients' writes fail or hang, whatever the write probe finds: its table needs no new space, the binlog does.
+    pub writes_fail: bool,
+}
+
+/// Why the filesystem of one of these folders takes no more writes, if it says so.
+pub async fn trouble(folders: Vec<PathBuf>) -> Option<Trouble> {
+    let mut worst = None;
+    for folder in folders {
+        let found = look(folder).await;
+        if found.as_ref().is_some_and(|trouble| worst.is_none() || trouble.writes_fail) {
+            worst = found;
+        }
+    }
+    worst
+}
+
+async fn look(folder: PathBuf) -> Option<Trouble> {
     let shown = folder.display().to_string();
     let looked = tokio::task::spawn_blocking(move || statvfs(&folder));
     let found = tokio::time::timeout(PATIENCE, looked).await.ok()?.ok()?.ok()?;
     let free = found.f_bavail.saturating_mul(found.f_frsize);
     if found.f_flag.contains(StatVfsMountFlags::RDONLY) {
-        return Some(format!("the filesystem of {shown} is read-only"));
+        return Some(Trouble { text: format!("the filesystem of {shown} is read-only"), writes_fail: true });
     }
-    (free < LEAST).then(|| format!("the filesystem of {shown} has {} KiB left", free / 1024))
+    let text = || format!("the filesystem of {shown} has {} KiB left", free / 1024);
+    (free < LEAST).then(|| Trouble { text: text(), writes_fail: free < NOTHING })
 }
 
 #[cfg(test)]
@@ -61,7 +85,6 @@ mod tests {
 
     #[tokio::test]
     async fn a_folder_with_space_is_no_trouble_and_one_that_is_gone_tells_nothing() {
-        assert_eq!(trouble(std::env::temp_dir()).await, None);
-        assert_eq!(trouble(PathBuf::from("/nowhere")).await, None);
+        assert_eq!(trouble(vec![std::env::temp_dir(), PathBuf::from("/nowhere")]).await, None);
     }
 }

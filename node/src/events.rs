@@ -130,7 +130,7 @@ async fn look(session: &mut Session, dialect: Dialect) -> Result<Shown, ServerEr
             client: field("client"),
             collation: field("collation"),
         };
-        // The other word is SLAVESIDE_DISABLED or REPLICA_SIDE_DISABLED, by version.
+        // The other word differs between versions.
         match field("status").as_str() {
             "ENABLED" => drop(enabled.insert((event.database, event.name))),
             _ => asleep.push(event),

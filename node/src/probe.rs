@@ -11,13 +11,13 @@ use tasuki_config::{Reach, ServerConfig};
 use tasuki_node_core::statements::Dialect;
 use tasuki_node_core::{Input, Reader, ServerReport, ServerRun};
 use tasuki_schemas::gtid::Flavour;
-use tasuki_schemas::observation::{Connection, Facts, FailingGate, Identity, SemiSync};
+use tasuki_schemas::observation::{Connection, Facts, FailingGate, Identity, SemiSync, WriteProbe};
 use tokio::net::UnixStream;
 use tokio::sync::mpsc::Sender;
 use tokio::sync::watch;
 
 use crate::binlog::was_closed;
-use crate::disk;
+use crate::disk::{self, Trouble};
 use crate::facts;
 use crate::process::Watch;
 use crate::server::{ServerError, Session, Table, options};
@@ -83,7 +83,7 @@ pub struct Prober {
     managers_at: Option<Instant>,
     /// Who reads the binlog, until it is told.
     readers: Option<Vec<Reader>>,
-    disk: Option<String>,
+    disk: Option<Trouble>,
     write: watch::Receiver<Writes>,
 }
 
@@ -252,9 +252,7 @@ impl Prober {
             self.settings_at = Some(Instant::now());
             self.keep_index();
             self.look_for_readers().await;
-            if let Some(folder) = self.variables.get("datadir") {
-                self.disk = disk::trouble(PathBuf::from(folder)).await;
-            }
+            self.disk = disk::trouble(self.folders()).await;
         }
         self.look_for_managers().await;
         let tables = self.session.tables(&self.dialect.probe(), DEADLINE).await?;
@@ -273,13 +271,25 @@ impl Prober {
             writable: facts::writable(fast).map_err(misread)?,
             replication: channel.and_then(|channel| facts::replication(channel, quiet_ms)),
             semi_sync: facts::semi_sync(self.flavour, fast, &self.variables, &self.counters),
-            write_probe: written.probe,
+            write_probe: match &self.disk {
+                Some(Trouble { text, writes_fail: true }) => {
+                    written.probe.map(|_| WriteProbe::Failed { text: text.clone() })
+                }
+                Some(Trouble { writes_fail: false, .. }) | None => written.probe,
+            },
             failing_gates: self.failing_gates(),
             unsupported: self.identity.as_ref().and_then(|identity| {
                 support::unsupported(identity, &self.variables, channels.len(), &self.managers, &self.config.user)
             }),
-            disk: written.disk.or_else(|| self.disk.clone()),
+            disk: written.disk.or_else(|| self.disk.as_ref().map(|trouble| trouble.text.clone())),
         })
+    }
+
+    /// Where the server writes: its data, and its binlog.
+    fn folders(&self) -> Vec<PathBuf> {
+        let data = self.variables.get("datadir").map(PathBuf::from);
+        let binlog = lock(&self.shared).binlog_index.as_ref().and_then(|index| index.parent().map(PathBuf::from));
+        data.into_iter().chain(binlog).collect()
     }
 
     /// All that is asked of a server whose dialect is not spoken here.

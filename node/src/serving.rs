@@ -32,9 +32,13 @@ pub struct Writes {
 }
 
 /// Between two write probes.
-const EVERY: Duration = Duration::from_secs(1);
+const EVERY: Duration = Duration::from_millis(500);
 /// A write that has not ended by then is told as hung.
 const DEADLINE: Duration = Duration::from_secs(1);
+/// So often it is told for how long one has hung.
+const TELL: Duration = Duration::from_millis(100);
+/// One that hangs is waited for so long, since another would hang beside it; then its connection may be what is broken.
+const LONGEST: Duration = Duration::from_secs(10);
 /// The VIP is looked after this often, so that one stripped by others comes back.
 const SUPERVISE: Duration = Duration::from_secs(2);
 
@@ -75,29 +79,40 @@ pub async fn probe_writes(
     loop {
         let word = *serving.borrow_and_update();
         if !(word.on && word.armed) {
-            shown.send_replace(Writes::default());
             failing_since = None;
+            shown.send_replace(Writes::default());
             if serving.changed().await.is_err() {
                 return;
             }
             continue;
         }
         let began = Instant::now();
-        let written = write(&mut session, dialect).await;
         let millis = |length: Duration| u64::try_from(length.as_millis()).unwrap_or(u64::MAX);
+        let since = failing_since.unwrap_or(began);
+        let hung = || {
+            let probe = Some(WriteProbe::Hung { for_ms: millis(since.elapsed()) });
+            shown.send_replace(Writes { probe, disk: None });
+        };
+        let written = tokio::select! {
+            written = write(&mut session, dialect) => Some(written),
+            () = tell(hung) => None,
+            _ = serving.wait_for(|word| !(word.on && word.armed)) => None,
+        };
+        let Some(written) = written else {
+            session.close();
+            if serving.has_changed().is_err() {
+                return;
+            }
+            continue;
+        };
+        failing_since = matches!(written, Err(ServerError::Silent(_))).then_some(since);
         let disk = match &written {
             Err(ServerError::Refused { code, text }) if disk::is_full(*code, text) => Some(text.clone()),
             Ok(()) | Err(_) => None,
         };
         let probe = match written {
-            Ok(()) => {
-                failing_since = None;
-                WriteProbe::Written { took_ms: millis(began.elapsed()) }
-            }
-            Err(ServerError::Silent(_)) => {
-                let since = *failing_since.get_or_insert(began);
-                WriteProbe::Hung { for_ms: millis(since.elapsed()) }
-            }
+            Ok(()) => WriteProbe::Written { took_ms: millis(began.elapsed()) },
+            Err(ServerError::Silent(_)) => WriteProbe::Hung { for_ms: millis(since.elapsed()) },
             Err(error) => WriteProbe::Failed { text: error.to_string() },
         };
         shown.send_replace(Writes { probe: Some(probe), disk });
@@ -105,13 +120,22 @@ pub async fn probe_writes(
     }
 }
 
+/// Tells again and again, beginning with the deadline.
+async fn tell(hung: impl Fn()) {
+    tokio::time::sleep(DEADLINE).await;
+    loop {
+        hung();
+        tokio::time::sleep(TELL).await;
+    }
+}
+
 async fn write(session: &mut Session, dialect: Dialect) -> Result<(), ServerError> {
     const NO_SUCH_DATABASE: u16 = 1049;
     const NO_SUCH_TABLE: u16 = 1146;
-    match session.run(&dialect.write_probe(), DEADLINE).await {
+    match session.run(&dialect.write_probe(), LONGEST).await {
         Err(ServerError::Refused { code: NO_SUCH_DATABASE | NO_SUCH_TABLE, .. }) => {
-            session.run(&dialect.make_probe_table(), DEADLINE).await?;
-            session.run(&dialect.write_probe(), DEADLINE).await
+            session.run(&dialect.make_probe_table(), LONGEST).await?;
+            session.run(&dialect.write_probe(), LONGEST).await
         }
         other => other,
     }

@@ -125,13 +125,20 @@ pub(super) fn hang_disk(scene: &mut Scene) -> Doing<'_> {
     })
 }
 
-/// Few connections, so that they are soon taken.
+pub(super) fn fill_disk(scene: &mut Scene) -> Doing<'_> {
+    Box::pin(async move {
+        scene.strike();
+        scene.cluster()?.server(&scene.old)?.disk().context("it has no disk of its own")?.fill()
+    })
+}
+
 /// Each write waits for both replicas. MariaDB waits for one at most.
 pub(super) fn wait_for_two() -> Options {
     let option = "--loose-rpl-semi-sync-source-wait-for-replica-count=2";
     Options { server_options: vec![option.to_owned()], ..Options::default() }
 }
 
+/// Few connections, so that they are soon taken.
 pub(super) fn few_connections() -> Options {
     Options { server_options: vec!["--max-connections=40".to_owned()], ..Options::default() }
 }

@@ -50,12 +50,23 @@ pub const ROWS: &[Row] = &[
         .told(&["primary_stopped"])
         .may_tell(CRASHED)
         .quick(),
-    Row::new("sigstop", Loopback, crash::freeze, FailsOver, HANG).told(&["primary_hung"]).may_tell(CRASHED).quick(),
-    Row::new("hung-disk", Loopback, crash::hang_disk, FailsOver, HANG)
+    // What it had written and not sent when it stopped, nobody has.
+    Row::new("sigstop", Loopback, crash::freeze, FailsOver, HANG)
         .told(&["primary_hung"])
         .may_tell(CRASHED)
+        .quarantines()
+        .quick(),
+    Row::new("hung-disk", Loopback, crash::hang_disk, FailsOver, HANG)
+        .told(&["primary_hung"])
+        .may_tell(&["primary_closed", "primary_crashed"])
         .with(own_disks)
         .only(Flavour::Mariadb)
+        .quarantines(),
+    // A full disk is believed after 2 s, and looked for every 2 s. The server lives, and is closed before the record says so.
+    Row::new("disk-full", Loopback, crash::fill_disk, FailsOver, [6000, 6000])
+        .told(&["disk_full"])
+        .may_tell(&["primary_closed", "primary_hung", "primary_crashed"])
+        .with(own_disks)
         .quarantines(),
     Row::new("too-many-connections", Loopback, crash::take_all_connections, GoesOn, LITTLE)
         .with(crash::few_connections),

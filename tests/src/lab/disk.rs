@@ -1,9 +1,10 @@
 //! A disk of a server's own: a file system in a file, which can hang.
 
 use std::fs::File;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 use super::process::run;
 
@@ -34,10 +35,30 @@ impl Disk {
         run(&["fsfreeze", "-f", &self.folder.to_string_lossy()]).map(|_| ())
     }
 
-    /// It goes on.
+    /// Takes all the space that is left.
+    ///
+    /// # Errors
+    /// When space is left nevertheless.
+    pub fn fill(&self) -> Result<()> {
+        let mut ballast = File::create(self.ballast())?;
+        // Down to the last block: what takes a megabyte at a time leaves one.
+        for piece in [vec![1_u8; 1 << 20], vec![1; 4096]] {
+            while ballast.write_all(&piece).is_ok() {}
+        }
+        ensure!(ballast.write_all(&[1; 4096]).is_err(), "there is space left on {}", self.folder.display());
+        Ok(())
+    }
+
+    fn ballast(&self) -> PathBuf {
+        self.folder.join("ballast")
+    }
+
+    /// It goes on, and has space again.
     pub fn heal(&self) {
         // Of one that does not hang the kernel says so.
         drop(run(&["fsfreeze", "-u", &self.folder.to_string_lossy()]));
+        // Not before: it would wait with everybody else. Most disks never had one.
+        drop(std::fs::remove_file(self.ballast()));
     }
 }
 
