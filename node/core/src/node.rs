@@ -352,7 +352,8 @@ impl Node {
     fn show(&mut self, now: Moment) {
         let serving = self.may_serve() && !self.has_lapsed(now);
         let armed = self.is_armed();
-        if (serving, armed) != (self.serving, self.told_armed) {
+        // A node that starts beside its primary does not know yet that this serves: until then its address stays.
+        if serving != self.serving || serving && armed != self.told_armed {
             (self.serving, self.told_armed) = (serving, armed);
             self.dirty = true;
             self.outputs.push(Output::Serving { on: serving, armed });

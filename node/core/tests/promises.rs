@@ -172,6 +172,15 @@ fn a_primary_that_was_only_observed_is_told_when_tasuki_may_act() {
 }
 
 #[test]
+fn a_node_that_starts_beside_its_primary_does_not_send_clients_away_first() {
+    let mut stage = Stage::of("db1", Memory { opened: Some(RUN), whole: true, ..remembered(Mode::Armed) });
+    stage.hand(Input::Woke);
+    stage.probe(true);
+    let words: Vec<_> = stage.outputs.iter().filter(|output| matches!(output, Output::Serving { .. })).collect();
+    assert_eq!(words, [&Output::Serving { on: true, armed: true }]);
+}
+
+#[test]
 fn an_exit_is_published_at_once_and_ends_serving() {
     let mut stage = Stage::primary();
     stage.outputs.clear();
