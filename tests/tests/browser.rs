@@ -158,7 +158,9 @@ async fn lab_a_failover_is_seen_in_a_browser() {
         let waterfall = person.says("waterfall");
         let stages: Vec<&str> =
             waterfall["bars"].as_array().unwrap().iter().map(|bar| bar["stage"].as_str().unwrap()).collect();
-        let stages: Vec<&str> = stages.into_iter().filter(|stage| *stage != "catching_up").collect();
+        let mut stages: Vec<&str> = stages.into_iter().filter(|stage| *stage != "catching_up").collect();
+        // On a slow machine the first write may wait for more than a second; then it is opened anew, without waiting.
+        stages.dedup();
         assert_eq!(stages, ["recruiting", "promoting", "opened"], "{waterfall}");
         println!("{cluster}: {}", waterfall["headline"]);
         drill::brought_back(&mut lab.clusters[index], &old).await.unwrap();
