@@ -106,7 +106,7 @@ async fn round(options: &Opts, dialect: Dialect, restore: bool) -> Result<(), Ha
     let list = serde_json::to_string(&now.enabled).map_err(|error| Halted::Unreadable(error.to_string()))?;
     let record = dialect.record_events(now.scheduler, &list);
     if let Err(error) = session.run_to_the_end(&record, WRITE).await {
-        if !has_no_table(&error) {
+        if !error.has_no_table() {
             return Err(error.into());
         }
         session.run_to_the_end(&dialect.make_events_table(), WRITE).await?;
@@ -139,17 +139,11 @@ async fn look(session: &mut Session, dialect: Dialect) -> Result<Shown, ServerEr
     Ok(Shown { scheduler, enabled, asleep })
 }
 
-const fn has_no_table(error: &ServerError) -> bool {
-    const NO_SUCH_DATABASE: u16 = 1049;
-    const NO_SUCH_TABLE: u16 = 1146;
-    matches!(error, ServerError::Refused { code: NO_SUCH_DATABASE | NO_SUCH_TABLE, .. })
-}
-
 /// The record; `None` where there never was one.
 async fn recorded(session: &mut Session, dialect: Dialect) -> Result<Option<Running>, Halted> {
     let row = match session.tables(dialect.recorded_events(), LOOK).await {
         Ok(tables) => tables.into_iter().flatten().next(),
-        Err(error) if has_no_table(&error) => None,
+        Err(error) if error.has_no_table() => None,
         Err(error) => return Err(error.into()),
     };
     let Some(row) = row else { return Ok(None) };

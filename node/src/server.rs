@@ -36,6 +36,16 @@ pub enum ServerError {
     Broken(String),
 }
 
+impl ServerError {
+    /// Whether the table, or its database, is still to be made.
+    #[must_use]
+    pub const fn has_no_table(&self) -> bool {
+        const NO_SUCH_DATABASE: u16 = 1049;
+        const NO_SUCH_TABLE: u16 = 1146;
+        matches!(self, Self::Refused { code: NO_SUCH_DATABASE | NO_SUCH_TABLE, .. })
+    }
+}
+
 impl From<mysql_async::Error> for ServerError {
     fn from(error: mysql_async::Error) -> Self {
         match error {

@@ -130,10 +130,8 @@ async fn tell(hung: impl Fn()) {
 }
 
 async fn write(session: &mut Session, dialect: Dialect) -> Result<(), ServerError> {
-    const NO_SUCH_DATABASE: u16 = 1049;
-    const NO_SUCH_TABLE: u16 = 1146;
     match session.run(&dialect.write_probe(), LONGEST).await {
-        Err(ServerError::Refused { code: NO_SUCH_DATABASE | NO_SUCH_TABLE, .. }) => {
+        Err(error) if error.has_no_table() => {
             session.run(&dialect.make_probe_table(), LONGEST).await?;
             session.run(&dialect.write_probe(), LONGEST).await
         }

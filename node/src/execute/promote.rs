@@ -14,7 +14,7 @@ use super::steps::{Failed, channel, free_half, holdings, position, until_applied
 use super::{Hands, SLOW};
 use crate::cut::Cutting;
 use crate::probe::lock;
-use crate::server::{ServerError, Session};
+use crate::server::Session;
 
 /// The goal must be applied within this.
 const APPLY: Duration = Duration::from_secs(20);
@@ -163,11 +163,9 @@ async fn raised(hands: &Hands, session: &mut Session, epoch: &Epoch) -> Result<(
 /// Nobody ends it once it was sent: clients' commits may be of its group (see [`super::fence::end_clients`]). It is written
 /// into the log by then, and an acknowledgement that comes later than anybody waits for changes nothing.
 async fn barrier(hands: &Hands, session: &mut Session, epoch: &Epoch, patience: Duration) -> Result<(), Failed> {
-    const NO_SUCH_DATABASE: u16 = 1049;
-    const NO_SUCH_TABLE: u16 = 1146;
     let sql = hands.dialect.barrier(epoch, hands.me.as_str());
     match session.run_to_the_end(&sql, patience).await {
-        Err(ServerError::Refused { code: NO_SUCH_DATABASE | NO_SUCH_TABLE, .. }) => {
+        Err(error) if error.has_no_table() => {
             session.run_to_the_end(&hands.dialect.make_epoch_table(), patience).await?;
             Ok(session.run_to_the_end(&sql, patience).await?)
         }
