@@ -141,16 +141,27 @@ impl Coordinator {
         if !Self::is_serving(&self.diagnosis) {
             return Err(sentence(&self.diagnosis));
         }
-        let Some(to) = to else {
-            let foretold = self.outlook(record, now);
-            let best = foretold.winner.filter(|best| *best != record.primary);
-            let best = best.ok_or_else(|| format!("nobody can take over: {}", foretold.reasons.join("; ")))?;
-            return self.unready(&best, now).map_or(Ok(best), Err);
-        };
+        let Some(to) = to else { return self.best(record, now) };
         if *to == record.primary {
             return Err(format!("{to} is the primary already"));
         }
         self.unready(to, now).map_or_else(|| Ok(to.clone()), Err)
+    }
+
+    /// The first in the cluster file of those that are ready and stand alike. The primary is alive and whoever takes over
+    /// receives the rest from it, so what each holds at this moment is no reason: with it, who was named by a dry run
+    /// would depend on the last few milliseconds.
+    fn best(&self, record: &Record, now: Moment) -> Answer<NodeId> {
+        let foretold = self.outlook(record, now);
+        let winner = foretold.winner.filter(|winner| *winner != record.primary);
+        let winner = winner.ok_or_else(|| format!("nobody can take over: {}", foretold.reasons.join("; ")))?;
+        let mut alike: Vec<&NodeId> = foretold.or.iter().chain([&winner]).collect();
+        alike.sort_by_key(|node| self.settings.servers.get(*node).map(|server| server.order));
+        let ready = alike.into_iter().find(|node| **node != record.primary && self.unready(node, now).is_none());
+        match ready {
+            Some(ready) => Ok(ready.clone()),
+            None => Err(self.unready(&winner, now).unwrap_or_else(|| format!("{winner} cannot take over"))),
+        }
     }
 
     /// Why a server should not take over now.
