@@ -122,6 +122,12 @@ pub fn replication(row: &Row, quiet_ms: u64) -> Option<Replication> {
     })
 }
 
+/// Whether the receiver knows a file of its source. Changing the source forgets it, and the first event from it tells it.
+#[must_use]
+pub fn names_file(row: &Row) -> bool {
+    either(row, "source_log_file", "master_log_file").is_some_and(|file| !file.is_empty())
+}
+
 /// What changes whenever anything arrives from the source, heartbeats included.
 #[must_use]
 pub fn arrival_mark(row: &Row, heartbeats: Option<&Row>) -> String {

@@ -1,10 +1,12 @@
 //! Primaries die by kill -9, and writing goes on: nothing lost, nothing doubled, the old primary back as a replica.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stderr, reason = "helpers of tests are tests")]
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use anyhow::ensure;
 use tasuki_schemas::gtid::Flavour;
 use tasuki_tests::lab::net::Kind;
+use tasuki_tests::lab::waiting::until;
 use tasuki_tests::lab::writer::Writers;
 use tasuki_tests::lab::{Cluster, Lab, Options, drill};
 
@@ -57,4 +59,49 @@ async fn lab_two_clusters_under_one_pair_lose_their_primaries_in_the_same_second
     let (old_one, fault_one) = kill_primary(one).await;
     let (old_other, fault_other) = kill_primary(other).await;
     tokio::join!(heal(one, &first, &old_one, fault_one), heal(other, &second, &old_other, fault_other));
+}
+
+/// The replica that may win has received everything and has it still to apply; the other one, which may not, is done. It asks
+/// the winner for what comes after, which that does not have yet and refuses (MariaDB), until it has caught up.
+async fn follower_ahead(flavour: Flavour) {
+    let options = Options { never: Some("db3"), ..Options::default() };
+    let mut lab = Lab::start(Kind::Loopback, &[flavour], &options).await.unwrap();
+    let cluster = &mut lab.clusters[0];
+    let make = "CREATE TABLE lab.held (id INT PRIMARY KEY, n INT) ENGINE=InnoDB; INSERT INTO lab.held VALUES (1, 0)";
+    let primary = cluster.server("db1").unwrap().sql();
+    primary.run(make).await.unwrap();
+    let winner = cluster.server("db2").unwrap().sql();
+    until("the row at the replica", Duration::from_secs(10), async || {
+        ensure!(winner.value("SELECT COUNT(*) FROM lab.held").await? == "1", "it is not there");
+        Ok(())
+    })
+    .await
+    .unwrap();
+    let writers = cluster.write(8, 400).unwrap();
+    drill::acknowledged(&writers, 100).await.unwrap();
+    let lock = tokio::spawn(async move {
+        winner.run("LOCK TABLES lab.held READ; DO SLEEP(2); UNLOCK TABLES").await.unwrap();
+        Instant::now()
+    });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    primary.run("UPDATE lab.held SET n = 1").await.unwrap();
+    drill::acknowledged(&writers, 100).await.unwrap();
+    let (old, fault) = kill_primary(cluster).await;
+    let released = lock.await.unwrap();
+    assert_eq!(drill::taken_over(cluster, &writers, &old, fault).await.unwrap(), "db2");
+    let after = (fault + drill::gap(&writers, fault).unwrap()).saturating_duration_since(released);
+    eprintln!("{flavour}: writing went on {after:?} after the winner could apply what it had received");
+    assert!(after < Duration::from_millis(700), "{after:?}");
+    drill::brought_back(cluster, &old).await.unwrap();
+    drill::all_there(cluster, &[&writers]).await.unwrap();
+}
+
+#[tokio::test]
+async fn lab_a_mariadb_replica_ahead_of_the_new_primary_acknowledges_once_that_caught_up() {
+    follower_ahead(Flavour::Mariadb).await;
+}
+
+#[tokio::test]
+async fn lab_a_mysql_replica_ahead_of_the_new_primary_acknowledges_once_that_caught_up() {
+    follower_ahead(Flavour::Mysql).await;
 }

@@ -10,17 +10,20 @@ use tasuki_schemas::gtid::{Flavour, GtidSet};
 use tasuki_schemas::observation::Thread;
 
 use super::fence::{kill, none_blocked};
-use super::steps::{Failed, SOON, channel, holdings, position, until_applied, until_receiver};
+use super::steps::{Failed, SOON, channel, holdings, position, reception, until_applied};
 use super::{Hands, QUICK, SLOW, unread};
 use crate::server::Session;
 
 /// A replica must have applied what it received within this before MariaDB's source may be changed.
 const APPLY: Duration = Duration::from_secs(20);
-/// A receiver that was started must be connected within this.
+/// A receiver that was started must be served within this.
 const CONNECT: Duration = Duration::from_secs(3);
 /// One that is not connected by then is started anew: its first try may have met the source while that was opening,
 /// and the server's own pause before the next one is a second at least.
 const TRY: Duration = Duration::from_millis(400);
+/// One that its source refused is started anew after so long. MariaDB's source refuses whoever has applied more than itself,
+/// as a replica often has while the new primary still catches up; writing waits for the one that is served first.
+const REFUSED: Duration = Duration::from_millis(20);
 
 pub(super) async fn follow(
     hands: &Hands,
@@ -29,7 +32,7 @@ pub(super) async fn follow(
     acknowledging: Acknowledging,
 ) -> Result<Holdings, Failed> {
     point(hands, session, source, acknowledging).await?;
-    connect(hands, session, source).await?;
+    connect(hands, session, source, CONNECT).await?;
     disarm(hands, session).await?;
     // A server that was fenced may be read again, now that it is closed to writes and follows.
     let mut cut = hands.cut.lock().await;
@@ -42,17 +45,34 @@ pub(super) async fn follow(
     holdings(hands, session).await
 }
 
-/// Waits until the receiver is connected, and helps it on.
-async fn connect(hands: &Hands, session: &mut Session, source: SocketAddr) -> Result<(), Failed> {
-    let began = Instant::now();
-    while !until_receiver(hands, session, TRY, |state| state == Thread::Running).await? {
-        let error = channel(hands, session).await?.map(|channel| channel.error).unwrap_or_default();
-        if began.elapsed() > CONNECT {
-            return Err(Failed::Other(format!("the receiver does not connect to {source}: {error}")));
+/// Waits until the source serves the receiver, and helps it on.
+async fn connect(hands: &Hands, session: &mut Session, source: SocketAddr, patience: Duration) -> Result<(), Failed> {
+    let (began, mut tried, mut anew) = (Instant::now(), Instant::now(), 0_u32);
+    let mut last = String::new();
+    loop {
+        let (channel, served) = reception(hands, session).await?;
+        let state = channel.as_ref().map_or(Thread::Stopped, |channel| channel.receiver);
+        // A source may look for long for what was asked for.
+        let late = began.elapsed() > patience;
+        let pause = match state {
+            Thread::Running if served || late => break,
+            Thread::Running => Duration::MAX,
+            Thread::Connecting => TRY,
+            Thread::Stopped => REFUSED,
+        };
+        last = channel.map(|channel| channel.error).filter(|error| !error.is_empty()).unwrap_or(last);
+        if late {
+            return Err(Failed::Other(format!("the receiver does not connect to {source}: {last}")));
         }
-        tracing::warn!(%source, error, "the receiver is started anew");
-        let sql = format!("{}; {}", hands.dialect.stop_receiver(), hands.dialect.start_receiver());
-        session.run(&sql, SLOW).await?;
+        if tried.elapsed() > pause {
+            (tried, anew) = (Instant::now(), anew + 1);
+            let sql = format!("{}; {}", hands.dialect.stop_receiver(), hands.dialect.start_receiver());
+            session.run(&sql, SLOW).await?;
+        }
+        tokio::time::sleep(SOON).await;
+    }
+    if anew > 0 {
+        tracing::info!(%source, times = anew, error = last, "the receiver was started anew until its source served it");
     }
     Ok(())
 }
@@ -192,6 +212,7 @@ pub(super) async fn replicate(
     goal: &GtidSet,
 ) -> Result<Holdings, Failed> {
     point(hands, session, source, Acknowledging::Never).await?;
+    connect(hands, session, source, APPLY).await?;
     let began = Instant::now();
     loop {
         let now = position(hands, session).await?;

@@ -44,6 +44,13 @@ pub(crate) async fn channel(hands: &Hands, session: &mut Session) -> Result<Opti
     Ok(row.and_then(|row| facts::replication(row, 0)))
 }
 
+/// The channel, and whether its source has begun to send, if only by naming its file: a receiver that runs may be refused yet.
+pub(crate) async fn reception(hands: &Hands, session: &mut Session) -> Result<(Option<Replication>, bool), Failed> {
+    let tables = session.tables(&hands.dialect.probe(), QUICK).await?;
+    let Some(row) = tables.get(1).and_then(|table| table.first()) else { return Ok((None, false)) };
+    Ok((facts::replication(row, 0), facts::names_file(row)))
+}
+
 /// The receiver's state, and a mark that changes with every arrival.
 pub(crate) async fn arrivals(hands: &Hands, session: &mut Session) -> Result<(Thread, String), Failed> {
     let tables = session.tables(&hands.dialect.probe(), QUICK).await?;

@@ -283,7 +283,7 @@ const COMMON: [&str; 10] = [
     "--read-only=1",
 ];
 
-const MARIADB: [&str; 9] = [
+const MARIADB: [&str; 10] = [
     "--gtid-domain-id=0",
     "--gtid-strict-mode=ON",
     "--log-slave-updates",
@@ -291,6 +291,7 @@ const MARIADB: [&str; 9] = [
     "--skip-slave-start",
     "--slave-net-timeout=4",
     "--init-rpl-role=MASTER",
+    "--slave-parallel-threads=4",
     "--rpl-semi-sync-slave-enabled=0",
     "--rpl-semi-sync-master-wait-point=AFTER_SYNC",
 ];
