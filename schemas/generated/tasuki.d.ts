@@ -622,6 +622,8 @@ export type Origin = ({
 
 /** What came of an order. */
 export type Outcome = ({
+  /** What the server had received itself is still being applied: no patience with the order itself runs yet. */
+  backlog?: boolean;
   state: "running";
   /** The step under way. */
   step: string;

@@ -128,6 +128,9 @@ pub enum Outcome {
     Running {
         /// The step under way.
         step: String,
+        /// What the server had received itself is still being applied: no patience with the order itself runs yet.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        backlog: bool,
     },
     /// Done and verified. The sets are read after it, where the order changes them.
     Done {

@@ -49,6 +49,8 @@ pub struct Attempt {
     awake: Awake,
     /// How far the candidate says that it is, and since when.
     reached: (String, Moment),
+    /// When it was last busy with what it had received itself, which it would have to apply without a tail as well.
+    behind: Option<Moment>,
     told: Option<String>,
 }
 
@@ -99,6 +101,7 @@ impl Attempt {
             entered: now,
             awake: Awake::new(now),
             reached: (String::new(), now),
+            behind: None,
             told: None,
         }
     }
@@ -214,7 +217,7 @@ impl Attempt {
         let Stage::CatchingUp { plan, number } = &self.stage else { return self.entered };
         let outcomes = view.answers(&plan.winner, self.ballot()).map(|answers| &answers.outcomes);
         let reported = outcomes.and_then(|outcomes| outcomes.get(&OrderName::CatchUp));
-        if let Some(Outcome::Running { step }) =
+        if let Some(Outcome::Running { step, .. }) =
             reported.filter(|reported| reported.number == *number).map(|reported| &reported.outcome)
             && *step != self.reached.0
         {
@@ -295,7 +298,7 @@ impl Attempt {
         Step::Enter(Box::new(Stage::Promoting { record, goal, followers }), winner, reasons)
     }
 
-    fn catch_up(&self, settings: &Settings, view: &View, outbox: &mut Outbox, now: Moment) -> Step {
+    fn catch_up(&mut self, settings: &Settings, view: &View, outbox: &mut Outbox, now: Moment) -> Step {
         let Stage::CatchingUp { plan, number } = &self.stage else {
             return Step::Wait;
         };
@@ -336,8 +339,12 @@ impl Attempt {
                     Step::Again { without_tail: self.without_tail, failed: Some(plan.winner.clone()) }
                 }
             },
-            Some(Outcome::Running { .. }) | None => {
-                if how == CatchUpHow::Tail && plan.tail_optional && now.since(self.entered) > tail_limit(settings) {
+            running @ (Some(Outcome::Running { .. }) | None) => {
+                if matches!(running, Some(Outcome::Running { backlog: true, .. })) {
+                    self.behind = Some(now);
+                }
+                let since = self.behind.map_or(self.entered, |behind| behind.max(self.entered));
+                if how == CatchUpHow::Tail && plan.tail_optional && now.since(since) > tail_limit(settings) {
                     return Step::Again { without_tail: true, failed: None };
                 }
                 let through = plan.is_read(&from).then(|| self.ballot().coordinator.clone());

@@ -100,6 +100,27 @@ fn the_tail_of_a_dead_server_is_left_after_one_and_a_half_times_its_patience() {
     assert_eq!(trial.step_at(limit + Duration::from_nanos(1)), again);
 }
 
+/// Its own relay log would have to be applied without the tail as well, so that the patience with the tail does not run.
+#[test]
+fn a_candidate_that_applies_what_it_had_received_itself_has_as_long_for_the_tail_as_any_other() {
+    let mut trial = Trial::recruited();
+    let limit = trial.settings.policy.tail_patience * 3 / 2;
+    let mut now = NOW + Duration::from_millis(500);
+    let tells = |trial: &mut Trial, piece: u32, backlog| {
+        let outcome = Outcome::Running { step: format!("{piece} pieces"), backlog };
+        trial.answers(&node(1)).outcomes.insert(OrderName::CatchUp, Reported { number: 1, outcome });
+    };
+    for piece in 0..4 {
+        now = now + limit;
+        tells(&mut trial, piece, true);
+        assert_eq!(trial.step_at(now), Progress::Pending, "{piece}");
+    }
+    tells(&mut trial, 4, false);
+    assert_eq!(trial.step_at(now + limit), Progress::Pending);
+    let again = Progress::Again { without_tail: true, failed: None };
+    assert_eq!(trial.step_at(now + limit + Duration::from_nanos(1)), again);
+}
+
 #[test]
 fn who_promised_another_a_higher_ballot_ends_the_attempt_and_a_lower_one_does_not() {
     for (promised, ended) in [(1, false), (2, false), (3, true)] {
@@ -187,7 +208,7 @@ fn a_candidate_that_gets_on_with_the_tail_is_waited_for() {
     let mut now = NOW + Duration::from_millis(500);
     for piece in 0..4 {
         now = now + patience;
-        let outcome = Outcome::Running { step: format!("{piece} pieces") };
+        let outcome = Outcome::Running { step: format!("{piece} pieces"), backlog: false };
         trial.answers(&node(1)).outcomes.insert(OrderName::CatchUp, Reported { number: 1, outcome });
         assert_eq!(trial.step_at(now), Progress::Pending, "{piece}");
     }

@@ -182,6 +182,8 @@ pub enum Progress {
     Going {
         /// How far it is, for people.
         step: String,
+        /// What the server had received itself is applied first.
+        backlog: bool,
     },
 }
 

@@ -192,7 +192,7 @@ impl Node {
             && self.closing.is_none()
         {
             act.state = State::Leasing { order: order.clone(), since: now };
-            self.report(&act, Outcome::Running { step: "begun".to_owned() });
+            self.report(&act, Outcome::Running { step: "begun".to_owned(), backlog: false });
         }
         if let State::Leasing { order, since } = &act.state {
             if !is_alone(order) || self.is_leased(now) {
@@ -277,8 +277,8 @@ impl Node {
         {
             let (run, holdings) = match progress {
                 Progress::Opened { run, holdings } => (run, holdings),
-                Progress::Going { step } => {
-                    self.report(&act, Outcome::Running { step });
+                Progress::Going { step, backlog } => {
+                    self.report(&act, Outcome::Running { step, backlog });
                     self.act = Some(act);
                     return;
                 }
@@ -298,7 +298,10 @@ impl Node {
             self.persist();
             let took_ms = millis(act.begun, now);
             self.report(&act, Outcome::Done { holdings: Some(holdings), took_ms, place: None });
-            let barrier = Reported { number: act.number, outcome: Outcome::Running { step: "barrier row".to_owned() } };
+            let barrier = Reported {
+                number: act.number,
+                outcome: Outcome::Running { step: "barrier row".to_owned(), backlog: false },
+            };
             self.answers_of(&act.from).outcomes.insert(OrderName::Barrier, barrier);
         }
         self.act = Some(act);
@@ -356,7 +359,7 @@ impl Node {
     /// Says how far the act is.
     pub(crate) fn tell_step(&mut self, step: String) {
         if let Some(act) = self.act.take() {
-            self.report(&act, Outcome::Running { step });
+            self.report(&act, Outcome::Running { step, backlog: false });
             self.act = Some(act);
         }
     }

@@ -2,7 +2,7 @@
 //! directory, otherwise statement by statement.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tasuki_node_core::{EffectId, Input, Progress};
 use tasuki_schemas::answer::Holdings;
@@ -24,6 +24,8 @@ const BYTES_A_SECOND: u64 = 1 << 20;
 const SMALL: u64 = 64 << 10;
 /// How often it is told that it goes on.
 const TELL: Duration = Duration::from_millis(500);
+/// A backlog that takes longer than this is told at once.
+const BRIEF: Duration = Duration::from_millis(10);
 /// Transactions that were read and not applied yet.
 const AHEAD: usize = 16;
 
@@ -36,50 +38,91 @@ pub(super) async fn apply(
     tail: &Tail,
 ) -> Result<Holdings, Failed> {
     let limit = APPLY + Duration::from_secs(tail.bytes / BYTES_A_SECOND);
-    let applied = tokio::select! {
-        applied = timeout(limit, apply_all(hands, session, have, tail)) => applied,
-        () = tell(hands, id, tail) => return Err(Failed::Other("the node ends".to_owned())),
-    };
+    let applied = timeout(limit, apply_all(hands, session, id, have, tail)).await;
     if let Err(error) = tokio::fs::remove_file(&hands.spool).await {
         tracing::debug!(%error, "the spooled tail was not removed");
     }
     applied.unwrap_or_else(|_| Err(Failed::Other(format!("the tail was not applied within {limit:?}"))))
 }
 
-/// Ends only with the node.
-async fn tell(hands: &Hands, id: EffectId, tail: &Tail) {
-    let began = std::time::Instant::now();
-    loop {
-        tokio::time::sleep(TELL).await;
-        let step = format!(
-            "applying {} transactions, {} bytes, for {} ms",
-            tail.transactions,
-            tail.bytes,
-            began.elapsed().as_millis()
-        );
-        if hands.inputs.send(Input::Progressed(id, Progress::Going { step })).await.is_err() {
-            return;
+/// Tells how far a part of the work is until it ends.
+struct Telling<'a> {
+    hands: &'a Hands,
+    id: EffectId,
+    began: Instant,
+    /// When the next part is told first.
+    first: Duration,
+}
+
+impl Telling<'_> {
+    async fn during<T>(&self, what: &str, backlog: bool, work: impl Future<Output = T>) -> Result<T, Failed> {
+        tokio::select! {
+            biased;
+            done = work => Ok(done),
+            () = self.tell(what, backlog) => Err(Failed::Other("the node ends".to_owned())),
+        }
+    }
+
+    /// Ends only with the node.
+    async fn tell(&self, what: &str, backlog: bool) {
+        let mut pause = self.first;
+        loop {
+            tokio::time::sleep(pause).await;
+            pause = TELL;
+            let step = format!("{what} for {} ms", self.began.elapsed().as_millis());
+            let going = Progress::Going { step, backlog };
+            if self.hands.inputs.send(Input::Progressed(self.id, going)).await.is_err() {
+                return;
+            }
         }
     }
 }
 
-async fn apply_all(hands: &Hands, session: &mut Session, have: GtidSet, tail: &Tail) -> Result<Holdings, Failed> {
-    let dialect = hands.dialect;
-    let began = std::time::Instant::now();
+async fn apply_all(
+    hands: &Hands,
+    session: &mut Session,
+    id: EffectId,
+    have: GtidSet,
+    tail: &Tail,
+) -> Result<Holdings, Failed> {
+    let began = Instant::now();
     let (spool, announced) = (hands.spool.clone(), tail.clone());
     if tail.transactions == 0 {
         return holdings(hands, session).await;
     }
-    let servers = tokio::task::spawn_blocking(move || check(&spool, &have, &announced))
-        .await
-        .map_err(|error| Failed::Other(error.to_string()))?
-        .map_err(Failed::Other)?;
-    until_applied(hands, session, None, APPLY).await?;
+    let what = format!("applying {} transactions, {} bytes,", tail.transactions, tail.bytes);
+    let mut telling = Telling { hands, id, began, first: TELL };
+    let checking = tokio::task::spawn_blocking(move || check(&spool, &have, &announced));
+    let servers = telling.during(&what, false, checking).await?;
+    let servers = servers.map_err(|error| Failed::Other(error.to_string()))?.map_err(Failed::Other)?;
+    telling.first = BRIEF;
+    let own = "applying what it had received itself";
+    telling.during(own, true, until_applied(hands, session, None, APPLY)).await??;
+    // Whoever was told of a backlog hears at once that it is done.
+    telling.first = if began.elapsed() > BRIEF { Duration::ZERO } else { TELL };
+    let way = telling.during(&what, false, apply_tail(hands, session, tail, &servers)).await??;
+    tracing::info!(
+        transactions = tail.transactions,
+        bytes = tail.bytes,
+        took_ms = began.elapsed().as_secs_f64() * 1e3,
+        way,
+        "the tail was applied"
+    );
+    holdings(hands, session).await
+}
+
+async fn apply_tail(
+    hands: &Hands,
+    session: &mut Session,
+    tail: &Tail,
+    servers: &BTreeSet<u32>,
+) -> Result<&'static str, Failed> {
+    let dialect = hands.dialect;
     match dialect.0 {
         Flavour::Mariadb => session.run(&dialect.stop_replication(), SLOW).await?,
         Flavour::Mysql => free_half(hands, session).await?,
     }
-    let way = if tail.bytes > SMALL && by_relay_file(hands, session, tail, &servers).await? {
+    let way = if tail.bytes > SMALL && by_relay_file(hands, session, tail, servers).await? {
         "as a relay file"
     } else {
         by_statements(hands, session).await?;
@@ -89,14 +132,7 @@ async fn apply_all(hands: &Hands, session: &mut Session, have: GtidSet, tail: &T
     if position(hands, session).await?.executed.contains(&tail.set) != Ok(true) {
         return Err(Failed::Other(format!("{} was applied {way}, and is not executed", tail.set)));
     }
-    tracing::info!(
-        transactions = tail.transactions,
-        bytes = tail.bytes,
-        took_ms = began.elapsed().as_secs_f64() * 1e3,
-        way,
-        "the tail was applied"
-    );
-    holdings(hands, session).await
+    Ok(way)
 }
 
 /// False if the tail cannot be put where the server would read it.

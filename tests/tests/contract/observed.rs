@@ -37,9 +37,9 @@ fn answers() -> Answers {
         outcomes: BTreeMap::from([
             (OrderName::CatchUp, reported(Outcome::Failed { reason: "no answer".to_owned() })),
             (OrderName::Promote, reported(Outcome::Done { holdings: Some(holdings()), took_ms: 9, place: None })),
-            (OrderName::Barrier, reported(Outcome::Running { step: "barrier row".to_owned() })),
+            (OrderName::Barrier, reported(Outcome::Running { step: "barrier row".to_owned(), backlog: false })),
             (OrderName::Follow, reported(Outcome::Done { holdings: None, took_ms: 1, place: None })),
-            (OrderName::JoinGroup, reported(Outcome::Running { step: "begun".to_owned() })),
+            (OrderName::JoinGroup, reported(Outcome::Running { step: "begun".to_owned(), backlog: false })),
         ]),
         refusal: Some(Refusal::Promised { promised: ballot(4) }),
     }
