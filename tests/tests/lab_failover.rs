@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::ensure;
 use tasuki_schemas::gtid::Flavour;
 use tasuki_tests::lab::net::Kind;
+use tasuki_tests::lab::server::relayed;
 use tasuki_tests::lab::waiting::until;
 use tasuki_tests::lab::writer::Writers;
 use tasuki_tests::lab::{Cluster, Lab, Options, drill};
@@ -104,4 +105,55 @@ async fn lab_a_mariadb_replica_ahead_of_the_new_primary_acknowledges_once_that_c
 #[tokio::test]
 async fn lab_a_mysql_replica_ahead_of_the_new_primary_acknowledges_once_that_caught_up() {
     follower_ahead(Flavour::Mysql).await;
+}
+
+/// The primary dies while it sends a statement of 12 MB: its replicas hold the GTID of it, and nothing that could be applied.
+/// MySQL's applier would wait a minute for the rest before it stops.
+async fn dies_in_a_statement(flavour: Flavour) {
+    let mut lab = Lab::start(Kind::Loopback, &[flavour], &Options::default()).await.unwrap();
+    let cluster = &mut lab.clusters[0];
+    let old = cluster.primary().await.unwrap();
+    let replicas: Vec<_> = cluster.servers.iter().filter(|server| server.name() != old).collect();
+    let folders: Vec<_> = replicas.iter().map(|server| server.folder().to_owned()).collect();
+    let sql = cluster.server(&old).unwrap().sql();
+    let body = "x".repeat(12 << 20);
+    let statement = format!("CREATE PROCEDURE lab.large() BEGIN /* {body} */ END");
+    let before: Vec<u64> = folders.iter().map(|folder| relayed(folder)).collect();
+    let large = tokio::spawn(async move { sql.run(&statement).await });
+    let begun = tokio::task::spawn_blocking(move || {
+        let since = Instant::now();
+        let grown = || folders.iter().zip(&before).all(|(folder, before)| relayed(folder) > *before);
+        while !grown() && since.elapsed() < Duration::from_secs(20) {
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        folders.iter().zip(&before).map(|(folder, before)| relayed(folder) - before).collect::<Vec<_>>()
+    });
+    let begun = begun.await.unwrap();
+    let fault = cluster.server_mut(&old).unwrap().kill9().unwrap();
+    assert!(begun.iter().all(|bytes| (1..1 << 20).contains(bytes)), "the replicas hold {begun:?} bytes of it");
+    assert!(large.await.unwrap().is_err());
+    let writers = cluster.write(8, 400).unwrap();
+    let new = drill::taken_over(cluster, &writers, &old, fault).await.unwrap();
+    let sql = cluster.server(&new).unwrap().sql();
+    until("no source", Duration::from_secs(2), async || {
+        let status = match flavour {
+            Flavour::Mariadb => "SHOW ALL SLAVES STATUS",
+            Flavour::Mysql => "SHOW REPLICA STATUS",
+        };
+        ensure!(sql.named(status).await?.is_empty(), "{new} has not forgotten its source");
+        Ok(())
+    })
+    .await
+    .unwrap();
+    drill::acknowledged(&writers, 100).await.unwrap();
+}
+
+#[tokio::test]
+async fn lab_a_mariadb_that_dies_in_a_large_statement_leaves_nothing_that_holds_the_next_one_up() {
+    dies_in_a_statement(Flavour::Mariadb).await;
+}
+
+#[tokio::test]
+async fn lab_a_mysql_that_dies_in_a_large_statement_leaves_nothing_that_holds_the_next_one_up() {
+    dies_in_a_statement(Flavour::Mysql).await;
 }

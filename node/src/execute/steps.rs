@@ -60,7 +60,8 @@ pub(crate) async fn arrivals(hands: &Hands, session: &mut Session) -> Result<(Th
 }
 
 /// Everything whole was applied and nothing more will come: whoever still holds a transaction holds half of one, and is
-/// killed. Seen in several looks, since a thread that just committed shows its transaction for a moment.
+/// killed: stopping the applier would wait a minute for the rest. Seen in several looks, since a thread that just committed
+/// shows its transaction for a moment.
 pub(crate) async fn free_half(hands: &Hands, session: &mut Session) -> Result<(), Failed> {
     const LOOKS: u32 = 4;
     const GONE: Duration = Duration::from_millis(500);

@@ -1,10 +1,15 @@
 //! Which run of this program it is: a counter in the state directory, and a random number.
 
-use std::fs;
+use std::fs::{self, TryLockError};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use tasuki_schemas::id::{Boot, BootId};
+
+/// Others hold the counter for a few syncs of a disk.
+const PATIENCE: Duration = Duration::from_secs(5);
+const AGAIN: Duration = Duration::from_millis(5);
 
 /// Why a run has no number.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +43,8 @@ pub fn count(state_dir: &Path) -> Result<Boot, BootError> {
     let path = state_dir.join("starts");
     let io = |error| BootError::Io { path: path.clone(), error };
     fs::create_dir_all(state_dir).map_err(io)?;
+    // A command may be called while the program itself starts: each counts.
+    let _alone = alone(&state_dir.join("starts.lock")).map_err(io)?;
     let before = match fs::read_to_string(&path) {
         Ok(text) => text.trim().parse().map_err(|_| BootError::Malformed { path: path.clone(), text })?,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => 0_u64,
@@ -53,10 +60,44 @@ pub fn count(state_dir: &Path) -> Result<Boot, BootError> {
     Ok(Boot { start, random: BootId(random()?) })
 }
 
+/// Holds the counter until it is dropped.
+fn alone(path: &Path) -> std::io::Result<fs::File> {
+    let file = fs::File::create(path)?;
+    let began = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if began.elapsed() < PATIENCE => std::thread::sleep(AGAIN),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
 /// A random number of the system's.
 ///
 /// # Errors
 /// [`BootError::Random`]
 pub fn random() -> Result<u64, BootError> {
     getrandom::u64().map_err(BootError::Random)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// As `tasuki-coordinator init` does beside a coordinator that has just been started.
+    #[test]
+    fn programs_that_start_at_the_same_moment_have_different_numbers() {
+        let folder =
+            std::env::temp_dir().join(format!("tasuki-starts-{}-{:016x}", std::process::id(), random().unwrap()));
+        let starts: BTreeSet<u64> = std::thread::scope(|scope| {
+            let counting: Vec<_> = (0..8).map(|_| scope.spawn(|| count(&folder).unwrap().start)).collect();
+            counting.into_iter().map(|counted| counted.join().unwrap()).collect()
+        });
+        fs::remove_dir_all(&folder).unwrap();
+        assert_eq!(starts.len(), 8, "{starts:?}");
+    }
 }

@@ -1,7 +1,5 @@
 //! The primary's server dies, is stopped, hangs, or has no connections left.
 
-use std::fs::{self, DirEntry};
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
@@ -11,6 +9,7 @@ use tokio::time::sleep;
 use super::row::Doing;
 use super::scene::Scene;
 use crate::lab::Options;
+use crate::lab::server::relayed;
 use crate::lab::waiting::until;
 use crate::lab::writer::{self, Target};
 
@@ -84,13 +83,6 @@ pub(super) fn kill_in_large_transaction(scene: &mut Scene) -> Doing<'_> {
         ensure!(large.await?.is_err(), "a transaction was acknowledged that no replica had received");
         Ok(())
     })
-}
-
-/// The bytes in a server's relay files.
-fn relayed(folder: &Path) -> u64 {
-    let Ok(files) = fs::read_dir(folder.join("data")) else { return 0 };
-    let relay = |file: &DirEntry| file.file_name().to_string_lossy().contains("relay");
-    files.flatten().filter(relay).filter_map(|file| file.metadata().ok()).map(|data| data.len()).sum()
 }
 
 /// A bare SIGTERM, as an operator without the packaged units would send. On MySQL while nobody writes: that would answer

@@ -270,6 +270,14 @@ impl Drop for Server {
     }
 }
 
+/// The bytes in a server's relay files, by its folder.
+#[must_use]
+pub fn relayed(folder: &Path) -> u64 {
+    let Ok(files) = std::fs::read_dir(folder.join("data")) else { return 0 };
+    let relay = |file: &std::fs::DirEntry| file.file_name().to_string_lossy().contains("relay");
+    files.flatten().filter(relay).filter_map(|file| file.metadata().ok()).map(|data| data.len()).sum()
+}
+
 const COMMON: [&str; 10] = [
     "--log-bin=bin",
     "--relay-log=relay",

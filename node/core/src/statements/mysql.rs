@@ -2,10 +2,11 @@
 
 use super::{EPOCH_TABLE, PROBE_TABLE, RELAXED, RESCUE, Source, quote};
 
-pub(super) const HOLDERS: &str = "SELECT threads.processlist_id AS id \
-    FROM performance_schema.replication_applier_status_by_worker AS worker \
-    JOIN performance_schema.threads AS threads ON threads.thread_id = worker.thread_id \
-    WHERE worker.applying_transaction <> ''";
+/// The coordinating thread keeps the beginning of a transaction until it knows whose it is: half of one can be with it alone.
+pub(super) const HOLDERS: &str = "SELECT threads.processlist_id AS id FROM performance_schema.threads AS threads JOIN \
+    (SELECT thread_id FROM performance_schema.replication_applier_status_by_worker WHERE applying_transaction <> '' UNION \
+    SELECT thread_id FROM performance_schema.replication_applier_status_by_coordinator WHERE processing_transaction <> '') \
+    AS holder ON threads.thread_id = holder.thread_id";
 
 pub(super) fn identity() -> String {
     "SELECT @@global.version AS version, @@global.server_id AS server_id, @@global.server_uuid AS server_uuid"
