@@ -20,6 +20,7 @@ use crate::awake::Awake;
 use crate::elect::Doubts;
 use crate::fence::Fences;
 use crate::flapping;
+use crate::headway::Headway;
 use crate::outbox::{Outbox, Topic};
 use crate::plan::{Plan, Unplanned, plan};
 use crate::promises::Promises;
@@ -47,10 +48,8 @@ pub struct Attempt {
     stage: Stage,
     entered: Moment,
     awake: Awake,
-    /// How far the candidate says that it is, and since when.
-    reached: (String, Moment),
-    /// When it was last busy with what it had received itself, which it would have to apply without a tail as well.
-    behind: Option<Moment>,
+    /// How far the candidate says that it is.
+    headway: Headway,
     told: Option<String>,
 }
 
@@ -100,8 +99,7 @@ impl Attempt {
             stage: Stage::Recruiting { proved: None },
             entered: now,
             awake: Awake::new(now),
-            reached: (String::new(), now),
-            behind: None,
+            headway: Headway::new(now),
             told: None,
         }
     }
@@ -211,19 +209,14 @@ impl Attempt {
         Progress::Pending
     }
 
-    /// When the stage got on last. A candidate that fetches and applies a long tail tells how far it is: as long as that
-    /// changes it is waited for, since its node has a deadline for all of it.
+    /// When the stage got on last. A candidate that fetches and applies a long tail tells how far it is.
     fn last_step(&mut self, view: &View, now: Moment) -> Moment {
         let Stage::CatchingUp { plan, number } = &self.stage else { return self.entered };
         let outcomes = view.answers(&plan.winner, self.ballot()).map(|answers| &answers.outcomes);
         let reported = outcomes.and_then(|outcomes| outcomes.get(&OrderName::CatchUp));
-        if let Some(Outcome::Running { step, .. }) =
-            reported.filter(|reported| reported.number == *number).map(|reported| &reported.outcome)
-            && *step != self.reached.0
-        {
-            self.reached = (step.clone(), now);
-        }
-        self.entered.max(self.reached.1)
+        let reported = reported.filter(|reported| reported.number == *number).map(|reported| &reported.outcome);
+        self.headway.look(reported, now);
+        self.entered.max(self.headway.changed())
     }
 
     fn recruit(&mut self, settings: &Settings, view: &View, outbox: &mut Outbox, now: Moment) -> Step {
@@ -340,10 +333,8 @@ impl Attempt {
                 }
             },
             running @ (Some(Outcome::Running { .. }) | None) => {
-                if matches!(running, Some(Outcome::Running { backlog: true, .. })) {
-                    self.behind = Some(now);
-                }
-                let since = self.behind.map_or(self.entered, |behind| behind.max(self.entered));
+                self.headway.look(running, now);
+                let since = self.headway.behind().map_or(self.entered, |behind| behind.max(self.entered));
                 if how == CatchUpHow::Tail && plan.tail_optional && now.since(since) > tail_limit(settings) {
                     return Step::Again { without_tail: true, failed: None };
                 }

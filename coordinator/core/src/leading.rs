@@ -14,6 +14,7 @@ use tasuki_schemas::moment::Moment;
 use tasuki_schemas::record::{Accepted, Record};
 
 use crate::group;
+use crate::headway::Headway;
 use crate::narrow::Removal;
 use crate::outbox::{Outbox, Topic};
 use crate::propose::{Purpose, ask_accept};
@@ -29,6 +30,8 @@ pub struct Leading {
     pub(crate) record: Record,
     goal: Option<GtidSet>,
     since: Moment,
+    /// How far the new primary says that it is.
+    headway: Headway,
     /// The failover that this reign began with, for the waterfall.
     pub incident: Option<Incident>,
     told_open: bool,
@@ -86,6 +89,7 @@ impl Leading {
             record,
             goal,
             since: now,
+            headway: Headway::new(now),
             incident: None,
             told_open: false,
             followers: BTreeSet::new(),
@@ -176,6 +180,7 @@ impl Leading {
         };
         let promote = Order::Promote { record: Box::new(self.record.clone()), goal };
         let promoted = self.order(settings, view, &primary, promote, outbox, now);
+        self.headway.look(promoted.as_ref(), now);
         let mut others = self.record.group().map(|group| group.members.clone()).unwrap_or_default();
         others.extend(self.followers.iter().cloned());
         let mut connecting = false;
@@ -212,7 +217,9 @@ impl Leading {
             }
             Some(Outcome::Running { .. }) | None if self.told_open => Next::Stay,
             Some(Outcome::Failed { reason }) => Next::GiveUp(primary, reason),
-            Some(Outcome::Running { .. }) | None if now.since(self.since) > settings.policy.stage_patience => {
+            Some(Outcome::Running { .. }) | None
+                if now.since(self.headway.changed()) > settings.policy.stage_patience =>
+            {
                 Next::GiveUp(primary, "it did not open in time".to_owned())
             }
             Some(Outcome::Running { .. }) | None => Next::Stay,

@@ -48,6 +48,7 @@ mod doubts;
 #[cfg(test)]
 mod fixtures;
 mod foresight;
+mod headway;
 mod input;
 mod lag;
 mod loss;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use tasuki_node_core::Acknowledging;
@@ -14,7 +15,7 @@ use super::steps::{Failed, SOON, channel, holdings, position, reception, until_a
 use super::{Hands, QUICK, SLOW, unread};
 use crate::server::Session;
 
-/// A replica must have applied what it received within this before MariaDB's source may be changed.
+/// A replica whose source is to be changed and that applies nothing of what it received is waited for so long (MariaDB).
 const APPLY: Duration = Duration::from_secs(20);
 /// A receiver that was started must be served within this.
 const CONNECT: Duration = Duration::from_secs(3);
@@ -118,7 +119,7 @@ async fn point(
             // CHANGE MASTER deletes relay files: what they hold is applied first. Starting a stopped applier would delete
             // them as well, so with work left this ends here.
             let patience = if before.applier == Thread::Stopped { Duration::ZERO } else { APPLY };
-            until_applied(hands, session, None, patience).await?;
+            until_applied(hands, session, None, patience, &AtomicU64::new(0)).await?;
             let sql = format!(
                 "{}; {}; {}; {}",
                 dialect.stop_replication(),

@@ -11,6 +11,7 @@ mod relay;
 mod spool;
 mod steps;
 mod tail;
+mod telling;
 mod unread;
 
 use std::sync::Arc;

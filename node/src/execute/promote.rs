@@ -10,14 +10,13 @@ use tasuki_schemas::ballot::Epoch;
 use tasuki_schemas::gtid::{Flavour, GtidSet};
 use tasuki_schemas::observation::{Replication, Thread};
 
-use super::steps::{Failed, channel, free_half, holdings, position, until_applied};
+use super::steps::{Failed, channel, free_half, holdings, position};
+use super::telling::Telling;
 use super::{Hands, SLOW};
 use crate::cut::Cutting;
 use crate::probe::lock;
 use crate::server::Session;
 
-/// The goal must be applied within this.
-const APPLY: Duration = Duration::from_secs(20);
 /// The barrier row waits for an acknowledgement for as long as that takes; a lower ballot's is cancelled.
 const BARRIER: Duration = Duration::from_secs(3600);
 
@@ -51,7 +50,7 @@ pub(super) async fn promote(
     super::relay::end(hands, session).await?;
     let before = channel(hands, session).await?;
     start_applier(hands, session, before.as_ref(), &reign.goal).await?;
-    until_applied(hands, session, Some(&reign.goal), APPLY).await?;
+    Telling { hands, id }.backlog(session, Some(&reign.goal)).await?;
     free_half(hands, session).await?;
     let stop = match dialect.0 {
         // MariaDB's applier must be at rest before the server opens; MySQL's has nothing left to do.

@@ -1,6 +1,7 @@
 //! Steps that several effects share.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tasuki_schemas::answer::Holdings;
@@ -110,23 +111,32 @@ pub(crate) async fn until_receiver(
     }
 }
 
-/// Waits until everything that was received is executed, and the goal with it.
+/// Waits until everything that was received is executed, and the goal with it. Patience is with a server that applies nothing:
+/// how much is left is the shown number of transactions.
 pub(crate) async fn until_applied(
     hands: &Hands,
     session: &mut Session,
     goal: Option<&GtidSet>,
     patience: Duration,
+    left: &AtomicU64,
 ) -> Result<(), Failed> {
-    let began = Instant::now();
+    let mut moved = Instant::now();
     loop {
         let position = position(hands, session).await?;
         let goal = goal.or_else(|| position.received.known());
+        let missing = goal.and_then(|goal| goal.subtract(&position.executed).ok()).map_or(0, |missing| missing.count());
         if goal.is_none_or(|goal| position.executed.contains(goal) == Ok(true)) {
             return Ok(());
         }
-        if began.elapsed() >= patience {
+        if left.swap(missing, Ordering::Relaxed) != missing {
+            moved = Instant::now();
+        }
+        if moved.elapsed() >= patience {
             let goal = goal.map(ToString::to_string).unwrap_or_default();
-            return Err(Failed::Other(format!("{} was executed of {goal} after {patience:?}", position.executed)));
+            return Err(Failed::Other(format!(
+                "{} was executed of {goal}, and nothing more in {patience:?}",
+                position.executed
+            )));
         }
         tokio::time::sleep(SOON).await;
     }

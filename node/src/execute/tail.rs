@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use tasuki_node_core::{EffectId, Input, Progress};
+use tasuki_node_core::EffectId;
 use tasuki_schemas::answer::Holdings;
 use tasuki_schemas::command::Tail;
 use tasuki_schemas::gtid::{Flavour, GtidSet};
@@ -12,20 +12,17 @@ use tokio::sync::mpsc::channel;
 use tokio::time::timeout;
 
 use super::relay::{self, Unplaced};
-use super::steps::{Failed, free_half, holdings, position, until_applied};
+use super::steps::{Failed, free_half, holdings, position};
+use super::telling::{BRIEF, TELL, Telling};
 use super::{Hands, QUICK, SLOW};
 use crate::binlog::{Applier, Spooled, check};
 use crate::server::Session;
 
-/// The own relay log is applied first, within this; and so is a tail, with a second more for each megabyte.
+/// A tail is checked and applied within this, with a second more for each megabyte.
 const APPLY: Duration = Duration::from_secs(20);
 const BYTES_A_SECOND: u64 = 1 << 20;
 /// So many bytes are executed sooner than a channel for them is made and removed.
 const SMALL: u64 = 64 << 10;
-/// How often it is told that it goes on.
-const TELL: Duration = Duration::from_millis(500);
-/// A backlog that takes longer than this is told at once.
-const BRIEF: Duration = Duration::from_millis(10);
 /// Transactions that were read and not applied yet.
 const AHEAD: usize = 16;
 
@@ -37,45 +34,11 @@ pub(super) async fn apply(
     have: GtidSet,
     tail: &Tail,
 ) -> Result<Holdings, Failed> {
-    let limit = APPLY + Duration::from_secs(tail.bytes / BYTES_A_SECOND);
-    let applied = timeout(limit, apply_all(hands, session, id, have, tail)).await;
+    let applied = apply_all(hands, session, id, have, tail).await;
     if let Err(error) = tokio::fs::remove_file(&hands.spool).await {
         tracing::debug!(%error, "the spooled tail was not removed");
     }
-    applied.unwrap_or_else(|_| Err(Failed::Other(format!("the tail was not applied within {limit:?}"))))
-}
-
-/// Tells how far a part of the work is until it ends.
-struct Telling<'a> {
-    hands: &'a Hands,
-    id: EffectId,
-    began: Instant,
-    /// When the next part is told first.
-    first: Duration,
-}
-
-impl Telling<'_> {
-    async fn during<T>(&self, what: &str, backlog: bool, work: impl Future<Output = T>) -> Result<T, Failed> {
-        tokio::select! {
-            biased;
-            done = work => Ok(done),
-            () = self.tell(what, backlog) => Err(Failed::Other("the node ends".to_owned())),
-        }
-    }
-
-    /// Ends only with the node.
-    async fn tell(&self, what: &str, backlog: bool) {
-        let mut pause = self.first;
-        loop {
-            tokio::time::sleep(pause).await;
-            pause = TELL;
-            let step = format!("{what} for {} ms", self.began.elapsed().as_millis());
-            let going = Progress::Going { step, backlog };
-            if self.hands.inputs.send(Input::Progressed(self.id, going)).await.is_err() {
-                return;
-            }
-        }
-    }
+    applied
 }
 
 async fn apply_all(
@@ -90,17 +53,22 @@ async fn apply_all(
     if tail.transactions == 0 {
         return holdings(hands, session).await;
     }
-    let what = format!("applying {} transactions, {} bytes,", tail.transactions, tail.bytes);
-    let mut telling = Telling { hands, id, began, first: TELL };
-    let checking = tokio::task::spawn_blocking(move || check(&spool, &have, &announced));
-    let servers = telling.during(&what, false, checking).await?;
+    let telling = Telling { hands, id };
+    let limit = APPLY + Duration::from_secs(tail.bytes / BYTES_A_SECOND);
+    let late = |_| Failed::Other(format!("the tail was not applied within {limit:?}"));
+    let step = || {
+        let ms = began.elapsed().as_millis();
+        format!("applying {} transactions, {} bytes, for {ms} ms", tail.transactions, tail.bytes)
+    };
+    let checking = timeout(limit, tokio::task::spawn_blocking(move || check(&spool, &have, &announced)));
+    let servers = telling.during(TELL, step, false, checking).await?.map_err(late)?;
     let servers = servers.map_err(|error| Failed::Other(error.to_string()))?.map_err(Failed::Other)?;
-    telling.first = BRIEF;
-    let own = "applying what it had received itself";
-    telling.during(own, true, until_applied(hands, session, None, APPLY)).await??;
+    let behind = Instant::now();
+    telling.backlog(session, None).await?;
     // Whoever was told of a backlog hears at once that it is done.
-    telling.first = if began.elapsed() > BRIEF { Duration::ZERO } else { TELL };
-    let way = telling.during(&what, false, apply_tail(hands, session, tail, &servers)).await??;
+    let first = if behind.elapsed() > BRIEF { Duration::ZERO } else { TELL };
+    let applying = timeout(limit, apply_tail(hands, session, tail, &servers));
+    let way = telling.during(first, step, false, applying).await?.map_err(late)??;
     tracing::info!(
         transactions = tail.transactions,
         bytes = tail.bytes,

@@ -83,6 +83,8 @@ impl Story {
                 puppet.failing.insert(order.trim_end_matches(':').to_owned(), reason.join(" "));
             }
             ["succeeds", "with", order] => drop(puppet.failing.remove(*order)),
+            ["has", left, "left", "to", "apply"] => puppet.left = left.parse().unwrap(),
+            ["has", "applied", "everything"] => puppet.left = 0,
             ["granted", "a", "lease", "of", ms] => puppet.lease_rest_ms = ms.parse().unwrap(),
             ["has", "a", "new", "ledger"] => {
                 let why = "its state directory held no ledger".to_owned();

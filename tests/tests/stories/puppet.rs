@@ -27,6 +27,8 @@ pub(crate) struct Puppet {
     pub(crate) lease_rest_ms: u64,
     /// Orders of these names fail, with the reason.
     pub(crate) failing: BTreeMap<String, String>,
+    /// So many received transactions it has to apply before it may open.
+    pub(crate) left: u64,
     /// Why its duty at a promise cannot be done.
     pub(crate) idle: Option<String>,
     pub(crate) incarnation: Incarnation,
@@ -50,6 +52,7 @@ impl Puppet {
             primary_greets: false,
             lease_rest_ms: 0,
             failing: BTreeMap::new(),
+            left: 0,
             idle: None,
             incarnation: Incarnation(u64::from(number)),
             sequence: 0,
@@ -203,6 +206,12 @@ impl Puppet {
         if matches!(order, Order::Drain { .. }) && !server.is_running() {
             let reason = "the server's process is gone".to_owned();
             answers.outcomes.insert(order.name(), Reported { number, outcome: Outcome::Failed { reason } });
+            return;
+        }
+        if matches!(order, Order::Promote { .. }) && self.left > 0 {
+            let step = format!("{} received transactions are left to apply", self.left);
+            let outcome = Outcome::Running { step, backlog: true };
+            answers.outcomes.insert(order.name(), Reported { number, outcome });
             return;
         }
         match order {
