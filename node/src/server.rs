@@ -44,6 +44,13 @@ impl ServerError {
         const NO_SUCH_TABLE: u16 = 1146;
         matches!(self, Self::Refused { code: NO_SUCH_DATABASE | NO_SUCH_TABLE, .. })
     }
+
+    /// Whether the connection or thread that was to be killed has ended already.
+    #[must_use]
+    pub const fn has_no_thread(&self) -> bool {
+        const NO_SUCH_THREAD: u16 = 1094;
+        matches!(self, Self::Refused { code: NO_SUCH_THREAD, .. })
+    }
 }
 
 impl From<mysql_async::Error> for ServerError {
