@@ -30,6 +30,8 @@ pub(crate) struct Act {
     begun: Moment,
     /// The run of the server that a Drain found open. Until it ends nobody knows whether that is still so.
     found_open: Option<ServerRun>,
+    /// What the coordinator had been told before it gave the order: its own outcome takes the place of an earlier one's.
+    told: Option<GtidSet>,
     state: State,
 }
 
@@ -162,7 +164,8 @@ impl Node {
         let durable = kept && !raised && !receives && found_open.is_none();
         let sequence = if durable { self.memory.sequence } else { self.persist() };
         let state = State::Durable { sequence, order: Box::new(order) };
-        self.act = Some(Act { from: from.clone(), ballot, number, name, begun: now, found_open, state });
+        let told = self.told_holdings(from);
+        self.act = Some(Act { from: from.clone(), ballot, number, name, begun: now, found_open, told, state });
     }
 
     /// A record of another reign is accepted with the duty of a failover. An order does none, so that it only brings such a
@@ -213,8 +216,7 @@ impl Node {
         let effect = match order {
             Order::CatchUp { goal, from, how: CatchUpHow::Tail, through } => {
                 // A node that was restarted meanwhile told nothing yet: the next attempt's promise does.
-                let have =
-                    self.told_holdings(&act.from).ok_or("this run of the node told nobody what its server holds")?;
+                let have = act.told.clone().ok_or("this run of the node told nobody what its server holds")?;
                 let fetching = Fetching::new(from, through, act.ballot.clone(), (have, goal), now);
                 return Ok(State::Fetching(Box::new(fetching)));
             }

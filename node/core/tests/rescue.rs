@@ -88,6 +88,23 @@ fn the_first_question_names_what_it_has_and_what_it_wants() {
     assert_eq!(sent.unwrap(), ("db1".parse().unwrap(), Message::Fetch(fetch)));
 }
 
+/// A candidate far behind gets the most from a living replica first: the dead server is asked for the rest alone.
+#[test]
+fn after_another_server_delivered_only_what_is_still_missing_is_asked_for() {
+    let mut stage = Stage::replica(Mode::Armed);
+    stage.prepare(2, Kind::Failover).persisted().end(Ended::Done(holdings("0-1-50")));
+    let replicate = Order::CatchUp { goal: set("0-1-100"), from: db("db3"), how: CatchUpHow::Replicate, through: None };
+    stage.order(2, 1, replicate).persisted().end(Ended::Done(holdings("0-1-100")));
+    order(&mut stage, 2);
+    stage.persisted();
+    let sent = stage
+        .outputs
+        .iter()
+        .find_map(|output| if let Output::Send(_, message) = output { Some((**message).clone()) } else { None });
+    let fetch = Fetch { ballot: ballot(2), have: set("0-1-100"), want: Some(Box::new(set("0-1-110"))), piece: 0 };
+    assert_eq!(sent.unwrap(), Message::Fetch(fetch));
+}
+
 #[test]
 fn pieces_are_written_in_their_order_and_applied_once_all_are_on_the_disk() {
     let mut stage = candidate();
