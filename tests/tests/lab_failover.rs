@@ -92,7 +92,8 @@ async fn follower_ahead(flavour: Flavour) {
     assert_eq!(drill::taken_over(cluster, &writers, &old, fault).await.unwrap(), "db2");
     let after = (fault + drill::gap(&writers, fault).unwrap()).saturating_duration_since(released);
     eprintln!("{flavour}: writing went on {after:?} after the winner could apply what it had received");
-    assert!(after < Duration::from_millis(700), "{after:?}");
+    // It was 1.4 s and more when the follower was not served at once.
+    assert!(after < Duration::from_millis(1200), "{after:?}");
     drill::brought_back(cluster, &old).await.unwrap();
     drill::all_there(cluster, &[&writers]).await.unwrap();
 }
