@@ -110,7 +110,7 @@ async fn lab_a_mysql_replica_ahead_of_the_new_primary_acknowledges_once_that_cau
 
 /// What the primary dies in while it sends it: its replicas hold so much of it, and nothing that could be applied.
 struct Half {
-    /// A replica is made ready for it.
+    /// Run on the primary before.
     before: &'static str,
     statement: String,
     /// The bytes that every replica holds at least.

@@ -181,6 +181,7 @@ impl Leading {
         let promote = Order::Promote { record: Box::new(self.record.clone()), goal };
         let promoted = self.order(settings, view, &primary, promote, outbox, now);
         self.headway.look(promoted.as_ref(), now);
+        let stands_still = now.since(self.headway.changed()) > settings.policy.stage_patience;
         let mut others = self.record.group().map(|group| group.members.clone()).unwrap_or_default();
         others.extend(self.followers.iter().cloned());
         let mut connecting = false;
@@ -215,14 +216,9 @@ impl Leading {
                 self.renew(&primary, OrderName::Promote, now);
                 Next::Stay
             }
-            Some(Outcome::Running { .. }) | None if self.told_open => Next::Stay,
             Some(Outcome::Failed { reason }) => Next::GiveUp(primary, reason),
-            Some(Outcome::Running { .. }) | None
-                if now.since(self.headway.changed()) > settings.policy.stage_patience =>
-            {
-                Next::GiveUp(primary, "it did not open in time".to_owned())
-            }
-            Some(Outcome::Running { .. }) | None => Next::Stay,
+            Some(Outcome::Running { .. }) | None if self.told_open || !stands_still => Next::Stay,
+            Some(Outcome::Running { .. }) | None => Next::GiveUp(primary, "it did not open in time".to_owned()),
         }
     }
 

@@ -22,6 +22,12 @@ pub enum BootError {
         /// The system's words.
         error: std::io::Error,
     },
+    /// Another program does not let go of the counter.
+    #[error("{}: another program has held it for {PATIENCE:?}; end the one that hangs", path.display())]
+    Held {
+        /// The lock's file.
+        path: PathBuf,
+    },
     /// The counter is no number.
     #[error("{}: {text:?} is no number; remove the file if it was damaged", path.display())]
     Malformed {
@@ -44,7 +50,7 @@ pub fn count(state_dir: &Path) -> Result<Boot, BootError> {
     let io = |error| BootError::Io { path: path.clone(), error };
     fs::create_dir_all(state_dir).map_err(io)?;
     // A command may be called while the program itself starts: each counts.
-    let _alone = alone(&state_dir.join("starts.lock")).map_err(io)?;
+    let _alone = alone(state_dir.join("starts.lock"))?;
     let before = match fs::read_to_string(&path) {
         Ok(text) => text.trim().parse().map_err(|_| BootError::Malformed { path: path.clone(), text })?,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => 0_u64,
@@ -61,14 +67,15 @@ pub fn count(state_dir: &Path) -> Result<Boot, BootError> {
 }
 
 /// Holds the counter until it is dropped.
-fn alone(path: &Path) -> std::io::Result<fs::File> {
-    let file = fs::File::create(path)?;
+fn alone(path: PathBuf) -> Result<fs::File, BootError> {
+    let file = fs::File::create(&path).map_err(|error| BootError::Io { path: path.clone(), error })?;
     let began = Instant::now();
     loop {
         match file.try_lock() {
             Ok(()) => return Ok(file),
             Err(TryLockError::WouldBlock) if began.elapsed() < PATIENCE => std::thread::sleep(AGAIN),
-            Err(error) => return Err(error.into()),
+            Err(TryLockError::WouldBlock) => return Err(BootError::Held { path }),
+            Err(TryLockError::Error(error)) => return Err(BootError::Io { path, error }),
         }
     }
 }
