@@ -15,6 +15,7 @@ use tasuki_config::{Role, add_token};
 use tasuki_schemas::event::EventBody;
 use tasuki_schemas::gtid::Flavour;
 use tasuki_tests::lab::config::{VIEWER_TOKEN, grant};
+use tasuki_tests::lab::events::Listener;
 use tasuki_tests::lab::net::Kind;
 use tasuki_tests::lab::waiting::until;
 use tasuki_tests::lab::{Lab, Options, drill, npm, tools};
@@ -117,6 +118,28 @@ fn trust(home: &Path, certificate: &Path) {
     certutil(&["-A", "-d", &database, "-n", "lab", "-t", "P,,", "-i", certificate.to_str().unwrap()]);
 }
 
+/// How many milliseconds after the record's decision the new primary was on the page, without those that the page waited
+/// for a processor: it shares two with six database servers, and nobody's browser does.
+async fn late(listener: &Listener, since: Instant, old: &str, changed: &Value) -> u64 {
+    let decided = || {
+        listener.since(since).into_iter().find_map(|heard| {
+            let EventBody::Decided { record, .. } = heard.event.body else { return None };
+            (record.primary.as_str() != old).then_some((record.primary, heard.event.at_ms))
+        })
+    };
+    // The page may hear it before the lab's own listener does.
+    until("the decision", Duration::from_secs(5), async || decided().map(drop).context("not heard yet")).await.unwrap();
+    let (new, at_ms) = decided().unwrap();
+    assert_eq!(changed["name"], new.as_str());
+    // Both by the wall clock of this machine.
+    let late = changed["at"].as_u64().unwrap().saturating_sub(at_ms);
+    let waited = changed["waited"].as_u64().unwrap();
+    println!(
+        "{old} -> {new}: on the page {late} ms after the record's decision; it waited {waited} ms for a processor"
+    );
+    late.saturating_sub(waited)
+}
+
 #[tokio::test]
 async fn lab_a_failover_is_seen_in_a_browser() {
     let flavours = [Flavour::Mariadb, Flavour::Mysql];
@@ -139,22 +162,7 @@ async fn lab_a_failover_is_seen_in_a_browser() {
         let fault = Instant::now();
         lab.clusters[index].server_mut(&old).unwrap().kill9().unwrap();
         let changed = person.says("changed");
-        let decided = || {
-            listeners[index].since(fault).into_iter().find_map(|heard| {
-                let EventBody::Decided { record, .. } = heard.event.body else { return None };
-                (record.primary.as_str() != old).then_some((record.primary, heard.event.at_ms))
-            })
-        };
-        // The page may hear it before the lab's own listener does.
-        until("the decision", Duration::from_secs(5), async || decided().map(drop).context("not heard yet"))
-            .await
-            .unwrap();
-        let (new, at_ms) = decided().unwrap();
-        assert_eq!(changed["name"], new.as_str());
-        // Both by the wall clock of this machine.
-        let late = changed["at"].as_u64().unwrap().saturating_sub(at_ms);
-        println!("{cluster}: the new primary was on the page {late} ms after the record's decision");
-        lates.push(late);
+        lates.push(late(&listeners[index], fault, &old, &changed).await);
         let waterfall = person.says("waterfall");
         let stages: Vec<&str> =
             waterfall["bars"].as_array().unwrap().iter().map(|bar| bar["stage"].as_str().unwrap()).collect();
@@ -166,9 +174,12 @@ async fn lab_a_failover_is_seen_in_a_browser() {
         drill::brought_back(&mut lab.clusters[index], &old).await.unwrap();
         person.says("well");
     }
-    // A browser that waited for a processor is late once; a page that is slow is late every time.
+    let home = Instant::now();
+    let handed_over = person.says("handed_over");
+    let old = handed_over["old"].as_str().unwrap();
+    lates.push(late(&listeners[0], home, old, &handed_over).await);
+    // A busy machine makes a page late once; a page that is slow is late every time.
     assert!(lates.iter().any(|late| *late < 200) && lates.iter().all(|late| *late < 500), "{lates:?} ms late");
-    person.says("handed_over");
     person.says("done");
     for (cluster, writers) in lab.clusters.iter().zip(&writers) {
         drill::all_there(cluster, &[writers]).await.unwrap();

@@ -12,6 +12,7 @@ const ANYHOW = 15_000;
 export interface Listener {
   snapshot(snapshot: Snapshot): void;
   event(event: Happened): void;
+  telemetry(events: Happened[]): void;
   past(cluster: string, events: Happened[]): void;
   connected(is: boolean, why: string): void;
 }
@@ -46,7 +47,7 @@ export function listen(listener: Listener, whole: boolean): Socket {
     if (whole) past(snapshot.cluster);
     again(snapshot.cluster, ANYHOW);
   });
-  socket.on('telemetry', ({ events }: { events: Happened[] }) => events.forEach((event) => listener.event(event)));
+  socket.on('telemetry', ({ events }: { events: Happened[] }) => listener.telemetry(events));
   for (const name of NAMES) {
     socket.on(name, (event: Happened) => {
       listener.event(event);

@@ -35,6 +35,17 @@ function redraw(): void {
   else setTimeout(draw, 100);
 }
 
+/** Numbers that go by are drawn this often, and no page is busy with them when something happens. */
+const NUMBERS = 250;
+let numbers: ReturnType<typeof setTimeout> | undefined;
+
+function redrawSoon(): void {
+  numbers ??= setTimeout(() => {
+    numbers = undefined;
+    redraw();
+  }, NUMBERS);
+}
+
 function of(name: string) {
   const cluster = state.clusters.get(name) ?? fresh(name);
   state.clusters.set(name, cluster);
@@ -54,6 +65,11 @@ function follow(): void {
     event(event) {
       if (may('viewer')) apply(of(event.cluster), event, Date.now());
       redraw();
+    },
+    telemetry(events) {
+      if (!may('viewer')) return;
+      for (const event of events) apply(of(event.cluster), event, Date.now());
+      redrawSoon();
     },
     past(cluster, events) {
       remember(of(cluster), events);
