@@ -178,6 +178,15 @@ impl Opener {
     /// # Errors
     /// [`Rejected`] says why the envelope must be dropped.
     pub fn open(&self, text: &str) -> Result<Opened, Rejected> {
+        self.open_from(None, text)
+    }
+
+    /// The same of one that came over a connection on which `peer` proved to hold its key: what it says of itself there is
+    /// its own, and the signature need not prove that once more. Verifying is three quarters of what a message costs.
+    ///
+    /// # Errors
+    /// [`Rejected`] says why the envelope must be dropped.
+    pub fn open_from(&self, peer: Option<&ProgramId>, text: &str) -> Result<Opened, Rejected> {
         let malformed = |error: serde_json::Error| Rejected::Malformed(error.to_string());
         if text.len() > MAX_BYTES {
             return Err(Rejected::Oversized(text.len()));
@@ -189,12 +198,12 @@ impl Opener {
         };
         // Not `verify_strict`: what it adds, a look for points of small order, matters for keys of the sender's choice.
         // These come from the cluster file, which takes no weak one. It costs a tenth of all that a message costs.
-        let genuine = STANDARD
-            .decode(wire.signature.as_ref())
-            .ok()
-            .and_then(|bytes| Signature::from_slice(&bytes).ok())
-            .is_some_and(|signature| key.verify(wire.signed.get().as_bytes(), &signature).is_ok());
-        if !genuine {
+        let is_signed = || {
+            let bytes = STANDARD.decode(wire.signature.as_ref()).ok();
+            let signature = bytes.and_then(|bytes| Signature::from_slice(&bytes).ok());
+            signature.is_some_and(|signature| key.verify(wire.signed.get().as_bytes(), &signature).is_ok())
+        };
+        if peer != Some(&signed.sender) && !is_signed() {
             return Err(Rejected::Forged(signed.sender));
         }
         if signed.cluster != self.cluster.as_str() {

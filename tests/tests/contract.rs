@@ -136,6 +136,10 @@ fn an_envelope_is_sealed_to_the_same_bytes_and_opens() {
     assert_eq!(opener.open(golden.trim_end()), Ok(opened));
     let forged = golden.replacen("\"sequence\":1", "\"sequence\":2", 1);
     assert!(forged != golden && matches!(opener.open(&forged), Err(Rejected::Forged(_))));
+    // On a connection of the sender's own its key has vouched for what it says; nobody else's does.
+    let said = |peer: &str| opener.open_from(Some(&peer.parse().unwrap()), &forged);
+    assert!(matches!(said("db2"), Err(Rejected::Forged(_))));
+    assert_eq!(said("db1").unwrap().sequence, 2);
 }
 
 #[test]

@@ -40,6 +40,12 @@ impl Coordinator {
 
     pub(crate) fn fail_over(&mut self, mut attempt: Box<Attempt>, now: Moment) -> bool {
         match attempt.step(&self.settings, &self.view, &mut self.outbox, now) {
+            Progress::Pending
+                if attempt.is_contradicted(&self.settings, &self.view) && self.rests_no_more_on(&attempt) =>
+            {
+                self.incident = Some((attempt.began, attempt.without_tail));
+                self.finish(&attempt, now)
+            }
             Progress::Pending => {
                 self.holds = attempt.holds();
                 self.role = Role::Failing(attempt);
@@ -62,13 +68,22 @@ impl Coordinator {
                 if outbid {
                     return self.back_off(now);
                 }
-                // What the attempt rested on may have passed. A primary that is back greets its voters, who would refuse
-                // its silence as evidence for ever; what remains is that they are bound by a promise.
-                if std::mem::discriminant(&self.diagnosis) != std::mem::discriminant(attempt.diagnosis()) {
-                    self.diagnosis = Diagnosis::AttemptUnfinished { ballot: attempt.ballot().clone() };
-                }
-                self.record().cloned().is_some_and(|record| self.begin_failover(&record, now))
+                self.finish(&attempt, now)
             }
         }
+    }
+
+    /// Whether the diagnosis is another one by now.
+    fn rests_no_more_on(&self, attempt: &Attempt) -> bool {
+        std::mem::discriminant(&self.diagnosis) != std::mem::discriminant(attempt.diagnosis())
+    }
+
+    /// Begins the next attempt. What the last one rested on may have passed: a primary that is back greets its voters, who
+    /// would refuse its silence as evidence for ever; what remains is that they are bound by a promise.
+    fn finish(&mut self, attempt: &Attempt, now: Moment) -> bool {
+        if self.rests_no_more_on(attempt) {
+            self.diagnosis = Diagnosis::AttemptUnfinished { ballot: attempt.ballot().clone() };
+        }
+        self.record().cloned().is_some_and(|record| self.begin_failover(&record, now))
     }
 }

@@ -24,11 +24,14 @@ use crate::planned::Plans;
 use crate::propose::{Progress as Proposing, Proposal, Purpose};
 use crate::random::Random;
 use crate::reclone::Reclones;
-use crate::settings::Settings;
+use crate::settings::{Policy, Settings};
 use crate::switchover::Handing;
 use crate::verdict::Verdicts;
 use crate::view::View;
 use crate::voters::Seats;
+
+/// Heartbeats for which a coordinator that has begun, or was frozen, listens before it looks.
+const LISTENING: u32 = 3;
 
 /// What this coordinator is doing. A stage owns its data.
 #[derive(Clone, Debug)]
@@ -63,6 +66,8 @@ pub struct Coordinator {
     pub(crate) diagnosis: Diagnosis,
     pub(crate) told_diagnosis: Diagnosis,
     pub(crate) holds: Vec<String>,
+    /// It has just begun, or was frozen: it looks at nothing before that.
+    listens_until: Moment,
     seats: Seats,
     pub(crate) told_leader: Option<CoordinatorId>,
     pub(crate) excluded: BTreeMap<NodeId, Moment>,
@@ -97,6 +102,7 @@ impl Coordinator {
             diagnosis: Diagnosis::Unborn,
             told_diagnosis: Diagnosis::Unborn,
             holds: Vec::new(),
+            listens_until: now + settings.policy.heartbeat * LISTENING,
             seats: Seats::default(),
             told_leader: None,
             excluded: BTreeMap::new(),
@@ -113,6 +119,7 @@ impl Coordinator {
 
     /// Takes one thing that happened and returns, in order, what to do about it.
     pub fn handle(&mut self, input: Input, now: Moment) -> Vec<Output> {
+        self.come_back(now);
         match input {
             Input::Woke if self.rests_until.is_some_and(|end| now < end) => {
                 self.beat(now);
@@ -143,16 +150,33 @@ impl Coordinator {
                     attempt.fences.hear_reading(&self.view, (&ballot, &node, reading), &mut self.outbox, now);
                 }
             }
-            Input::Resumed => {
-                for node in self.settings.nodes() {
-                    self.outbox.ask(node, Topic::Report, Request::Report, self.settings.policy.repeat, now);
-                }
-            }
+            Input::Resumed => self.ask_everybody(now),
         }
         self.beat(now);
+        if now < self.listens_until {
+            return self.outbox.take();
+        }
         self.step(now);
         self.rests_until = self.rest(now);
         self.outbox.take()
+    }
+
+    /// A coordinator that was frozen measured its own silence and nobody else's, and what was said meanwhile lies unread:
+    /// it takes that in, and hears how things are now, before it looks.
+    fn come_back(&mut self, now: Moment) {
+        let Policy { silence, heartbeat, .. } = self.settings.policy;
+        // So long that somebody heard just before counts as silent.
+        if now.since(self.beat_at) > silence.saturating_sub(heartbeat * 2).max(silence / 2) {
+            self.listens_until = now + heartbeat * LISTENING;
+            (self.beat_at, self.rests_until) = (self.listens_until, None);
+            self.ask_everybody(now);
+        }
+    }
+
+    fn ask_everybody(&mut self, now: Moment) {
+        for node in self.settings.nodes() {
+            self.outbox.ask(node, Topic::Report, Request::Report, self.settings.policy.repeat, now);
+        }
     }
 
     /// The ballot that this coordinator owns, unless it is blind.

@@ -7,7 +7,7 @@ mod fencing;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use tasuki_schemas::answer::Outcome;
+use tasuki_schemas::answer::{Outcome, Refusal};
 use tasuki_schemas::ballot::Ballot;
 use tasuki_schemas::command::{CatchUpHow, Kind, Order, OrderName, Request};
 use tasuki_schemas::event::{Diagnosis, EventBody, StageName};
@@ -217,6 +217,13 @@ impl Attempt {
         let reported = reported.filter(|reported| reported.number == *number).map(|reported| &reported.outcome);
         self.headway.look(reported, now);
         self.entered.max(self.headway.changed())
+    }
+
+    /// Whether voters refuse the silence that it rests on, since they greet the primary.
+    pub(crate) fn is_contradicted(&self, settings: &Settings, view: &View) -> bool {
+        let refusal = |node| view.answers(node, self.ballot())?.refusal.as_ref();
+        let contradicted = || settings.nodes().any(|node| refusal(node) == Some(&Refusal::Contradicted));
+        matches!(self.stage, Stage::Recruiting { .. }) && contradicted()
     }
 
     fn recruit(&mut self, settings: &Settings, view: &View, outbox: &mut Outbox, now: Moment) -> Step {

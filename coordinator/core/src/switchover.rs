@@ -158,9 +158,10 @@ impl Coordinator {
         let mut alike: Vec<&NodeId> = foretold.or.iter().chain([&winner]).collect();
         alike.sort_by_key(|node| self.settings.servers.get(*node).map(|server| server.order));
         let ready = alike.into_iter().find(|node| **node != record.primary && self.unready(node, now).is_none());
-        match ready {
-            Some(ready) => Ok(ready.clone()),
-            None => Err(self.unready(&winner, now).unwrap_or_else(|| format!("{winner} cannot take over"))),
+        let ready = ready.cloned();
+        match self.unready(&winner, now) {
+            None => Ok(ready.unwrap_or(winner)),
+            Some(reason) => ready.ok_or(reason),
         }
     }
 

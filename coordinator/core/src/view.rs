@@ -248,12 +248,6 @@ impl View {
             .max()
     }
 
-    /// The highest unfinished failover promise of any node heard within `patience`.
-    #[must_use]
-    pub fn unfinished(&self, patience: Duration, now: Moment) -> Option<&Ballot> {
-        self.heard(patience, now).filter_map(|(_, observation)| observation.ledger.failover.as_ref()).max()
-    }
-
     /// The other coordinator that leads: it says so itself, or, unheard, it owns the highest ballot and nodes hear it.
     #[must_use]
     pub fn leader(&self, patience: Duration, now: Moment) -> Option<(&CoordinatorId, &Ballot)> {

@@ -115,12 +115,16 @@ pub(super) fn latest(path: &Path, most: usize) -> io::Result<Vec<Event>> {
     Ok(latest.filter_map(|line| serde_json::from_str(&line).ok()).collect())
 }
 
-/// All incidents of a journal in order, some at a time.
-pub(super) fn pieces(path: PathBuf, some: usize) -> mpsc::Receiver<Vec<Event>> {
+/// The incidents of a journal in order, some at a time: all that are not seen, and not many before them.
+pub(super) fn pieces(
+    path: PathBuf,
+    some: usize,
+    seen: impl Fn(&EventId) -> bool + Send + 'static,
+) -> mpsc::Receiver<Vec<Event>> {
     let (tell, told) = mpsc::channel(2);
     tokio::task::spawn_blocking(move || {
-        let Ok(file) = File::open(&path) else { return };
-        let lines = BufReader::new(file).lines().map_while(Result::ok);
+        let Ok(file) = open_where(&path, seen) else { return };
+        let lines = file.lines().map_while(Result::ok);
         let mut events = lines.filter_map(|line| serde_json::from_str::<Event>(&line).ok());
         loop {
             let piece: Vec<Event> = events.by_ref().take(some).collect();
@@ -130,6 +134,29 @@ pub(super) fn pieces(path: PathBuf, some: usize) -> mpsc::Receiver<Vec<Event>> {
         }
     });
     told
+}
+
+/// A journal from a line on whose incident is seen, looked for from its end; or from its beginning. A server lacks a few of
+/// the last, and incidents must not wait until a year was read.
+fn open_where(path: &Path, seen: impl Fn(&EventId) -> bool) -> io::Result<BufReader<File>> {
+    let mut file = BufReader::new(File::open(path)?);
+    let end = file.seek(SeekFrom::End(0))?;
+    let mut back = 64 * 1024;
+    while back < end {
+        file.seek(SeekFrom::Start(end - back))?;
+        // From somewhere within a line.
+        file.skip_until(b'\n')?;
+        let begin = file.stream_position()?;
+        let mut line = Vec::new();
+        file.read_until(b'\n', &mut line)?;
+        if serde_json::from_slice::<Stamp>(&line).is_ok_and(|stamp| seen(&stamp.id)) {
+            file.seek(SeekFrom::Start(begin))?;
+            return Ok(file);
+        }
+        back *= 8;
+    }
+    file.rewind()?;
+    Ok(file)
 }
 
 fn stamps(path: &Path) -> io::Result<impl Iterator<Item = io::Result<Stamp>>> {
@@ -286,6 +313,22 @@ mod tests {
             found.iter().map(|event| event.id.as_ref().unwrap().number).collect::<Vec<_>>()
         };
         assert_eq!((numbers(0), numbers(1), numbers(2)), (vec![3, 4], vec![3, 4], vec![4]));
+        fs::remove_file(&path).unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_a_server_lacks_is_found_without_reading_all() {
+        let told = events(3000, clock::wall_ms());
+        let path = file("lacking", &told);
+        for (seen, first) in [(2990, 1000..=2990), (5, 1..=5), (0, 1..=1)] {
+            let mut pieces = pieces(path.clone(), 500, move |id| id.number <= seen);
+            let mut numbers = Vec::new();
+            while let Some(piece) = pieces.recv().await {
+                numbers.extend(piece.into_iter().map(|event| event.id.unwrap().number));
+            }
+            assert!(first.contains(&numbers[0]), "from {} on, and {seen} are seen", numbers[0]);
+            assert!(numbers.iter().copied().eq(numbers[0]..=3000), "{numbers:?}");
+        }
         fs::remove_file(&path).unwrap();
     }
 

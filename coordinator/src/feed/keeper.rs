@@ -192,7 +192,9 @@ impl Keeper {
     /// Writes what the journal holds beyond the server's last entry; returns the mark of the last entry then.
     async fn fill(&self, redis: &mut Connected) -> Result<Option<Mark>, StreamError> {
         let mut tail = redis.tail().await?;
-        let mut pieces = journal::pieces(self.journal.clone(), SOME);
+        let (marks, last) = (self.marks.clone(), tail);
+        let seen = move |id: &EventId| last.is_some_and(|last| marks.of(id) <= last);
+        let mut pieces = journal::pieces(self.journal.clone(), SOME, seen);
         let mut written = 0_usize;
         while let Some(events) = pieces.recv().await {
             let beyond = events.into_iter().filter_map(|event| {

@@ -27,6 +27,10 @@ impl Node {
         if !self.settings.has_server() {
             return wrong("a witness has no server");
         }
+        if self.memory.accepted.is_none() {
+            // Nor has it promised anything that keeps it from whatever was ordered long ago and is brought again.
+            return wrong("it has accepted no record yet");
+        }
         match order {
             Order::Promote { record, .. } if record.primary != *me => wrong("the record names another primary"),
             Order::Promote { .. } if self.may_be_stopped() => wrong("its server is about to be stopped"),

@@ -6,6 +6,7 @@ mod stage;
 use std::collections::BTreeSet;
 
 use stage::{Stage, db, record, set};
+use tasuki_node_core::Memory;
 use tasuki_schemas::answer::Refusal;
 use tasuki_schemas::command::{CatchUpHow, Order};
 use tasuki_schemas::record::{Mode, Record};
@@ -37,6 +38,16 @@ fn only_the_named_primary_is_promoted_or_told_what_to_wait_for() {
     let wait = |primary| Order::SetWaitCount { record: naming(primary), acks: 1 };
     assert!(obeyed(wait("db2")));
     assert_eq!(refused(wait("db3")).unwrap(), "the record names another primary");
+}
+
+/// An order of long ago, brought again, finds a new ledger without the promise that would refuse it.
+#[test]
+fn a_ledger_that_has_accepted_nothing_obeys_nothing() {
+    let memory = Memory { accepted: None, promised: None, ..Stage::replica(Mode::Armed).memory };
+    let mut stage = Stage::of("db2", memory);
+    stage.order(2, 1, Order::Follow { record: naming("db3") }).persisted();
+    let reason = "it has accepted no record yet".to_owned();
+    assert_eq!(stage.answers().refusal, Some(Refusal::Unlawful { reason }));
 }
 
 #[test]

@@ -41,14 +41,14 @@ impl Inbox {
         Self { opener, me, windows: Mutex::new(BTreeMap::new()), known, program, tally }
     }
 
-    /// Takes what a carrier brought.
-    pub(crate) fn take(&self, bytes: &[u8]) {
+    /// Takes what a carrier brought; `peer` is who proved to be at the other end, if anybody did.
+    pub(crate) fn take(&self, peer: Option<&ProgramId>, bytes: &[u8]) {
         let Ok(text) = std::str::from_utf8(bytes) else { return self.tally.dropped(Reason::Malformed) };
         if lock(&self.known).contains(text) {
             self.tally.add(|counters| counters.duplicates += 1);
             return;
         }
-        let opened = match self.opener.open(text) {
+        let opened = match self.opener.open_from(peer, text) {
             Ok(opened) => opened,
             Err(rejected) => {
                 tracing::debug!(%rejected, "a message was dropped");

@@ -273,7 +273,7 @@ async fn listen(
         let text = message.get_payload_bytes();
         // Whoever brings back the very text that went out a moment ago has carried it: nothing is left to verify.
         let Some(at) = awaited.iter().position(|echo| echo.as_bytes() == text) else {
-            inbox.take(text);
+            inbox.take(None, text);
             continue;
         };
         awaited.drain(..=at);

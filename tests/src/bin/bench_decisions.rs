@@ -52,7 +52,8 @@ fn many_clusters() -> Result<Vec<Figure>> {
     let cost = many::cost(1000, SERVERS, 10)?;
     Ok(vec![
         Figure::limited("1,000 healthy clusters of 5, CPU seconds per second", cost.coordinator(), "s", CPU),
-        Figure::plain("  of which opening 5,000 envelopes", cost.open, "s"),
+        Figure::plain("  of which opening 5,000 envelopes that came over the mesh", cost.open, "s"),
+        Figure::plain("  (verifying them as well, where Redis alone carries them)", cost.verify, "s"),
         Figure::plain(&format!("  of which deciding: 5,000 observations, {:.0} wakes", cost.wakes), cost.handle, "s"),
         Figure::plain(&format!("  of which sealing {:.0} heartbeats and requests", cost.sealed), cost.seal, "s"),
         Figure::plain("  (5,000 nodes spend on sealing, elsewhere)", cost.nodes, "s"),

@@ -17,7 +17,8 @@ const LEFT_ALONE: u64 = 1500 * MS;
 /// What was foretold when the last fault struck.
 #[derive(Debug, Default)]
 pub(crate) struct Foretold {
-    last_fault: u64,
+    /// When a fault struck last, or something was decided: a forecast takes a moment.
+    last_stir: u64,
     /// Each coordinator's forecast, and whether the whole host died.
     struck: Option<(Vec<Option<Forecast>>, bool)>,
     /// Failovers that ended as foretold.
@@ -29,7 +30,7 @@ pub(crate) fn strikes(world: &mut World, fault: &Fault) {
     let whole_host = matches!(fault, Fault::KillHost(_));
     let host = if let Fault::Kill(host) | Fault::KillHost(host) = fault { Some(*host) } else { None };
     let lone = host == Some(world.history.last_on)
-        && world.now - world.foretold.last_fault > LEFT_ALONE
+        && world.now - world.foretold.last_stir > LEFT_ALONE
         && world.net.redis
         && world.net.lossy == 0
         && check::settled(world);
@@ -37,11 +38,12 @@ pub(crate) fn strikes(world: &mut World, fault: &Fault) {
     let forecasts = || world.coordinators.iter().map(|state| state.core.as_ref().and_then(forecast)).collect();
     let struck = lone.then(|| (forecasts(), whole_host));
     world.foretold.struck = struck;
-    world.foretold.last_fault = world.now;
+    world.foretold.last_stir = world.now;
 }
 
 /// A coordinator decided on a record.
 pub(crate) fn decided(world: &mut World, at: usize, record: &Record) {
+    world.foretold.last_stir = world.now;
     let Some((forecasts, whole_host)) = world.foretold.struck.clone() else { return };
     let Some(forecast) = forecasts.get(at).and_then(Option::as_ref) else { return };
     if record.opened || record.primary == forecast.primary {

@@ -77,6 +77,7 @@ impl Story {
             ["is", "within", "reach"] => puppet.walled_off = false,
             ["is", "greeted"] => puppet.primary_greets = true,
             ["is", "not", "greeted"] => puppet.primary_greets = false,
+            ["contradicts"] => puppet.contradicts = true,
             ["greets", "everybody"] => self.puppets.values_mut().for_each(|puppet| puppet.primary_greets = true),
             ["fails", "its", "duty:", reason @ ..] => puppet.idle = Some(reason.join(" ")),
             ["fails", order, reason @ ..] => {

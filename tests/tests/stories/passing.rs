@@ -73,6 +73,13 @@ impl Story {
         if let Some((planned, late)) = self.core.planned().zip(self.plan_due.take()) {
             inputs.push(Input::PlanDue { set_at: planned.set_at.clone(), late });
         }
+        if now_ms < self.frozen_until_ms {
+            self.unread.extend(inputs.into_iter().filter(|input| !matches!(input, Input::Woke)));
+            return;
+        }
+        // Its clock wakes it before it has read anything.
+        let unread = std::mem::take(&mut self.unread);
+        inputs.splice(inputs.len().min(1)..inputs.len().min(1), unread);
         let handled = !inputs.is_empty();
         for input in inputs {
             for output in self.core.handle(input, now) {

@@ -23,6 +23,8 @@ pub(crate) struct Puppet {
     pub(crate) walled_off: bool,
     /// This node is greeted by the primary, whatever everybody else sees.
     pub(crate) primary_greets: bool,
+    /// It has met the primary again since it last looked.
+    pub(crate) contradicts: bool,
     /// What is left of the lease that it granted last.
     pub(crate) lease_rest_ms: u64,
     /// Orders of these names fail, with the reason.
@@ -50,6 +52,7 @@ impl Puppet {
             reachable: true,
             walled_off: false,
             primary_greets: false,
+            contradicts: false,
             lease_rest_ms: 0,
             failing: BTreeMap::new(),
             left: 0,
@@ -95,7 +98,8 @@ impl Puppet {
                     Some(Diagnosis::PrimaryHostLost { primary, .. } | Diagnosis::PrimaryIsolated { primary, .. })
                         if *primary != self.name
                 );
-                if silence && greeted {
+                if silence && (greeted || self.contradicts) {
+                    answers = Answers { ballot: Some(ballot.clone()), probe: answers.probe, ..Answers::none() };
                     answers.refusal = Some(Refusal::Contradicted);
                 } else {
                     self.prepare(&mut answers, ballot, *kind);

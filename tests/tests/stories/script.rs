@@ -16,7 +16,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tasuki_coordinator_core::Coordinator;
 use tasuki_coordinator_core::fence::Means;
 use tasuki_coordinator_core::pause::Wish;
 use tasuki_coordinator_core::reclone::Reclone;
@@ -24,6 +23,7 @@ use tasuki_coordinator_core::settings::{
     Degraded, MaxLoss, PlannedStop, Policy, Promotion, Server as Configured, Settings,
 };
 use tasuki_coordinator_core::switchover::Switchover;
+use tasuki_coordinator_core::{Coordinator, Input};
 use tasuki_schemas::ballot::{Ballot, Epoch};
 use tasuki_schemas::command::Request;
 use tasuki_schemas::gtid::{Flavour, GtidSet};
@@ -61,6 +61,9 @@ pub(crate) struct Story {
     pub(crate) wake_at: Moment,
     /// The time of the planned switchover has come, or is over.
     pub(crate) plan_due: Option<bool>,
+    /// The coordinator's process is frozen until then, and what reaches it lies unread.
+    pub(crate) frozen_until_ms: u64,
+    pub(crate) unread: Vec<Input>,
 }
 
 /// A set that is not empty shows by its form whose it is.
@@ -146,6 +149,8 @@ impl Story {
             hands: Hands::default(),
             sleeps: false,
             plan_due: None,
+            frozen_until_ms: 0,
+            unread: Vec::new(),
             wake_at: Moment::from_nanos(0),
         };
         for (number, name) in names.iter().enumerate() {
@@ -281,6 +286,7 @@ impl Story {
                 self.core = Coordinator::new(self.settings.clone(), now);
                 self.said.clear();
             }
+            ["is", "frozen", "for", time] => self.frozen_until_ms = now_ms + millis(time),
             ["is", "asked", "by", owner, "to", "pause", time, reason @ ..] => {
                 let (owner, length) = ((*owner).to_owned(), Duration::from_millis(millis(time)));
                 self.core.ask(Wish::Pause { owner, reason: reason.join(" "), length }, now);

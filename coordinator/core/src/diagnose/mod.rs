@@ -47,7 +47,9 @@ pub fn diagnose(
         return Diagnosis::Unsupported { node, reason };
     }
     of_primary(settings, view, record, now).unwrap_or_else(|| {
-        let unfinished = view.unfinished(silence, now).filter(|ballot| Some(*ballot) != mine);
+        // Whoever votes no more hears of no end.
+        let promised = |node| view.node(node, silence, now)?.ledger.failover.as_ref();
+        let unfinished = heard.iter().filter_map(promised).max().filter(|ballot| Some(*ballot) != mine);
         unfinished.map_or_else(
             || lesser(settings, view, record, now),
             |ballot| Diagnosis::AttemptUnfinished { ballot: ballot.clone() },

@@ -67,9 +67,9 @@ pub(super) async fn serve(stream: impl AsyncRead + AsyncWrite, link: &Link, inbo
         tracing::info!(peer = %link.program, "a link of the mesh lives");
     }
     inbox.resumed();
-    take(inbox, &first);
+    take(inbox, link, &first);
     let ended = tokio::select! {
-        ended = read_all(reader, inbox) => ended,
+        ended = read_all(reader, link, inbox) => ended,
         ended = write_all(writer, &link.queue) => ended,
         _ = current.wait_for(|number| *number != mine) => return,
     };
@@ -85,15 +85,15 @@ pub(super) async fn serve(stream: impl AsyncRead + AsyncWrite, link: &Link, inbo
     }
 }
 
-async fn read_all(mut reader: impl AsyncRead + Unpin, inbox: &Inbox) -> io::Result<()> {
+async fn read_all(mut reader: impl AsyncRead + Unpin, link: &Link, inbox: &Inbox) -> io::Result<()> {
     loop {
-        take(inbox, &read_frame(&mut reader, &inbox.tally).await?);
+        take(inbox, link, &read_frame(&mut reader, &inbox.tally).await?);
     }
 }
 
-fn take(inbox: &Inbox, frame: &[u8]) {
+fn take(inbox: &Inbox, link: &Link, frame: &[u8]) {
     if !frame.is_empty() {
-        inbox.take(frame);
+        inbox.take(Some(&link.program), frame);
     }
 }
 
