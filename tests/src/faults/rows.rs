@@ -189,9 +189,14 @@ pub const ROWS: &[Row] = &[
         .may_tell(&["sidecar_lost"])
         .local()
         .quarantines(),
-    Row::new("ssh-hangs", Namespaces, others::hang_ssh, Holds("ssh"), POWER).told(HOST_LOST).with(others::by_ssh),
+    // The node dies a moment before its server stands still or is out of reach.
+    Row::new("ssh-hangs", Namespaces, others::hang_ssh, Holds("ssh"), POWER)
+        .told(HOST_LOST)
+        .may_tell(&["sidecar_lost"])
+        .with(others::by_ssh),
     Row::new("fenced-by-ssh", Namespaces, others::reach_by_ssh, FailsOver, [3000, 3000])
         .told(HOST_LOST)
+        .may_tell(&["sidecar_lost"])
         .with(others::by_ssh)
         .quarantines()
         .only(Flavour::Mariadb),
