@@ -40,9 +40,7 @@ impl Coordinator {
 
     pub(crate) fn fail_over(&mut self, mut attempt: Box<Attempt>, now: Moment) -> bool {
         match attempt.step(&self.settings, &self.view, &mut self.outbox, now) {
-            Progress::Pending
-                if attempt.is_contradicted(&self.settings, &self.view) && self.rests_no_more_on(&attempt) =>
-            {
+            Progress::Pending if self.is_refuted(&attempt, now) => {
                 self.incident = Some((attempt.began, attempt.without_tail));
                 self.finish(&attempt, now)
             }
@@ -71,6 +69,13 @@ impl Coordinator {
                 self.finish(&attempt, now)
             }
         }
+    }
+
+    /// Whether voters refuse the silence that an attempt rests on, and the primary is heard here as well.
+    fn is_refuted(&self, attempt: &Attempt, now: Moment) -> bool {
+        self.rests_no_more_on(attempt)
+            && self.view.node(attempt.old(), self.settings.policy.silence, now).is_some()
+            && attempt.is_contradicted(&self.settings, &self.view)
     }
 
     /// Whether the diagnosis is another one by now.
