@@ -13,12 +13,14 @@ use super::world::{MS, World};
 
 /// A cluster was left alone for this long before a fault is called a lone one.
 const LEFT_ALONE: u64 = 1500 * MS;
+/// A forecast takes so long to say what came of a decision.
+const FORESEEN: u64 = 1000 * MS;
 
 /// What was foretold when the last fault struck.
 #[derive(Debug, Default)]
 pub(crate) struct Foretold {
-    /// When a fault struck last, or something was decided: a forecast takes a moment.
-    last_stir: u64,
+    last_fault: u64,
+    last_decision: u64,
     /// Each coordinator's forecast, and whether the whole host died.
     struck: Option<(Vec<Option<Forecast>>, bool)>,
     /// Failovers that ended as foretold.
@@ -30,7 +32,8 @@ pub(crate) fn strikes(world: &mut World, fault: &Fault) {
     let whole_host = matches!(fault, Fault::KillHost(_));
     let host = if let Fault::Kill(host) | Fault::KillHost(host) = fault { Some(*host) } else { None };
     let lone = host == Some(world.history.last_on)
-        && world.now - world.foretold.last_stir > LEFT_ALONE
+        && world.now - world.foretold.last_fault > LEFT_ALONE
+        && world.now - world.foretold.last_decision > FORESEEN
         && world.net.redis
         && world.net.lossy == 0
         && check::settled(world);
@@ -38,12 +41,12 @@ pub(crate) fn strikes(world: &mut World, fault: &Fault) {
     let forecasts = || world.coordinators.iter().map(|state| state.core.as_ref().and_then(forecast)).collect();
     let struck = lone.then(|| (forecasts(), whole_host));
     world.foretold.struck = struck;
-    world.foretold.last_stir = world.now;
+    world.foretold.last_fault = world.now;
 }
 
 /// A coordinator decided on a record.
 pub(crate) fn decided(world: &mut World, at: usize, record: &Record) {
-    world.foretold.last_stir = world.now;
+    world.foretold.last_decision = world.now;
     let Some((forecasts, whole_host)) = world.foretold.struck.clone() else { return };
     let Some(forecast) = forecasts.get(at).and_then(Option::as_ref) else { return };
     if record.opened || record.primary == forecast.primary {
