@@ -17,12 +17,19 @@ impl Awake {
         Self { looked: now, since: None }
     }
 
-    /// A look, due much more often than every `late`.
-    pub(crate) fn look(&mut self, late: Duration, now: Moment) {
-        if now.since(self.looked) > late {
+    /// Of a coordinator that has just begun: what was said before it is not heard yet either.
+    pub(crate) const fn begun(now: Moment) -> Self {
+        Self { looked: now, since: Some(now) }
+    }
+
+    /// A look, due much more often than every `late`; true after a gap.
+    pub(crate) fn look(&mut self, late: Duration, now: Moment) -> bool {
+        let stood_still = now.since(self.looked) > late;
+        if stood_still {
             self.since = Some(now);
         }
         self.looked = now;
+        stood_still
     }
 
     /// The time since the last gap.

@@ -12,6 +12,7 @@ use tasuki_schemas::moment::Moment;
 use tasuki_schemas::observation::Observation;
 use tasuki_schemas::record::{Accepted, Mode, Record};
 
+use crate::awake::Awake;
 use crate::failover::Attempt;
 use crate::flapping::Calm;
 use crate::foresight::Foresight;
@@ -66,8 +67,7 @@ pub struct Coordinator {
     pub(crate) diagnosis: Diagnosis,
     pub(crate) told_diagnosis: Diagnosis,
     pub(crate) holds: Vec<String>,
-    /// It has just begun, or was frozen: it looks at nothing before that.
-    listens_until: Moment,
+    awake: Awake,
     seats: Seats,
     pub(crate) told_leader: Option<CoordinatorId>,
     pub(crate) excluded: BTreeMap<NodeId, Moment>,
@@ -102,7 +102,7 @@ impl Coordinator {
             diagnosis: Diagnosis::Unborn,
             told_diagnosis: Diagnosis::Unborn,
             holds: Vec::new(),
-            listens_until: now + settings.policy.heartbeat * LISTENING,
+            awake: Awake::begun(now),
             seats: Seats::default(),
             told_leader: None,
             excluded: BTreeMap::new(),
@@ -119,7 +119,12 @@ impl Coordinator {
 
     /// Takes one thing that happened and returns, in order, what to do about it.
     pub fn handle(&mut self, input: Input, now: Moment) -> Vec<Output> {
-        self.come_back(now);
+        let Policy { silence, heartbeat, .. } = self.settings.policy;
+        // So late that whoever was heard just before counts as silent.
+        if self.awake.look(silence.saturating_sub(heartbeat).max(silence / 2), now) {
+            self.rests_until = None;
+            self.ask_everybody(now);
+        }
         match input {
             Input::Woke if self.rests_until.is_some_and(|end| now < end) => {
                 self.beat(now);
@@ -153,7 +158,7 @@ impl Coordinator {
             Input::Resumed => self.ask_everybody(now),
         }
         self.beat(now);
-        if now < self.listens_until {
+        if self.listens(now) {
             return self.outbox.take();
         }
         self.step(now);
@@ -161,16 +166,10 @@ impl Coordinator {
         self.outbox.take()
     }
 
-    /// A coordinator that was frozen measured its own silence and nobody else's, and what was said meanwhile lies unread:
-    /// it takes that in, and hears how things are now, before it looks.
-    fn come_back(&mut self, now: Moment) {
-        let Policy { silence, heartbeat, .. } = self.settings.policy;
-        // So long that somebody heard just before counts as silent.
-        if now.since(self.beat_at) > silence.saturating_sub(heartbeat * 2).max(silence / 2) {
-            self.listens_until = now + heartbeat * LISTENING;
-            (self.beat_at, self.rests_until) = (self.listens_until, None);
-            self.ask_everybody(now);
-        }
+    /// Whether a coordinator that has begun, or was frozen, has to listen first. It measured its own silence and nobody
+    /// else's, and what was said meanwhile lies unread.
+    fn listens(&self, now: Moment) -> bool {
+        self.awake.lasts(now) < self.settings.policy.heartbeat * LISTENING
     }
 
     fn ask_everybody(&mut self, now: Moment) {
