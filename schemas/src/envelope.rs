@@ -26,6 +26,9 @@ struct Signed {
     digest: String,
     sender: ProgramId,
     target: Option<ProgramId>,
+    /// The run of the target that the sender had heard last, if any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    run: Option<Boot>,
     boot: Boot,
     sequence: u64,
     body: Box<RawValue>,
@@ -75,6 +78,9 @@ pub enum Rejected {
     /// Meant for another program.
     #[error("meant for {0}")]
     Misdirected(ProgramId),
+    /// Meant for another run of this program.
+    #[error("meant for run {0} of this program")]
+    Outlived(Boot),
     /// A genuine signature under something that the sender may not say.
     #[error("{0} may not say this")]
     NotTheirs(ProgramId),
@@ -100,12 +106,13 @@ impl Sealer {
         Self { key, cluster, digest, sender, boot, sequence: 0 }
     }
 
-    /// The text of a signed envelope, with the next sequence number.
+    /// The text of a signed envelope, with the next sequence number. A target is named with the run that was heard of it
+    /// last, if any was.
     ///
     /// # Errors
     /// [`Rejected::Oversized`] when the envelope would be too large for the carriers, [`Rejected::Malformed`] when the
     /// message has no JSON form.
-    pub fn seal(&mut self, target: Option<&ProgramId>, message: &Message) -> Result<String, Rejected> {
+    pub fn seal(&mut self, target: Option<(&ProgramId, Option<Boot>)>, message: &Message) -> Result<String, Rejected> {
         let malformed = |error: serde_json::Error| Rejected::Malformed(error.to_string());
         self.sequence += 1;
         let signed = Signed {
@@ -113,7 +120,8 @@ impl Sealer {
             cluster: self.cluster.clone(),
             digest: self.digest.clone(),
             sender: self.sender.clone(),
-            target: target.cloned(),
+            target: target.map(|(program, _)| program.clone()),
+            run: target.and_then(|(_, run)| run),
             boot: self.boot,
             sequence: self.sequence,
             body: serde_json::value::to_raw_value(message).map_err(malformed)?,
@@ -138,6 +146,7 @@ struct Received<'a> {
     digest: Cow<'a, str>,
     sender: ProgramId,
     target: Option<ProgramId>,
+    run: Option<Boot>,
     boot: Boot,
     sequence: u64,
     #[serde(borrow)]
@@ -158,6 +167,7 @@ pub struct Opener {
     cluster: ClusterName,
     digest: String,
     receiver: ProgramId,
+    run: Option<Boot>,
     keys: BTreeMap<ProgramId, (Role, VerifyingKey)>,
 }
 
@@ -170,7 +180,14 @@ impl Opener {
         receiver: ProgramId,
         keys: BTreeMap<ProgramId, (Role, VerifyingKey)>,
     ) -> Self {
-        Self { cluster, digest, receiver, keys }
+        Self { cluster, digest, receiver, run: None, keys }
+    }
+
+    /// The same for one run of the receiver: what was said to another one, which may have been long ago, is refused.
+    #[must_use]
+    pub const fn of_run(mut self, run: Boot) -> Self {
+        self.run = Some(run);
+        self
     }
 
     /// Verifies one envelope.
@@ -217,6 +234,11 @@ impl Opener {
             && *target != self.receiver
         {
             return Err(Rejected::Misdirected(target.clone()));
+        }
+        if let (Some(own), Some(meant)) = (self.run, signed.run)
+            && own != meant
+        {
+            return Err(Rejected::Outlived(meant));
         }
         let message = message(signed.body.get()).map_err(malformed)?;
         if !message.lawful_from(*role, &signed.sender) {

@@ -124,7 +124,7 @@ fn an_envelope_is_sealed_to_the_same_bytes_and_opens() {
     let keys = BTreeMap::from([(ProgramId::clone(&sender), (Role::Node, key.verifying_key()))]);
     let opener = Opener::new(ClusterName::clone(&cluster), "00".repeat(32), ProgramId::clone(&receiver), keys);
     let mut sealer = Sealer::new(key, cluster, "00".repeat(32), sender.clone(), boot);
-    let sealed = sealer.seal(Some(&receiver), &message).unwrap();
+    let sealed = sealer.seal(Some((&receiver, None)), &message).unwrap();
 
     let path = folder("golden/v1").join("envelope.json");
     if updating() && !path.exists() {

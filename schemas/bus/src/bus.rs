@@ -21,6 +21,7 @@ use crate::mesh::{self, Link, Tls};
 use crate::outbox::{self, Identity, Outbox};
 use crate::redis::{self, Server};
 use crate::stream::{Announcer, Stream};
+use crate::window::Windows;
 
 /// How many arrivals wait for the program. One that is slower than that loses the newest, counted as overflow.
 const ARRIVALS: usize = 4096;
@@ -65,12 +66,12 @@ impl Bus {
 
         let (program, arrived) = mpsc::channel(ARRIVALS);
         let BusConfig { me, cluster, digest, key, boot, keys, .. } = config;
-        let opener = Opener::new(cluster.clone(), digest.clone(), me.clone(), keys);
-        let known = Arc::default();
-        let inbox = Arc::new(Inbox::new(opener, me.clone(), Arc::clone(&known), program, Arc::clone(&tally)));
+        let opener = Opener::new(cluster.clone(), digest.clone(), me.clone(), keys).of_run(boot);
+        let heard: (Arc<Windows>, _) = Default::default();
+        let inbox = Arc::new(Inbox::new(opener, me.clone(), heard.clone(), program, Arc::clone(&tally)));
         let identity = Identity { me, cluster, digest, key, boot };
         let peers = links.iter().map(|(link, _)| Arc::clone(link)).collect();
-        let outbox = Arc::new(Outbox::new(identity, servers, peers, known, Arc::clone(&tally)));
+        let outbox = Arc::new(Outbox::new(identity, servers, peers, heard, Arc::clone(&tally)));
 
         let examiner = Arc::clone(&inbox);
         let mut tasks = JoinSet::new();

@@ -20,6 +20,8 @@ pub enum Reason {
     Foreign,
     /// Meant for another program.
     Misdirected,
+    /// Meant for another run of this program.
+    Outlived,
     /// The sender may not say this.
     NotTheirs,
     /// Of another version of the vocabulary.
@@ -51,6 +53,7 @@ impl Reason {
             Self::Forged => "forged",
             Self::Foreign => "foreign",
             Self::Misdirected => "misdirected",
+            Self::Outlived => "outlived",
             Self::NotTheirs => "not_theirs",
             Self::Version => "version",
             Self::Stale => "stale",
@@ -73,6 +76,7 @@ impl From<&Rejected> for Reason {
             Rejected::Forged(_) => Self::Forged,
             Rejected::Foreign(_) => Self::Foreign,
             Rejected::Misdirected(_) => Self::Misdirected,
+            Rejected::Outlived(_) => Self::Outlived,
             Rejected::NotTheirs(_) => Self::NotTheirs,
             Rejected::Version(_) => Self::Version,
         }

@@ -1,6 +1,5 @@
 //! The one way in: whatever a carrier brings is verified, deduplicated and handed to the program.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use tasuki_schemas::envelope::{Opened, Opener};
@@ -10,7 +9,7 @@ use tokio::sync::mpsc;
 
 use crate::counters::{Reason, Tally, lock};
 use crate::known::Known;
-use crate::window::{Verdict, Window};
+use crate::window::{Verdict, Window, Windows};
 
 /// What a bus hands to its program.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,7 +23,7 @@ pub enum Arrived {
 pub(crate) struct Inbox {
     opener: Opener,
     me: ProgramId,
-    windows: Mutex<BTreeMap<ProgramId, Window>>,
+    windows: Arc<Windows>,
     known: Arc<Mutex<Known>>,
     program: mpsc::Sender<Arrived>,
     pub(crate) tally: Arc<Tally>,
@@ -34,11 +33,11 @@ impl Inbox {
     pub(crate) fn new(
         opener: Opener,
         me: ProgramId,
-        known: Arc<Mutex<Known>>,
+        (windows, known): (Arc<Windows>, Arc<Mutex<Known>>),
         program: mpsc::Sender<Arrived>,
         tally: Arc<Tally>,
     ) -> Self {
-        Self { opener, me, windows: Mutex::new(BTreeMap::new()), known, program, tally }
+        Self { opener, me, windows, known, program, tally }
     }
 
     /// Takes what a carrier brought; `peer` is who proved to be at the other end, if anybody did.

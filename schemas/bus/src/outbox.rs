@@ -13,6 +13,7 @@ use crate::known::Known;
 use crate::mesh::Link;
 use crate::queue::{Frame, Queue};
 use crate::redis::Server;
+use crate::window::{Window, Windows};
 
 pub(crate) struct Outbox {
     me: ProgramId,
@@ -20,6 +21,7 @@ pub(crate) struct Outbox {
     sealer: Mutex<Sealer>,
     pub(crate) servers: Vec<Arc<Server>>,
     pub(crate) links: Vec<Arc<Link>>,
+    windows: Arc<Windows>,
     known: Arc<Mutex<Known>>,
     tally: Arc<Tally>,
 }
@@ -38,12 +40,12 @@ impl Outbox {
         identity: Identity,
         servers: Vec<Arc<Server>>,
         links: Vec<Arc<Link>>,
-        known: Arc<Mutex<Known>>,
+        (windows, known): (Arc<Windows>, Arc<Mutex<Known>>),
         tally: Arc<Tally>,
     ) -> Self {
         let Identity { me, cluster, digest, key, boot } = identity;
         let sealer = Mutex::new(Sealer::new(key, cluster.clone(), digest, me.clone(), boot));
-        Self { me, cluster, sealer, servers, links, known, tally }
+        Self { me, cluster, sealer, servers, links, windows, known, tally }
     }
 
     /// Seals a message and hands it to everything that carries it to the channel's readers.
@@ -98,7 +100,7 @@ impl Outbox {
 
     pub(crate) fn seal(&self, channel: &Channel, message: &Message) -> Result<Frame, Rejected> {
         let target = match channel {
-            Channel::To(program) => Some(program),
+            Channel::To(program) => Some((program, lock(&self.windows).get(program).map(Window::run))),
             Channel::Health | Channel::Position | Channel::Coordinator | Channel::Event | Channel::Echo(_) => None,
         };
         let text = lock(&self.sealer).seal(target, message)?;

@@ -2,9 +2,10 @@
 //!
 //! A window and not a high-water mark, since two carriers overtake each other.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
 
-use tasuki_schemas::id::Boot;
+use tasuki_schemas::id::{Boot, ProgramId};
 
 /// How far behind the newest sequence a message may arrive.
 const WIDTH: u64 = 4096;
@@ -17,6 +18,9 @@ pub(crate) enum Verdict {
     Stale,
 }
 
+/// What was heard of each sender.
+pub(crate) type Windows = Mutex<BTreeMap<ProgramId, Window>>;
+
 /// The sequences seen of a sender's newest run.
 pub(crate) struct Window {
     boot: Boot,
@@ -27,6 +31,11 @@ pub(crate) struct Window {
 impl Window {
     pub(crate) const fn new(boot: Boot) -> Self {
         Self { boot, highest: 0, seen: BTreeSet::new() }
+    }
+
+    /// The newest run that was heard.
+    pub(crate) const fn run(&self) -> Boot {
+        self.boot
     }
 
     /// Judges a message whose signature was verified, and remembers it.

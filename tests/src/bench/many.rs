@@ -159,8 +159,9 @@ impl Cluster {
     }
 
     fn speak(&mut self) -> Result<()> {
+        let run = Some(Boot { start: 1_000_000, random: BootId(1) });
         for (target, message) in self.spoken.drain(..) {
-            self.own.seal(target.as_ref(), &message)?;
+            self.own.seal(target.as_ref().map(|target| (target, run)), &message)?;
         }
         Ok(())
     }

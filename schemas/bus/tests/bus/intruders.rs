@@ -75,6 +75,47 @@ async fn a_replay_of_this_run_or_an_earlier_one_does_not_arrive() {
     assert_eq!(counters.dropped, [(Reason::Stale, 1)].into());
 }
 
+/// A program that lost its memory would otherwise obey what it was told long ago.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_said_to_another_run_of_a_program_does_not_arrive() {
+    let redis = Redis::start();
+    let cluster = Cluster::new(&["c1", "n1"], vec![redis.url()], false);
+    let mut n1 = Program::start(cluster.config("n1", 2));
+    n1.await_carriers(1, 0).await;
+    let run = |start, random| Boot { start, random: BootId(random) };
+    let mut sealer =
+        Sealer::new(crate::world::key("c1"), "main".parse().unwrap(), "d".to_owned(), program("c1"), run(1, 1));
+    let target = program("n1");
+    let mut intruder = redis::Client::open(redis.url()).unwrap().get_multiplexed_async_connection().await.unwrap();
+    let channel = Channel::To(target.clone()).name(&"main".parse().unwrap());
+    for (number, run) in [(1, Some(run(1, 1))), (2, None), (3, Some(run(2, 2))), (4, Some(run(2, 9)))] {
+        let text = sealer.seal(Some((&target, run)), &probe(number)).unwrap();
+        intruder.publish::<_, _, ()>(&channel, text).await.unwrap();
+    }
+    assert_eq!(n1.numbers(QUIET).await, [2, 3]);
+    assert_eq!(n1.bus.counters().dropped, [(Reason::Outlived, 2)].into());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_program_is_spoken_to_by_the_run_that_was_heard_last() {
+    let redis = Redis::start();
+    let cluster = Cluster::new(&["c1", "n1"], vec![redis.url()], false);
+    let mut c1 = cluster.start("c1");
+    c1.await_carriers(1, 0).await;
+    for start in [1, 2] {
+        let mut n1 = Program::start(cluster.config("n1", start));
+        n1.await_carriers(1, 0).await;
+        c1.bus.send(&program("n1"), &probe(start)).unwrap();
+        // Of the first run c1 has heard nothing yet, and of the second not that it is another one.
+        let arrived: &[u64] = if start == 1 { &[1] } else { &[] };
+        assert_eq!(n1.numbers(QUIET).await, arrived);
+        n1.bus.publish(&Channel::Health, &observation("n1", start)).unwrap();
+        assert_eq!(c1.numbers(QUIET).await, [start]);
+        c1.bus.send(&program("n1"), &probe(10 + start)).unwrap();
+        assert_eq!(n1.numbers(QUIET).await, [10 + start]);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_echo_never_reaches_the_program() {
     let echo = Message::Echo { nonce: tasuki_schemas::id::Nonce(1) };
