@@ -133,8 +133,12 @@ impl Proposal {
             if let Some(promise) = &answers.promise {
                 self.promises.keep(node, promise, now);
             }
-            if matches!(&answers.refusal, Some(Refusal::Unfinished { .. })) {
-                return Progress::Unfinished;
+            if let Some(Refusal::Unfinished { promised }) = &answers.refusal {
+                // An attempt that was over before it promised needs nobody to finish it: the record that came of it, or of
+                // a later one, frees the voter.
+                let Some(of) = self.of.as_ref().filter(|of| of.ballot > *promised) else { return Progress::Unfinished };
+                let accept = Request::Accept { ballot: of.ballot.clone(), record: Box::new(of.record.clone()) };
+                outbox.ask(node, Topic::Accept, accept, settings.policy.repeat, now);
             }
         }
         if outbid(settings, view, &ballot) {
