@@ -13,6 +13,8 @@ mod operators;
 mod people;
 #[path = "feed/serving.rs"]
 mod serving;
+#[path = "feed/slow.rs"]
+mod slow;
 #[path = "feed/viewer.rs"]
 #[allow(dead_code, reason = "shared with lab_history")]
 mod viewer;

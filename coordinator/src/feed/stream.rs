@@ -8,7 +8,7 @@ use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use axum_server::accept::Accept;
@@ -62,7 +62,8 @@ impl Gate {
 
     fn guard<S>(&self, stream: S, address: Option<IpAddr>) -> io::Result<Guarded<S>> {
         let place = self.place(address)?;
-        Ok(Guarded { stream, stalled: None, allowed: PER_SECOND, refill: None, _place: place })
+        let (stalled, given_up, reader, refill) = (None, false, None, None);
+        Ok(Guarded { stream, stalled, given_up, reader, allowed: PER_SECOND, refill, _place: place })
     }
 }
 
@@ -109,10 +110,19 @@ impl<A> Accept<UnixStream, A> for Gate {
     }
 }
 
+fn deaf() -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, "the viewer does not read")
+}
+
 /// The guarded stream.
 pub(super) struct Guarded<S> {
     stream: S,
     stalled: Option<Pin<Box<Sleep>>>,
+    /// A write stalled for too long.
+    given_up: bool,
+    /// Who waits to read: the Socket.IO layer lets go of a connection whose reading fails, and of one whose writing fails
+    /// only with its next heartbeat.
+    reader: Option<Waker>,
     /// Bytes that may be read before `refill`.
     allowed: usize,
     refill: Option<Pin<Box<Sleep>>>,
@@ -128,7 +138,11 @@ impl<S> Guarded<S> {
         }
         let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(STALLED)));
         ready!(stalled.as_mut().poll(context));
-        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the viewer does not read")))
+        self.given_up = true;
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
+        }
+        Poll::Ready(Err(deaf()))
     }
 
     /// Waits until something may be read again.
@@ -151,6 +165,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.given_up {
+            return Poll::Ready(Err(deaf()));
+        }
+        if !self.reader.as_ref().is_some_and(|reader| reader.will_wake(context.waker())) {
+            self.reader = Some(context.waker().clone());
+        }
         ready!(self.allow(context));
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(context, buffer);
@@ -199,6 +219,23 @@ mod tests {
         drop(last);
         assert_eq!(gate.open.lock().unwrap().whole, 0);
         assert!(gate.open.lock().unwrap().by.is_empty());
+    }
+
+    #[tokio::test]
+    async fn whoever_takes_nothing_is_let_go_of_by_the_reader_too() {
+        let gate = Gate::new(Limits { whole: 1, per_address: 1 });
+        let (near, _far) = UnixStream::pair().unwrap();
+        let (guarded, ()) = gate.accept(near, ()).await.unwrap();
+        let (mut read, mut write) = tokio::io::split(guarded);
+        let began = Instant::now();
+        let reading = tokio::spawn(async move { read.read(&mut [0; 16]).await.unwrap_err().kind() });
+        let error = loop {
+            if let Err(error) = write.write_all(&[7; 4096]).await {
+                break error;
+            }
+        };
+        assert_eq!((error.kind(), reading.await.unwrap()), (io::ErrorKind::TimedOut, io::ErrorKind::TimedOut));
+        assert!(began.elapsed() >= STALLED && began.elapsed() < 2 * STALLED, "{:?}", began.elapsed());
     }
 
     #[tokio::test]

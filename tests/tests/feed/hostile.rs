@@ -25,7 +25,7 @@ fn connection(feed: SocketAddr) -> TcpStream {
 }
 
 /// How many files the coordinator has open.
-fn open_files(pid: u32) -> usize {
+pub(crate) fn open_files(pid: u32) -> usize {
     std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
 }
 
