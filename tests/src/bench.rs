@@ -1,5 +1,6 @@
 //! What the bench measures besides the lab: how fast and how cheaply is decided.
 
+pub mod beside;
 pub mod cpu;
 pub mod feed;
 pub mod fleet;

@@ -120,7 +120,7 @@ async fn a_long_tail(flavour: Flavour) {
     let new = taken_over(&lab, &old, &writers, fault).await;
     let gap = drill::gap(&writers, fault).unwrap();
     let applied = lab.logs(400).lines().find(|line| line.contains("the tail was applied")).unwrap().to_owned();
-    let applying = Duration::from_secs_f64(number(&applied, "took_ms=") / 1e3);
+    let applying = Duration::from_secs_f64(lab.applied_ms().unwrap() / 1e3);
     let stages = events.since(fault).into_iter().filter_map(|heard| {
         let EventBody::Stage { stage, after_ms, .. } = heard.event.body else { return None };
         Some((stage, after_ms))
@@ -141,10 +141,6 @@ async fn a_long_tail(flavour: Flavour) {
     assert!(applying * 2 <= piped, "{applying:?} is more than half of {piped:?}");
     drill::brought_back(&mut lab.clusters[0], &old).await.unwrap();
     assert_eq!(rows(&lab.clusters[0].server(&old).unwrap().sql()).await.unwrap(), expected);
-}
-
-fn number(line: &str, name: &str) -> f64 {
-    line.split_once(name).unwrap().1.split(' ').next().unwrap().parse().unwrap()
 }
 
 /// The channel of the rescue and its files are gone, and the server is as it was.

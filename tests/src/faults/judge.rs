@@ -29,6 +29,8 @@ pub struct Report {
     pub told: Vec<String>,
     /// The gap that the row's outcome defines, in milliseconds.
     pub gap_ms: Option<f64>,
+    /// How much of the gap the new primary applied a dead one's tail.
+    pub applied_ms: Option<f64>,
     /// Acknowledged writes.
     pub acknowledged: usize,
     /// Of these, missing in the end.
@@ -63,8 +65,13 @@ impl Report {
         }
         let bound =
             f64::from(u32::try_from(Bound::of(row.bound.most, flavour)).unwrap_or(u32::MAX)) * f64::from(patience);
-        if self.gap_ms.is_some_and(|gap| gap > bound) {
-            all.push(format!("the gap is longer than {bound} ms"));
+        let applied = self.applied_ms.unwrap_or(0.0);
+        if self.gap_ms.is_some_and(|gap| gap - applied > bound) {
+            let besides = if row.applies { " besides applying" } else { "" };
+            all.push(format!("the gap is longer than {bound} ms{besides}"));
+        }
+        if row.applies && self.applied_ms.is_none() {
+            all.push("no tail was applied".to_owned());
         }
         if self.gap_ms.is_none() && all.is_empty() {
             all.push("nothing was acknowledged afterwards".to_owned());
@@ -107,6 +114,19 @@ mod tests {
 
     fn differences(report: &Report) -> Vec<String> {
         report.differences(&ROWS[0], Flavour::Mariadb, 1)
+    }
+
+    #[test]
+    fn what_applying_a_tail_takes_is_no_part_of_the_bound() {
+        let row = Row { applies: true, ..ROWS[0] };
+        let found = |gap, applied_ms| {
+            let report = Report { gap_ms: Some(gap), applied_ms, ..good() };
+            report.differences(&row, Flavour::Mariadb, 1).join("; ")
+        };
+        let bound = row.bound.most[0] as f64;
+        assert_eq!(found(bound + 9000.0, Some(9000.0)), "");
+        assert_eq!(found(bound + 9001.0, Some(9000.0)), format!("the gap is longer than {bound} ms besides applying"));
+        assert_eq!(found(bound, None), "no tail was applied");
     }
 
     #[test]

@@ -77,6 +77,8 @@ pub struct Row {
     pub local: bool,
     /// The old primary may hold what was never acknowledged, and is then kept out and named.
     pub quarantines: bool,
+    /// The new primary has a long tail to apply: the bound is on what the gap is besides.
+    pub applies: bool,
     /// `make test` runs it as well.
     pub quick: bool,
 }
@@ -99,6 +101,7 @@ impl Row {
             only: None,
             local: false,
             quarantines: false,
+            applies: false,
             quick: false,
         }
     }
@@ -129,6 +132,10 @@ impl Row {
 
     pub(super) const fn quarantines(self) -> Self {
         Self { quarantines: true, ..self }
+    }
+
+    pub(super) const fn applies(self) -> Self {
+        Self { applies: true, ..self }
     }
 
     pub(super) const fn quick(self) -> Self {

@@ -29,6 +29,9 @@ const HOST: [u64; 2] = [2500, 2500];
 const HOST_MEDIAN: [u64; 2] = [1500, 1500];
 /// What hangs is believed after 2 s.
 const HANG: [u64; 2] = [3000, 3000];
+/// A long tail, besides applying it.
+const RESCUED: [u64; 2] = [3000, 3000];
+const RESCUED_BY_SSH: [u64; 2] = [3000, 3000];
 /// Hardly felt.
 const LITTLE: [u64; 2] = [1000, 1000];
 /// Writing again after a power cut.
@@ -200,11 +203,13 @@ pub const ROWS: &[Row] = &[
         .with(others::by_ssh)
         .quarantines()
         .only(Flavour::Mariadb),
-    Row::new("rescued", Loopback, rescue::kill_with_long_tail, FailsOver, [30_000, 60_000])
+    Row::new("rescued", Loopback, rescue::kill_with_long_tail, FailsOver, RESCUED)
         .told(CRASHED)
-        .with(rescue::alone),
-    Row::new("rescued-through-ssh", Loopback, rescue::kill_with_sidecar_and_long_tail, FailsOver, [30_000, 60_000])
+        .with(rescue::alone)
+        .applies(),
+    Row::new("rescued-through-ssh", Loopback, rescue::kill_with_sidecar_and_long_tail, FailsOver, RESCUED_BY_SSH)
         .told(HOST_LOST)
+        .applies()
         .may_tell(&["sidecar_lost", "replication_only_partition", "coordinator_blind", "attempt_unfinished"])
         .with(rescue::by_ssh_alone)
         .quarantines(),

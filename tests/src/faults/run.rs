@@ -88,6 +88,9 @@ async fn outcome(row: &Row, scene: &Scene, report: &mut Report) -> Result<()> {
             drill::acknowledged(&scene.writers, AFTER).await?;
             report.gap_ms = longest(measured, scene.fault);
             report.proof = proof(&scene.cluster()?.record(&new).await?);
+            if row.applies {
+                report.applied_ms = scene.lab.applied_ms();
+            }
         }
         Outcome::WritesAgain => {
             report.gap_ms = Some(first_write(scene, scene.fault).await?);

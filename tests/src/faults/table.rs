@@ -53,6 +53,9 @@ pub fn line(row: &Row, flavour: Flavour, reports: &[Report]) -> String {
             told.push(name);
         }
     }
+    let applied = reports.iter().filter_map(|it| it.applied_ms).map(|ms| format!("applied in {ms:.0} ms"));
+    let applied: Vec<String> = applied.collect();
+    told.extend(applied.iter().map(String::as_str));
     format!(
         "{:<40} {:<8} {:<13} {:>5} {:>5} {:>5}    {:>5} {:>4} {:>4} {:>7} {:<12} {:<11} {}",
         row.name,

@@ -287,6 +287,14 @@ impl Lab {
         &self.run
     }
 
+    /// For how many milliseconds a node has applied the tail of a dead primary; the last one that did.
+    #[must_use]
+    pub fn applied_ms(&self) -> Option<f64> {
+        let logs = self.logs(400);
+        let line = logs.lines().rfind(|line| line.contains("the tail was applied"))?;
+        line.split_once("took_ms=")?.1.split(' ').next()?.parse().ok()
+    }
+
     /// The ends of all programs' logs, for a failed test.
     #[must_use]
     pub fn logs(&self, lines: usize) -> String {
