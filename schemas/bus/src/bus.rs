@@ -65,11 +65,11 @@ impl Bus {
         let channels = outbox::channels(&config.me, config.role, &config.cluster);
 
         let (program, arrived) = mpsc::channel(ARRIVALS);
-        let BusConfig { me, cluster, digest, key, boot, keys, .. } = config;
+        let BusConfig { me, role, cluster, digest, key, boot, keys, .. } = config;
         let opener = Opener::new(cluster.clone(), digest.clone(), me.clone(), keys).of_run(boot);
         let heard: (Arc<Windows>, _) = Default::default();
         let inbox = Arc::new(Inbox::new(opener, me.clone(), heard.clone(), program, Arc::clone(&tally)));
-        let identity = Identity { me, cluster, digest, key, boot };
+        let identity = Identity { me, role, cluster, digest, key, boot };
         let peers = links.iter().map(|(link, _)| Arc::clone(link)).collect();
         let outbox = Arc::new(Outbox::new(identity, servers, peers, heard, Arc::clone(&tally)));
 

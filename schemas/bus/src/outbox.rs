@@ -17,6 +17,7 @@ use crate::window::{Window, Windows};
 
 pub(crate) struct Outbox {
     me: ProgramId,
+    role: Role,
     cluster: ClusterName,
     sealer: Mutex<Sealer>,
     pub(crate) servers: Vec<Arc<Server>>,
@@ -29,6 +30,7 @@ pub(crate) struct Outbox {
 /// Who signs.
 pub(crate) struct Identity {
     pub(crate) me: ProgramId,
+    pub(crate) role: Role,
     pub(crate) cluster: ClusterName,
     pub(crate) digest: String,
     pub(crate) key: SigningKey,
@@ -43,9 +45,9 @@ impl Outbox {
         (windows, known): (Arc<Windows>, Arc<Mutex<Known>>),
         tally: Arc<Tally>,
     ) -> Self {
-        let Identity { me, cluster, digest, key, boot } = identity;
+        let Identity { me, role, cluster, digest, key, boot } = identity;
         let sealer = Mutex::new(Sealer::new(key, cluster.clone(), digest, me.clone(), boot));
-        Self { me, cluster, sealer, servers, links, windows, known, tally }
+        Self { me, role, cluster, sealer, servers, links, windows, known, tally }
     }
 
     /// Seals a message and hands it to everything that carries it to the channel's readers.
@@ -98,9 +100,16 @@ impl Outbox {
         vec![Channel::Echo(self.me.clone()).name(&self.cluster)]
     }
 
+    /// The run of another program that was heard last. Coordinators command, and hear everybody all the time; nodes hear of
+    /// each other only what they ask, so that one which began anew could never be asked again.
+    fn run_of(&self, program: &ProgramId) -> Option<Boot> {
+        let commands = self.role == Role::Coordinator;
+        commands.then(|| lock(&self.windows).get(program).map(Window::run)).flatten()
+    }
+
     pub(crate) fn seal(&self, channel: &Channel, message: &Message) -> Result<Frame, Rejected> {
         let target = match channel {
-            Channel::To(program) => Some((program, lock(&self.windows).get(program).map(Window::run))),
+            Channel::To(program) => Some((program, self.run_of(program))),
             Channel::Health | Channel::Position | Channel::Coordinator | Channel::Event | Channel::Echo(_) => None,
         };
         let text = lock(&self.sealer).seal(target, message)?;

@@ -5,9 +5,11 @@ use std::time::Duration;
 use ed25519_dalek::SigningKey;
 use redis::AsyncCommands as _;
 use tasuki_bus::{BusError, Reason, key};
+use tasuki_schemas::ballot::{Ballot, Epoch};
 use tasuki_schemas::channel::Channel;
 use tasuki_schemas::envelope::Sealer;
-use tasuki_schemas::id::{Boot, BootId};
+use tasuki_schemas::id::{Boot, BootId, Incarnation};
+use tasuki_schemas::lease::{Grant, Renew};
 use tasuki_schemas::message::Message;
 use tokio::time::sleep;
 
@@ -113,6 +115,28 @@ async fn a_program_is_spoken_to_by_the_run_that_was_heard_last() {
         assert_eq!(c1.numbers(QUIET).await, [start]);
         c1.bus.send(&program("n1"), &probe(10 + start)).unwrap();
         assert_eq!(n1.numbers(QUIET).await, [10 + start]);
+    }
+}
+
+/// Nodes do not hear each other unless they ask: one that began anew must be reached by who knows its last run.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_began_anew_is_asked_by_other_nodes_as_before() {
+    let redis = Redis::start();
+    let cluster = Cluster::new(&["c1", "n1", "n2"], vec![redis.url()], false);
+    let n1 = cluster.start("n1");
+    n1.await_carriers(1, 0).await;
+    let epoch = Epoch(Ballot { counter: 1, coordinator: "c1".parse().unwrap(), boot: BootId(1) });
+    let question = Message::Renew(Renew { epoch: epoch.clone(), number: 1, guarded: true });
+    let answer = Message::Grant(Grant { epoch, number: 1, incarnation: Incarnation(1) });
+    for start in [1, 2] {
+        let n2 = Program::start(cluster.config("n2", start));
+        n2.await_carriers(1, 0).await;
+        n1.bus.send(&program("n2"), &question).unwrap();
+        sleep(QUIET).await;
+        assert_eq!(n2.bus.counters().delivered, 1, "the question to run {start}");
+        n2.bus.send(&program("n1"), &answer).unwrap();
+        sleep(QUIET).await;
+        assert_eq!(n1.bus.counters().delivered, start);
     }
 }
 
