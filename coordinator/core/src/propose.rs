@@ -134,10 +134,10 @@ impl Proposal {
                 self.promises.keep(node, promise, now);
             }
             if let Some(Refusal::Unfinished { promised }) = &answers.refusal {
-                // An attempt that was over before it promised needs nobody to finish it: the record that came of it, or of
-                // a later one, frees the voter.
-                let Some(of) = self.of.as_ref().filter(|of| of.ballot > *promised) else { return Progress::Unfinished };
-                let accept = Request::Accept { ballot: of.ballot.clone(), record: Box::new(of.record.clone()) };
+                // The record frees a voter that promised an attempt after that was over.
+                let later = view.highest_accepted().filter(|accepted| accepted.ballot > *promised);
+                let Some(Accepted { ballot, record }) = later.cloned() else { return Progress::Unfinished };
+                let accept = Request::Accept { ballot, record: Box::new(record) };
                 outbox.ask(node, Topic::Accept, accept, settings.policy.repeat, now);
             }
         }

@@ -47,9 +47,11 @@ pub fn diagnose(
         return Diagnosis::Unsupported { node, reason };
     }
     of_primary(settings, view, record, now).unwrap_or_else(|| {
-        // Whoever votes no more hears of no end.
+        // Whoever votes no more hears of no end. And nobody can finish what a later ballot found, whoever promised it since.
         let promised = |node| view.node(node, silence, now)?.ledger.failover.as_ref();
-        let unfinished = heard.iter().filter_map(promised).max().filter(|ballot| Some(*ballot) != mine);
+        let accepted = view.highest_accepted().map(|accepted| &accepted.ballot);
+        let unfinished = heard.iter().filter_map(promised).max();
+        let unfinished = unfinished.filter(|ballot| Some(*ballot) != mine && Some(*ballot) >= accepted);
         unfinished.map_or_else(
             || lesser(settings, view, record, now),
             |ballot| Diagnosis::AttemptUnfinished { ballot: ballot.clone() },
