@@ -165,9 +165,9 @@ impl Care {
                     (self.extras, self.suspected) = (None, None);
                 }
                 // A replica that follows has what the primary wrote and does not show yet: on MySQL a commit that still
-                // waits for its acknowledgement.
-                Ok(false) if follows && is_of_primary(record, set, &primary.executed) => {
-                    self.within_at = None;
+                // waits for its acknowledgement. One that does not follow may be just whom that commit waits for.
+                Ok(false) if is_of_primary(record, set, &primary.executed) && (follows || waits(view, record, now)) => {
+                    self.within_at = (!follows).then_some(now);
                     (self.extras, self.suspected) = (None, None);
                 }
                 Ok(false) => {
@@ -307,6 +307,13 @@ fn is_of_primary(record: &Record, set: &GtidSet, shown: &GtidSet) -> bool {
     let Some(reign) = record.reigns.iter().find(|reign| reign.epoch == record.epoch) else { return false };
     let own = set.only(&BTreeSet::from([reign.origin.clone()]));
     shown.union(&own).and_then(|known| known.contains(set)) == Ok(true)
+}
+
+/// Whether commits of the primary wait for acknowledgements. How many is not known: servers count one for each group of
+/// commits. If it lost what a replica has of it, it refuses that replica by itself.
+fn waits(view: &View, record: &Record, now: Moment) -> bool {
+    let facts = view.server(&record.primary, GOOD_FOR, now).and_then(|server| server.facts.as_ref());
+    facts.is_some_and(|facts| facts.semi_sync.waiting > 0)
 }
 
 /// Whose position is older: it is asked for next.

@@ -13,6 +13,8 @@ use crate::lab::{Options, drill};
 
 /// Until the coordinators have seen what a replica is like.
 const SEEN: Duration = Duration::from_secs(3);
+/// Until a replica has received and applied what waits for another one.
+const RECEIVED: Duration = Duration::from_millis(200);
 /// Until a replica that was started again follows.
 const FOLLOWS: Duration = Duration::from_secs(30);
 
@@ -29,6 +31,20 @@ pub(super) fn kill_both(scene: &mut Scene) -> Doing<'_> {
         scene.kill_server(&scene.replica(0)?)?;
         scene.kill_server(&scene.replica(1)?)
     })
+}
+
+/// The second has received what the primary writes meanwhile and cannot commit: two must have it.
+pub(super) fn kill_one_and_then_the_other(scene: &mut Scene) -> Doing<'_> {
+    Box::pin(async move {
+        scene.strike();
+        scene.kill_server(&scene.replica(0)?)?;
+        sleep(RECEIVED).await;
+        scene.kill_server(&scene.replica(1)?)
+    })
+}
+
+pub(super) fn hold_for_two() -> Options {
+    Options { degraded: Some("hold"), ..super::crash::wait_for_two() }
 }
 
 /// The last replica is lost, and writing waits for it: the policy `hold`.

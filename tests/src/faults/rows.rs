@@ -148,6 +148,15 @@ pub const ROWS: &[Row] = &[
     Row::new("replica-lost", Loopback, replicas::kill_one, GoesOn, LITTLE),
     Row::new("last-replica-lost", Loopback, replicas::kill_both, GoesOn, LITTLE).told(&["degraded"]),
     Row::new("last-replica-lost-hold", Loopback, replicas::kill_both, Holds("degraded"), POWER).with(replicas::hold),
+    Row::new(
+        "replicas-lost-with-what-waits",
+        Loopback,
+        replicas::kill_one_and_then_the_other,
+        Holds("degraded"),
+        POWER,
+    )
+    .with(replicas::hold_for_two)
+    .only(Flavour::Mysql),
     Row::new("replica-restarted-then-kill-9", Loopback, replicas::restart_one_then_kill, FailsOver, CRASH_AND_MORE)
         .told(CRASHED),
     Row::new("kill-9-while-replica-restarts", Loopback, replicas::kill_while_one_restarts, FailsOver, CRASH_AND_MORE)

@@ -137,6 +137,7 @@ impl Story {
             ["receiver", "stops"] => server.receives = false,
             ["is", "writable"] => server.writable = true,
             ["is", "closed", "by", "its", "node"] => server.writable = false,
+            ["waits", "with", commits, "commits"] => server.waiting = commits.parse().unwrap(),
             ["filters"] => server.filtered = true,
             ["lacks", setting] => server.lacks.push((*setting).to_owned()),
             ["follows", "nobody"] => server.follows = None,

@@ -74,6 +74,8 @@ pub(crate) struct Server {
     /// It restarted with relay files that nobody read.
     pub(crate) forgot_received: bool,
     pub(crate) semi_sync: bool,
+    /// Commits that wait for an acknowledgement.
+    pub(crate) waiting: u32,
     pub(crate) wait_count: u32,
     pub(crate) cut: CutStrength,
     /// Whom its node keeps away from it.
@@ -114,6 +116,7 @@ impl Server {
             received: nothing,
             forgot_received: false,
             semi_sync: true,
+            waiting: 0,
             wait_count: 1,
             cut: CutStrength::Kernel,
             refused: BTreeSet::new(),
@@ -234,7 +237,7 @@ impl Server {
                 replica_enabled: self.semi_sync,
                 wait_count: self.wait_count,
                 clients: 2,
-                waiting: 0,
+                waiting: self.waiting,
             },
             write_probe: self.writable.then(|| match self.writes {
                 Writes::End => WriteProbe::Written { took_ms: 1 },
