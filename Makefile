@@ -42,7 +42,7 @@ bench: tools
 bench-feed:
 	@$(INSTALL) base feed
 	$(CARGO) build $(LOCKED) --release --bins
-	@exec $(RELEASE)/bench_feed
+	@$(RELEASE)/bench_feed; first=$$?; $(RELEASE)/bench_crowd && exit $$first
 
 test: tools fmt clippy doc build unit lab
 
