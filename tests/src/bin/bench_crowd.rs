@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow, ensure};
 use tasuki_schemas::gtid::Flavour;
 use tasuki_tests::bench::beside::{Watching, failover};
+use tasuki_tests::faults::judge::median;
 use tasuki_tests::lab::net::Kind;
 use tasuki_tests::lab::{Lab, Options};
 use tokio_rustls::rustls::crypto::ring;
@@ -48,19 +49,20 @@ async fn bench() -> Result<()> {
         let logs = watching.end()?;
         println!("{:>24} each was handed {} incidents", "", logs.first().map_or(0, |log| log.alone));
     }
-    let (alone, beside) = (median(alone), median(beside));
-    let times = beside.as_secs_f64() / alone.as_secs_f64();
-    println!("medians: {alone:.0?} with nobody watching, {beside:.0?} beside {viewers} viewers: {times:.2} times");
+    let middle = |mut gaps: Vec<f64>| {
+        gaps.sort_by(f64::total_cmp);
+        median(&gaps).context("ROUNDS is 0: write 1 or more")
+    };
+    let (alone, beside) = (middle(alone)?, middle(beside)?);
+    let times = beside / alone;
+    println!("medians: {alone:.0} ms with nobody watching, {beside:.0} beside {viewers} viewers: {times:.2} times");
     ensure!(times < SLOWER, "beside {viewers} viewers a failover takes {times:.2} times as long");
     Ok(())
 }
 
-fn told(who: &str, gap: Duration) -> Duration {
-    println!("{who:>24} {:>6.0} ms without an acknowledged write", gap.as_secs_f64() * 1e3);
+/// In milliseconds.
+fn told(who: &str, gap: Duration) -> f64 {
+    let gap = gap.as_secs_f64() * 1e3;
+    println!("{who:>24} {gap:>6.0} ms without an acknowledged write");
     gap
-}
-
-fn median(mut gaps: Vec<Duration>) -> Duration {
-    gaps.sort();
-    gaps.get(gaps.len() / 2).copied().unwrap_or_default()
 }

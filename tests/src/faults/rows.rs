@@ -31,7 +31,6 @@ const HOST_MEDIAN: [u64; 2] = [1500, 1500];
 const HANG: [u64; 2] = [3000, 3000];
 /// A long tail, besides applying it.
 const RESCUED: [u64; 2] = [3000, 3000];
-const RESCUED_BY_SSH: [u64; 2] = [3000, 3000];
 /// Hardly felt.
 const LITTLE: [u64; 2] = [1000, 1000];
 /// Writing again after a power cut.
@@ -216,7 +215,7 @@ pub const ROWS: &[Row] = &[
         .told(CRASHED)
         .with(rescue::alone)
         .applies(),
-    Row::new("rescued-through-ssh", Loopback, rescue::kill_with_sidecar_and_long_tail, FailsOver, RESCUED_BY_SSH)
+    Row::new("rescued-through-ssh", Loopback, rescue::kill_with_sidecar_and_long_tail, FailsOver, RESCUED)
         .told(HOST_LOST)
         .applies()
         .may_tell(&["sidecar_lost", "replication_only_partition", "coordinator_blind", "attempt_unfinished"])
