@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use tasuki_schemas::gtid::GtidSet;
+use tasuki_schemas::gtid::{Flavour, GtidSet};
 use tasuki_schemas::id::NodeId;
 use tasuki_schemas::moment::Moment;
 use tasuki_schemas::observation::{Connection, Facts, Thread};
@@ -309,11 +309,12 @@ fn is_of_primary(record: &Record, set: &GtidSet, shown: &GtidSet) -> bool {
     shown.union(&own).and_then(|known| known.contains(set)) == Ok(true)
 }
 
-/// Whether commits of the primary wait for acknowledgements. How many is not known: servers count one for each group of
-/// commits. If it lost what a replica has of it, it refuses that replica by itself.
+/// Whether commits of a MySQL primary wait for acknowledgements; MariaDB shows them at once. How many is not known: servers
+/// count one for each group of commits. If it lost what a replica has of it, it refuses that replica by itself.
 fn waits(view: &View, record: &Record, now: Moment) -> bool {
-    let facts = view.server(&record.primary, GOOD_FOR, now).and_then(|server| server.facts.as_ref());
-    facts.is_some_and(|facts| facts.semi_sync.waiting > 0)
+    let Some(server) = view.server(&record.primary, GOOD_FOR, now) else { return false };
+    let mysql = server.identity.as_ref().is_some_and(|identity| identity.flavour == Flavour::Mysql);
+    mysql && server.facts.as_ref().is_some_and(|facts| facts.semi_sync.waiting > 0)
 }
 
 /// Whose position is older: it is asked for next.
