@@ -8,7 +8,7 @@
 #   make bench                                      footprint, gap and decisions from a release build
 #   make bench-feed [VIEWERS=1000,5000] [ROUNDS=3]  viewers, beside the official Socket.IO server (a release build as well)
 #   make sim SEEDS=20000 | SEED=7                   simulated runs of the decisions, or one of them again
-#   make soak                                       the same until stopped
+#   make soak                                       the same until stopped, the laws of the unit tests first
 #   make bite [ROW=quorum]                          faults put in on purpose: the simulator must find each
 #   make faults [ROW=host-lost] [FLAVOUR=mysql] [RUNS=20]    the fault matrix on real servers, as a table
 #   make exhaustive [SCOPE=false_alarm]             every single cut and crash at every step, of a small cluster
@@ -16,7 +16,7 @@
 
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: bench bench-feed bite exhaustive demo faults sim soak test test-all test-quick proxies browser protocols build tools fmt clippy \
+.PHONY: bench bench-feed bite exhaustive demo faults properties sim soak test test-all test-quick proxies browser protocols build tools fmt clippy \
 	doc unit lab lab-long
 
 FLAVOUR ?= mariadb
@@ -65,6 +65,12 @@ browser: build
 	@$(INSTALL) base mysql feed browser
 	$(CARGO) test $(LOCKED) --test browser -- --test-threads=1 --nocapture
 
+soak: properties
+
+# The laws that unit tests draw their examples for by lot, with many of them.
+properties:
+	PROPTEST_CASES=20000 $(CARGO) test $(LOCKED) --lib --test gtid_properties
+
 sim soak:
 	@$(CARGO) build --locked --release -p tasuki-tests --bin sim
 	@$(if $(filter soak,$@),SEEDS=0 FROM=$$(date +%s)) exec $(RELEASE)/sim
@@ -96,9 +102,10 @@ clippy:
 doc:
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(LOCKED) --no-deps
 
-# Unit tests, stories, contracts, house rules: whatever needs no server.
+# Unit tests, stories, contracts, house rules: whatever needs no server. What is drawn by lot is the same in every run;
+# `make soak` draws anew, and more.
 unit:
-	$(CARGO) test $(LOCKED) -- --skip lab_
+	PROPTEST_RNG_SEED=1 $(CARGO) test $(LOCKED) -- --skip lab_
 
 # Real servers on loopback, and in network namespaces where this runs as root. One at a time: they measure.
 LONG := lab_group lab_outages lab_reclone lab_rescue lab_switchover

@@ -163,7 +163,7 @@ macro_rules! laws {
             const FLAVOUR: Flavour = Flavour::$flavour;
 
             proptest! {
-                #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+                #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
                 #[test]
                 fn a_set_holds_what_its_text_names((set, model) in $set()) {
@@ -248,7 +248,7 @@ laws!(Mysql, mysql);
 laws!(Mariadb, mariadb);
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn sets_of_two_flavours_are_never_brought_together((a, _) in mysql(), (b, _) in mariadb()) {

@@ -116,7 +116,9 @@ impl Annals {
         self.settle(now)
     }
 
-    /// Takes what was fetched; `all` once everybody who could answer has.
+    /// Takes what was fetched; `all` once everybody who could answer has, to every fetch. What was asked for before a fence
+    /// says nothing about what was told since: were its answer the last one, a new leader could begin before the last
+    /// incident of the one before it.
     pub fn fetched(&mut self, events: Vec<Event>, all: bool, now: Moment) -> Vec<Do> {
         for event in events {
             self.wait(event, true);

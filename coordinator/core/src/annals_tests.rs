@@ -189,7 +189,8 @@ impl One {
             }
             Some(Do::Fetch(since)) => {
                 let kept = redis.kept.iter().filter(|event| event.id > since).cloned().collect();
-                self.annals.fetched(kept, true, at(0))
+                let all = !self.todo.iter().any(|one| matches!(one, Do::Fetch(_)));
+                self.annals.fetched(kept, all, at(0))
             }
             Some(Do::Fence(ballot)) => {
                 redis.fence = redis.fence.take().max(Some(ballot));

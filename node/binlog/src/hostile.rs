@@ -146,7 +146,7 @@ fn cut_anywhere_a_file_has_what_ended_before() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn random_bytes_are_no_binlog(content in vec(any::<u8>(), 0..600), magic in any::<bool>()) {
