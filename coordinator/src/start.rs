@@ -27,8 +27,11 @@ use crate::http::{self, Seats, Sessions, Site};
 /// Threads that serve viewers.
 const MOST_THREADS: usize = 4;
 
-/// Threads of the viewers' own, so that however many they are, drivers wait for the kernel alone. One is cheaper than two
-/// where there is one core.
+/// Below the drivers' priority: with every core busy telling viewers of a failover, its next step runs first all the same.
+const BEHIND: i32 = 5;
+
+/// Threads of the viewers' own, so that however many they are, drivers wait for the kernel alone, and not long for that. One
+/// is cheaper than two where there is one core.
 ///
 /// # Errors
 /// The system's.
@@ -36,6 +39,12 @@ pub fn viewers_runtime() -> anyhow::Result<Runtime> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let mut builder = Builder::new_multi_thread();
     builder.worker_threads(cores.min(MOST_THREADS)).thread_name("viewers").enable_all();
+    let own = rustix::process::getpriority_process(None).context("its own priority cannot be read")?;
+    builder.on_thread_start(move || {
+        if let Err(error) = rustix::process::setpriority_process(None, own + BEHIND) {
+            tracing::warn!(%error, "a thread for viewers keeps the drivers' priority");
+        }
+    });
     builder.build().context("the viewers' runtime does not start")
 }
 

@@ -279,6 +279,9 @@ pub struct Fetch {
     /// The first piece that it lacks. It is answered with that one and some that follow.
     #[serde(default, skip_serializing_if = "is_first")]
     pub piece: u64,
+    /// The asker can unpack pieces; nodes of the first versions cannot.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub packed: bool,
 }
 
 /// The answer to a [`Fetch`]: a piece of what was asked for, or why there is none.
@@ -304,6 +307,9 @@ pub struct Piece {
     pub number: u64,
     /// Its bytes, base64. An event may go on in the next piece.
     pub content: String,
+    /// What is base64 is its bytes compressed by zstd.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub packed: bool,
     /// What all pieces are together; only the first tells it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tail: Option<Tail>,

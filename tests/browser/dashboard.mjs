@@ -211,9 +211,12 @@ async function planned(page) {
   assert.match(await page.$eval('dialog .would, dialog .error', (it) => it.textContent), /nothing was changed/);
   assert.doesNotMatch(await told(), /as .* planned/, 'the dry run has planned nothing');
   await submitted(() => document.querySelector('.dialog-acts button')?.textContent === 'Close');
-  await page.keyboard.press('Escape');
   await page.waitForFunction(() => / hands over to whoever is best then at .*, as .* planned \(new disks\)/.test(document.querySelector('.hero .who dd').textContent), PATIENCE);
-  await pressed(page, 'Give up the planned switchover …');
+  // One dialog is closed and the next one opened before the browser says so of the first.
+  await page.evaluate(() => {
+    document.querySelector('dialog').close();
+    [...document.querySelectorAll('button')].find((it) => it.textContent === 'Give up the planned switchover …').click();
+  });
   await page.waitForSelector('dialog[open] .danger', PATIENCE);
   await submitted(() => document.querySelector('.dialog-acts button')?.textContent === 'Close');
   await page.keyboard.press('Escape');

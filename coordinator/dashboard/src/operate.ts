@@ -5,14 +5,18 @@ import { state, type Dialog } from './state';
 
 const shown = () => document.querySelector('dialog');
 
+let openings = 0;
+
 export function opened(kind: Dialog['kind'], cluster: string, redraw: () => void): void {
-  state.dialog = { kind, cluster, to: '', at: '', reason: '', for_s: 1800, would: [], busy: false, done: [], error: '' };
+  openings += 1;
+  state.dialog = { opening: openings, kind, cluster, to: '', at: '', reason: '', for_s: 1800, would: [], busy: false, done: [], error: '' };
   redraw();
   requestAnimationFrame(() => requestAnimationFrame(() => shown()?.showModal()));
 }
 
-export function closed(redraw: () => void): void {
-  if (!state.dialog) return;
+/** A browser tells a moment later that a dialog was closed; another one may be open by then. */
+export function closed(dialog: Dialog, redraw: () => void): void {
+  if (state.dialog !== dialog) return;
   const box = shown();
   if (box?.open) box.close();
   state.dialog = null;

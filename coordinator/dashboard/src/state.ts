@@ -14,6 +14,8 @@ export interface Replay {
 }
 
 export interface Dialog {
+  /** Counts what was opened: each has a box of its own. */
+  opening: number;
   kind: 'switchover' | 'cancel-switchover' | 'pause' | 'resume';
   cluster: string;
   /** The server to switch to; empty: whoever would win. */

@@ -9,10 +9,6 @@ use tasuki_binlog::{Kept, deliver};
 use tasuki_schemas::ballot::Ballot;
 use tasuki_schemas::command::{Delivery, Fetch};
 use tasuki_schemas::gtid::Flavour;
-use tokio::sync::Semaphore;
-
-/// Questions of candidates that are answered at a time; others are asked again.
-const QUESTIONS: usize = 4;
 
 /// A folder that nobody else may look into. Dropped, it is removed with all that is in it.
 #[derive(Debug)]
@@ -65,12 +61,11 @@ pub(super) struct Copies {
     flavour: Flavour,
     folder: Folder,
     kept: Kept,
-    questions: Semaphore,
 }
 
 impl Copies {
     pub(super) fn new(ballot: Ballot, flavour: Flavour, folder: Folder) -> Self {
-        Self { ballot, flavour, folder, kept: Kept::default(), questions: Semaphore::new(QUESTIONS) }
+        Self { ballot, flavour, folder, kept: Kept::default() }
     }
 
     /// The attempt.
@@ -80,7 +75,6 @@ impl Copies {
 
     /// Reads the pieces that a candidate asks for.
     pub(super) async fn deliver(&self, fetch: Fetch) -> Vec<Delivery> {
-        let Ok(_question) = self.questions.try_acquire() else { return Vec::new() };
         deliver(Some(self.folder.index()), self.flavour, &self.kept, fetch).await
     }
 }

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use openssh::Session;
 use tasuki_config::{ClusterFile, Fences, Server};
@@ -22,7 +22,7 @@ use tasuki_schemas::command::{Delivery, Fetch};
 use tasuki_schemas::gtid::{Flavour, GtidSet};
 use tasuki_schemas::id::{NodeId, ProgramId};
 use tokio::sync::Mutex;
-use tokio::sync::mpsc::Sender;
+use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -91,13 +91,20 @@ pub struct Fencer {
     rescue: PathBuf,
     /// The attempt that reads, and what does it.
     reading: Vec<(Ballot, JoinHandle<()>)>,
-    copies: Arc<Mutex<Option<Arc<Copies>>>>,
+    copies: Shared,
+    questions: Sender<(ProgramId, Fetch)>,
     ended: Sender<Ended>,
 }
 
+/// What one attempt read.
+type Shared = Arc<Mutex<Option<Arc<Copies>>>>;
+
+/// Questions of candidates that wait for their answer; others are asked again.
+const QUESTIONS: usize = 4;
+
 impl Fencer {
     /// The fences that a cluster file names. What comes of them is sent to `ended`. Copies that an earlier run left in the
-    /// state directory are removed.
+    /// state directory are removed. To be called within a runtime.
     #[must_use]
     pub fn new(cluster: &ClusterFile, state_dir: &Path, ended: Sender<Ended>) -> Self {
         let targets: BTreeMap<NodeId, Target> =
@@ -109,7 +116,10 @@ impl Fencer {
             tracing::warn!(folder = %rescue.display(), %error, "copies of a dead server's binlog were not removed");
         }
         let (fences, flavour) = (cluster.fences.clone(), cluster.flavour);
-        Self { fences, flavour, targets, turns, rescue, reading: Vec::new(), copies: Arc::default(), ended }
+        let copies = Shared::default();
+        let (questions, asked) = channel(QUESTIONS);
+        tokio::spawn(answer(Arc::clone(&copies), asked, ended.clone()));
+        Self { fences, flavour, targets, turns, rescue, reading: Vec::new(), copies, questions, ended }
     }
 
     /// The limit of each way that is there: what the core is told at start.
@@ -169,14 +179,8 @@ impl Fencer {
 
     /// A candidate asks for a part of what was read.
     pub fn deliver(&self, to: ProgramId, fetch: Fetch) {
-        let (copies, ended) = (Arc::clone(&self.copies), self.ended.clone());
-        tokio::spawn(async move {
-            let copies = copies.lock().await.clone().filter(|copies| *copies.ballot() == fetch.ballot);
-            // What is not there was read for another attempt, which is over: it is not answered.
-            let Some(copies) = copies else { return };
-            let deliveries = copies.deliver(fetch).await;
-            drop(ended.send(Ended::Delivered(to, deliveries)).await);
-        });
+        // Without room it is asked again.
+        drop(self.questions.try_send((to, fetch)));
     }
 
     /// What was begun for other attempts than this one is given up, and its copies are removed.
@@ -200,6 +204,19 @@ impl Fencer {
     }
 }
 
+/// Answers one question after the other: a piece that comes before its turn is not taken, and is asked for again later.
+async fn answer(copies: Shared, mut asked: Receiver<(ProgramId, Fetch)>, ended: Sender<Ended>) {
+    while let Some((to, fetch)) = asked.recv().await {
+        let copies = copies.lock().await.clone().filter(|copies| *copies.ballot() == fetch.ballot);
+        // What is not there was read for another attempt, which is over: it is not answered.
+        let Some(copies) = copies else { continue };
+        let deliveries = copies.deliver(fetch).await;
+        if ended.send(Ended::Delivered(to, deliveries)).await.is_err() {
+            return;
+        }
+    }
+}
+
 async fn fence(fences: &Fences, target: Option<Target>, turn: Option<Warm>, asked: &Asked) -> Fenced {
     let unknown = || format!("the cluster file names no such fence of {}", asked.node);
     let (target, turn) = target.zip(turn).ok_or_else(unknown)?;
@@ -208,7 +225,9 @@ async fn fence(fences: &Fences, target: Option<Target>, turn: Option<Warm>, aske
         let mut warm = turn.lock().await;
         match (asked.how, &fences.ssh, &fences.shutdown) {
             (Means::Ssh, Some(access), _) => {
+                let began = Instant::now();
                 let session = ssh::connect(access, &target).await?;
+                tracing::info!(host = %target.ssh, took_ms = millis(began), "ssh is connected");
                 let index = target.index(asked.index.clone());
                 ssh::kill(&session, &target, asked.only_readable, index.as_deref()).await?;
                 *warm = Some(session);
@@ -243,6 +262,10 @@ async fn read(
     // What was read stays read, whether or not the connection ends in order.
     drop(session.close().await);
     Ok((files, folder))
+}
+
+fn millis(began: Instant) -> f64 {
+    began.elapsed().as_secs_f64() * 1e3
 }
 
 /// The end of what a program said, as one line for people.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use openssh::{Session, Stdio};
 use tasuki_binlog::{BinlogError, Bounds, before, read_to_end};
@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 use super::copies::Folder;
 use super::ssh::{KEPT, told};
-use super::{Target, last_words};
+use super::{Target, last_words, millis};
 
 /// Lists the files, and keeps the server from starting.
 const LIST: &str = concat!(include_str!("servers.sh"), include_str!("list.sh"));
@@ -184,8 +184,10 @@ async fn copy(session: &Session, file: &Listed, folder: &Folder, copies: &mut Co
     copies.places.insert(copy.display().to_string(), path.clone());
     copies.lines.push(format!("{}\n", copy.display()));
     copies.bytes += size;
+    let began = Instant::now();
     let came = transfer(session, path, &copy, folder).await?;
     if came == size {
+        tracing::info!(path, bytes = size, took_ms = millis(began), "a binlog file was copied through ssh");
         return Ok(copy);
     }
     Err(Unread::Unreadable(format!("{path} had {size} bytes, and {came} of them came")))

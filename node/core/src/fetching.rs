@@ -24,6 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(4);
 const PATIENCE_FIRST: Duration = Duration::from_secs(60);
 /// Questions of others that wait for their answer.
 const WAITING: usize = 4;
+/// Batches under way at a time: signing one, carrying one, writing one, and one that waits for its turn.
+const UNDER_WAY: u64 = 4;
 /// How often it is told how far it got.
 const TELL: u64 = 64;
 
@@ -55,7 +57,7 @@ impl Fetching {
         now: Moment,
     ) -> Self {
         let by = through.map_or_else(|| ProgramId::from(&from), |leader| ProgramId::from(&leader));
-        let fetch = Fetch { ballot, have, want: Some(Box::new(want)), piece: 0 };
+        let fetch = Fetch { ballot, have, want: Some(Box::new(want)), piece: 0, packed: true };
         Self { from, by, fetch, tail: None, received: 0, spooled: 0, asked: 0, asked_at: None, moved: now }
     }
 
@@ -81,7 +83,7 @@ impl Fetching {
         let known = self.tail.as_ref().map_or(0, |tail| tail.pieces);
         if lost {
             self.asked = self.received;
-        } else if self.asked >= known || self.spooled + BATCH < self.asked {
+        } else if self.asked >= known || self.spooled + (UNDER_WAY - 1) * BATCH < self.asked {
             return None;
         }
         let fetch = Fetch { piece: self.asked, ..self.fetch.clone() };

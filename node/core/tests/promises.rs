@@ -344,7 +344,7 @@ fn nobody_is_promoted_by_a_record_that_names_another() {
 fn a_tail_is_delivered_only_at_the_promised_ballot_and_from_a_dead_server() {
     let mut stage = Stage::primary();
     let fetch = |counter| {
-        let fetch = Fetch { ballot: ballot(counter), have: set(""), want: None, piece: 0 };
+        let fetch = Fetch { ballot: ballot(counter), have: set(""), want: None, piece: 0, packed: false };
         Input::Fetched { from: db("db2"), fetch }
     };
     let delivers = |stage: &Stage| stage.outputs.iter().any(|output| matches!(output, Output::Deliver { .. }));

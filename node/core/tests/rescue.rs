@@ -18,7 +18,7 @@ fn tail(pieces: u64) -> Tail {
 
 fn piece(number: u64, of: u64) -> Input {
     let tail = (number == 0).then(|| tail(of));
-    delivery(Some(Piece { number, content: "AAAA".to_owned(), tail }), "")
+    delivery(Some(Piece { number, content: "AAAA".to_owned(), packed: false, tail }), "")
 }
 
 fn delivery(piece: Option<Piece>, note: &str) -> Input {
@@ -84,7 +84,8 @@ fn the_first_question_names_what_it_has_and_what_it_wants() {
     let sent = stage.outputs.iter().find_map(|output| {
         if let Output::Send(to, message) = output { Some((to.clone(), (**message).clone())) } else { None }
     });
-    let fetch = Fetch { ballot: ballot(2), have: set("0-1-100"), want: Some(Box::new(set("0-1-110"))), piece: 0 };
+    let fetch =
+        Fetch { ballot: ballot(2), have: set("0-1-100"), want: Some(Box::new(set("0-1-110"))), piece: 0, packed: true };
     assert_eq!(sent.unwrap(), ("db1".parse().unwrap(), Message::Fetch(fetch)));
 }
 
@@ -101,7 +102,8 @@ fn after_another_server_delivered_only_what_is_still_missing_is_asked_for() {
         .outputs
         .iter()
         .find_map(|output| if let Output::Send(_, message) = output { Some((**message).clone()) } else { None });
-    let fetch = Fetch { ballot: ballot(2), have: set("0-1-100"), want: Some(Box::new(set("0-1-110"))), piece: 0 };
+    let fetch =
+        Fetch { ballot: ballot(2), have: set("0-1-100"), want: Some(Box::new(set("0-1-110"))), piece: 0, packed: true };
     assert_eq!(sent.unwrap(), Message::Fetch(fetch));
 }
 
@@ -122,19 +124,19 @@ fn pieces_are_written_in_their_order_and_applied_once_all_are_on_the_disk() {
     assert!(matches!(outcome(&stage), Outcome::Done { .. }));
 }
 
-/// Two batches are under way at most; the next is asked for when the disk has the one before.
+/// Four batches are under way at most; the next is asked for when the disk has the first of them.
 #[test]
 fn no_more_is_under_way_than_there_is_room_for() {
     let mut stage = candidate();
     let mut fetches = Vec::new();
-    for number in 0..4 * BATCH {
-        fetches.extend(asked(after(&mut stage, piece(number, 4 * BATCH))));
+    for number in 0..6 * BATCH {
+        fetches.extend(asked(after(&mut stage, piece(number, 6 * BATCH))));
     }
-    assert_eq!(fetches, [BATCH], "nothing was written yet");
-    for number in 0..4 * BATCH {
+    assert_eq!(fetches, [BATCH, 2 * BATCH, 3 * BATCH], "nothing was written yet");
+    for number in 0..6 * BATCH {
         fetches.extend(asked(after(&mut stage, kept(number))));
     }
-    assert_eq!(fetches, [BATCH], "all came, though it was not asked for");
+    assert_eq!(fetches, [BATCH, 2 * BATCH, 3 * BATCH], "all came, though it was not asked for");
     assert!(matches!(stage.effect().unwrap().1, Effect::Apply { .. }));
 }
 
@@ -155,7 +157,7 @@ fn what_is_lost_is_asked_for_again_from_where_it_stands() {
             stage.outputs.clear();
             asked(stage.wait(300))
         },
-        [2, 10]
+        [2, 10, 18]
     );
     assert_eq!(asked(after(&mut stage, Input::Woke)), none());
 }
@@ -220,7 +222,7 @@ fn questions_wait_for_each_other_and_a_repeated_one_waits_once() {
     let mut stage = Stage::primary();
     stage.hand(Input::Exited(stage::RUN));
     let fetch = |piece| {
-        let fetch = Fetch { ballot: ballot(1), have: set(""), want: None, piece };
+        let fetch = Fetch { ballot: ballot(1), have: set(""), want: None, piece, packed: false };
         Input::Fetched { from: db("db2"), fetch }
     };
     let reads = |stage: &Stage| {

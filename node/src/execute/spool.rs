@@ -5,12 +5,12 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{SyncSender, sync_channel};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use tasuki_node_core::Input;
 use tasuki_schemas::ballot::Ballot;
 use tasuki_schemas::command::Piece;
 use tokio::sync::mpsc::Sender;
+
+use crate::binlog::unpack;
 
 /// Pieces on their way to the disk: more than can be under way at a time.
 const PIECES: usize = 64;
@@ -23,10 +23,9 @@ pub fn spool_thread(path: PathBuf, inputs: Sender<Input>) -> std::io::Result<Syn
     let (pieces, arrived) = sync_channel::<(Ballot, Piece)>(PIECES);
     std::thread::Builder::new().name("spool".to_owned()).spawn(move || {
         let mut file = None;
-        for (ballot, Piece { number, content, .. }) in arrived {
-            let kept =
-                write(&path, &mut file, number, &content).map_err(|error| format!("{}: {error}", path.display()));
-            if inputs.blocking_send(Input::Spooled { ballot, piece: number, kept }).is_err() {
+        for (ballot, piece) in arrived {
+            let kept = write(&path, &mut file, &piece).map_err(|error| format!("{}: {error}", path.display()));
+            if inputs.blocking_send(Input::Spooled { ballot, piece: piece.number, kept }).is_err() {
                 return;
             }
         }
@@ -34,9 +33,9 @@ pub fn spool_thread(path: PathBuf, inputs: Sender<Input>) -> std::io::Result<Syn
     Ok(pieces)
 }
 
-fn write(path: &Path, file: &mut Option<File>, number: u64, content: &str) -> std::io::Result<()> {
-    let bytes = STANDARD.decode(content).map_err(std::io::Error::other)?;
-    if number == 0 {
+fn write(path: &Path, file: &mut Option<File>, piece: &Piece) -> std::io::Result<()> {
+    let bytes = unpack(piece)?;
+    if piece.number == 0 {
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder)?;
         }

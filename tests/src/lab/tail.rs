@@ -11,7 +11,7 @@ use super::writer::Writers;
 
 /// A long one, about 100 MB.
 pub const TRANSACTIONS: u64 = 50_000;
-/// The bytes of each.
+/// The bytes of each: random digits, as hard to compress as data may be that is text.
 const BYTES: u64 = 2_000;
 /// Connections that load them.
 const CLIENTS: u64 = 10;
@@ -39,10 +39,7 @@ pub async fn load(sql: &Sql, transactions: u64) -> Result<()> {
             for packet in 0..own.div_ceil(PACKET) {
                 let ids = packet * PACKET..own.min((packet + 1) * PACKET);
                 let row = |id: u64| {
-                    format!(
-                        "INSERT INTO long_tail.t VALUES ({}, REPEAT(CHAR(65 + {id} % 26), {BYTES}))",
-                        client * own + id
-                    )
+                    format!("INSERT INTO long_tail.t VALUES ({}, HEX(RANDOM_BYTES({})))", client * own + id, BYTES / 2)
                 };
                 sql.run(&ids.map(row).collect::<Vec<_>>().join(";")).await?;
             }

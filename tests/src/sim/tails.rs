@@ -11,7 +11,7 @@ const PIECE: usize = 16;
 
 /// What a dead server's node reads from its files.
 pub(crate) fn pieces(server: &Server, fetch: Fetch) -> Vec<Delivery> {
-    let Fetch { ballot, have, want, piece } = fetch;
+    let Fetch { ballot, have, want, piece, .. } = fetch;
     let mut lacking = server.beyond(&have);
     lacking.retain(|it| want.as_ref().is_none_or(|want| want.contains_gtid(&it.gtid)));
     let mut set = GtidSet::empty(server.flavour);
@@ -23,7 +23,7 @@ pub(crate) fn pieces(server: &Server, fetch: Fetch) -> Vec<Delivery> {
     let tail = Tail { pieces: (contents.len() as u64).max(1), bytes: count, checksum: 0, transactions: count, set };
     let pieces = (piece..tail.pieces.min(piece + BATCH)).map(|number| {
         let content = usize::try_from(number).ok().and_then(|at| contents.get(at)).cloned();
-        Piece { number, content: content.unwrap_or_default(), tail: (number == 0).then(|| tail.clone()) }
+        Piece { number, content: content.unwrap_or_default(), packed: false, tail: (number == 0).then(|| tail.clone()) }
     });
     let delivery = |piece| Delivery {
         ballot: ballot.clone(),

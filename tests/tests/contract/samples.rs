@@ -272,8 +272,26 @@ fn placed() -> Event {
 
 fn piece() -> Delivery {
     let tail = Tail { pieces: 9, bytes: 1_000_000, checksum: 0xdead_beef, transactions: 77, set: mysql() };
-    let piece = Box::new(Piece { number: 0, content: "/mJpbg==".to_owned(), tail: Some(tail) });
+    let piece = Box::new(Piece { number: 0, content: "/mJpbg==".to_owned(), packed: false, tail: Some(tail) });
     Delivery { ballot: ballot(3), transactions: Vec::new(), complete: false, note: String::new(), piece: Some(piece) }
+}
+
+fn packed() -> Delivery {
+    let content = "KLUv/SAEIQAA/mJpbg==".to_owned();
+    let packed = Piece { number: 1, content, packed: true, tail: None };
+    Delivery { piece: Some(Box::new(packed)), ..piece() }
+}
+
+/// A tail on its way, to nodes that can unpack it and to those that cannot.
+fn pieces() -> Vec<(String, Message)> {
+    let first = Fetch { ballot: ballot(3), have: mysql(), want: None, piece: 0, packed: false };
+    let later = Fetch { want: Some(Box::new(mysql())), piece: 8, ..first.clone() };
+    let packing = Fetch { piece: 16, packed: true, ..first.clone() };
+    let fetches = [("fetch", first), ("fetch_piece", later), ("fetch_packed", packing)];
+    let fetches = fetches.map(|(name, fetch)| (name.to_owned(), Message::Fetch(fetch)));
+    let deliveries = [("delivery_piece", piece()), ("delivery_packed", packed())];
+    let deliveries = deliveries.map(|(name, delivery)| (name.to_owned(), Message::Delivery(delivery)));
+    fetches.into_iter().chain(deliveries).collect()
 }
 
 fn heartbeats() -> [(String, Message); 2] {
@@ -299,12 +317,6 @@ pub(crate) fn all() -> BTreeMap<String, Value> {
         ),
         ("observation_stopped".to_owned(), Message::Observation(Box::new(stopped()))),
         ("position".to_owned(), Message::Position(Box::new(position()))),
-        ("fetch".to_owned(), Message::Fetch(Fetch { ballot: ballot(3), have: mysql(), want: None, piece: 0 })),
-        (
-            "fetch_piece".to_owned(),
-            Message::Fetch(Fetch { ballot: ballot(3), have: mysql(), want: Some(Box::new(mysql())), piece: 8 }),
-        ),
-        ("delivery_piece".to_owned(), Message::Delivery(piece())),
         (
             "delivery".to_owned(),
             Message::Delivery(Delivery {
@@ -336,6 +348,7 @@ pub(crate) fn all() -> BTreeMap<String, Value> {
     let recloning = recloning().into_iter().map(|(stage, told)| (format!("observation_reclone_{stage}"), told));
     messages.extend(recloning.map(|(name, told)| (name, Message::Observation(Box::new(told)))));
     messages.extend(heartbeats());
+    messages.extend(pieces());
     messages.extend(crate::errands::errands());
     messages.extend(requests().into_iter().map(|request| (String::new(), Message::Request(request))));
     messages.extend(events().into_iter().map(|body| (String::new(), Message::Event(Box::new(event(body))))));

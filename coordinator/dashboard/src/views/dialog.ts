@@ -57,7 +57,7 @@ export function dialogView(dialog: Dialog, redraw: () => void): Child {
   };
   const go = tried ? goes(dialog) : 'What would happen?';
   const finished = dialog.done.length > 0;
-  return h('dialog', { key: 'dialog', 'aria-labelledby': 'dialog-title', onclose: () => closed(redraw) },
+  return h('dialog', { key: `dialog-${dialog.opening}`, 'aria-labelledby': 'dialog-title', onclose: () => closed(dialog, redraw) },
     h('form', { onsubmit: submit },
       h('h2', { id: 'dialog-title' }, `${TITLES[dialog.kind]}: ${dialog.cluster}`),
       h('p', { class: 'muted' }, WHAT[dialog.kind]),
@@ -66,6 +66,6 @@ export function dialogView(dialog: Dialog, redraw: () => void): Child {
       finished ? h('p', { class: 'would', role: 'status' }, sentence(dialog.done.join(' '))) : null,
       dialog.error ? h('p', { class: 'error', role: 'alert' }, sentence(dialog.error)) : null,
       h('div', { class: 'dialog-acts' },
-        h('button', { type: 'button', onclick: () => closed(redraw) }, finished ? 'Close' : 'Leave it'),
+        h('button', { type: 'button', onclick: () => closed(dialog, redraw) }, finished ? 'Close' : 'Leave it'),
         finished ? null : h('button', { class: tried ? 'danger' : 'primary', disabled: dialog.busy }, dialog.busy ? 'Asked …' : go))));
 }
