@@ -30,15 +30,15 @@ const MOST_THREADS: usize = 4;
 /// Below the drivers' priority: with every core busy telling viewers of a failover, its next step runs first all the same.
 const BEHIND: i32 = 5;
 
-/// Threads of the viewers' own, so that however many they are, drivers wait for the kernel alone, and not long for that. One
-/// is cheaper than two where there is one core.
+/// Threads of the viewers' own, so that however many they are, drivers wait for the kernel alone, and not long for that: one
+/// core is left to everything else. One thread is cheaper than two where there is one core.
 ///
 /// # Errors
 /// The system's.
 pub fn viewers_runtime() -> anyhow::Result<Runtime> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let mut builder = Builder::new_multi_thread();
-    builder.worker_threads(cores.min(MOST_THREADS)).thread_name("viewers").enable_all();
+    builder.worker_threads(cores.saturating_sub(1).clamp(1, MOST_THREADS)).thread_name("viewers").enable_all();
     let own = rustix::process::getpriority_process(None).context("its own priority cannot be read")?;
     builder.on_thread_start(move || {
         if let Err(error) = rustix::process::setpriority_process(None, own + BEHIND) {
