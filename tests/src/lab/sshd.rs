@@ -83,6 +83,8 @@ impl Keys {
             "UsePAM=no".to_owned(),
             "PidFile=none".to_owned(),
             "PermitRootLogin=prohibit-password".to_owned(),
+            // What the account's shell does at each login is none of the hosts that these stand for.
+            format!("SetEnv=HOME={}", self.folder.display()),
         ] {
             command.arg("-o").arg(option);
         }
