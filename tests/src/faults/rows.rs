@@ -62,7 +62,6 @@ pub const ROWS: &[Row] = &[
         .told(&["primary_hung"])
         .may_tell(&["primary_closed", "primary_crashed"])
         .with(own_disks)
-        .only(Flavour::Mariadb)
         .quarantines(),
     // A full disk is believed after 2 s, and looked for every 2 s. The server lives, and is closed before the record says so.
     Row::new("disk-full", Loopback, crash::fill_disk, FailsOver, [6000, 6000])
