@@ -50,10 +50,11 @@ pub(super) fn stranger() -> Vec<(u64, Fault)> {
     faults
 }
 
-/// It has left, and somebody writes on it. When it returns it follows, and has caught up, and still holds what its primary
-/// lacks.
+/// A replica that receives nothing has left, by its own node as well. It has caught up and acknowledges nobody's writes when
+/// it is no longer heard, and somebody writes on it. When it returns it follows, and holds what its primary lacks.
 pub(super) fn errant() -> Vec<(u64, Fault)> {
-    let mut faults = unheard();
+    let mut faults = vec![(1500, Fault::Lag(LOST, 4000 * MS))];
+    faults.extend([SERVERS, SERVERS + 1].map(|coordinator| (5000, Fault::Part(LOST, coordinator))));
     faults.extend([(LEFT, Fault::Errant(LOST)), (LEFT + 100, Fault::Mend)]);
     faults
 }
