@@ -67,6 +67,10 @@ fn nothing_is_remembered_of_a_group_that_is_as_it_should_be() {
     let mut group = Group::new(1);
     assert_eq!(group.look(0), Finding::Well);
     assert!(group.ackers.are_calm());
+    // As many as are required are enough.
+    let mut enough = Group::new(2);
+    assert_eq!((enough.look(0), enough.look(60_000)), (Finding::Well, Finding::Well));
+    assert!(enough.ackers.are_calm());
 }
 
 #[test]
