@@ -199,7 +199,7 @@ impl Attempt {
         }
         // A fence has its own limit.
         let fencing = matches!(self.stage, Stage::Recruiting { .. }) && self.fences.are_awaited(now);
-        if !fencing && now.since(self.last_step(view, now)) > settings.policy.stage_patience {
+        if !fencing && now.since(self.last_step()) > settings.policy.stage_patience {
             let failed = match &self.stage {
                 Stage::CatchingUp { plan, .. } => Some(plan.winner.clone()),
                 Stage::Recruiting { .. } | Stage::Promoting { .. } => None,
@@ -210,13 +210,11 @@ impl Attempt {
     }
 
     /// When the stage got on last. A candidate that fetches and applies a long tail tells how far it is.
-    fn last_step(&mut self, view: &View, now: Moment) -> Moment {
-        let Stage::CatchingUp { plan, number } = &self.stage else { return self.entered };
-        let outcomes = view.answers(&plan.winner, self.ballot()).map(|answers| &answers.outcomes);
-        let reported = outcomes.and_then(|outcomes| outcomes.get(&OrderName::CatchUp));
-        let reported = reported.filter(|reported| reported.number == *number).map(|reported| &reported.outcome);
-        self.headway.look(reported, now);
-        self.entered.max(self.headway.changed())
+    fn last_step(&self) -> Moment {
+        match &self.stage {
+            Stage::CatchingUp { .. } => self.entered.max(self.headway.changed()),
+            Stage::Recruiting { .. } | Stage::Promoting { .. } => self.entered,
+        }
     }
 
     /// Whether voters refuse the silence that it rests on, since they greet the primary.
