@@ -8,7 +8,7 @@ use super::voters;
 use super::world::MS;
 
 /// The names of all scenarios.
-pub const SCENARIOS: [&str; 24] = [
+pub const SCENARIOS: [&str; 26] = [
     "clones",
     "yesterday",
     "thaw",
@@ -33,6 +33,8 @@ pub const SCENARIOS: [&str; 24] = [
     "renamed",
     "unread",
     "restarted_copy",
+    "named_again",
+    "superseded",
 ];
 
 const SERVERS: usize = 3;
@@ -66,6 +68,8 @@ impl Plan {
             "restarted_copy" => Some(plan(restarted_copy())),
             "tails" => Some(Self { traps: vec![kill_while_promoting()], ..plan(tails()) }),
             "returning" => Some(Self { servers: 5, ..plan(returning()) }),
+            "superseded" => Some(Self { traps: while_superseding(), ..plan(superseded()) }),
+            "named_again" => Some(Self { traps: while_naming_again(), ..plan(named_again()) }),
             "blackout" => Some(plan(blackout())),
             "granting" => Some(Self { traps: vec![thaw_when_another_opens()], ..alone(plan(silenced())) }),
             "forgetful" => Some(Self { traps: restarting_voters(), ..alone(plan(silenced())) }),
@@ -216,6 +220,36 @@ fn tails() -> Vec<(u64, Fault)> {
 
 fn kill_while_promoting() -> Trap {
     Trap { effect: "Promote", skip: 0, delay: 12 * MS, snare: Snare::Server { whole_host: false } }
+}
+
+/// The primary's last writes reach nobody, and it dies. Another takes over, and is to hand over to a server that dies: it is
+/// named again, and dies before it writes anything in that reign. Then all return.
+fn named_again() -> Vec<(u64, Fault)> {
+    let mut faults = vec![(2050, Fault::Kill(0)), (2050, Fault::KillNode(0)), (4000, Fault::StartNode(0))];
+    faults.extend([1, 2].map(|host| (1990, Fault::Lag(host, 400 * MS))));
+    faults.extend([(5000, Fault::HandOver(Some(2))), (9500, Fault::Mend)]);
+    faults.extend((0..SERVERS).map(|host| (9500, Fault::Start(host))));
+    faults
+}
+
+fn while_naming_again() -> Vec<Trap> {
+    let kill = Trap { effect: "Drain", skip: 0, delay: 0, snare: Snare::Other(Fault::Kill(2)) };
+    vec![kill, Trap { skip: 1, delay: 0, ..kill_while_promoting() }]
+}
+
+/// The primary's last writes reach nobody. It is to hand over to a server that dies, is named again with them, and its host is
+/// lost before that reign begins. The next primary begins without them, and is lost when the first one returns.
+fn superseded() -> Vec<(u64, Fault)> {
+    let mut faults: Vec<_> = [1, 2].map(|host| (1990, Fault::Lag(host, 1500 * MS))).into();
+    faults.extend([(2000, Fault::HandOver(Some(2))), (4000, Fault::Start(2)), (7000, Fault::KillHost(1))]);
+    faults.extend([(7000, Fault::StartNode(0)), (7100, Fault::Start(0)), (9500, Fault::Mend)]);
+    faults.extend([(9500, Fault::StartNode(1)), (9600, Fault::Start(1)), (9600, Fault::Start(0))]);
+    faults
+}
+
+fn while_superseding() -> Vec<Trap> {
+    let kill = Trap { effect: "Drain", skip: 0, delay: 0, snare: Snare::Other(Fault::Kill(2)) };
+    vec![kill, Trap { effect: "Promote", skip: 0, delay: 0, snare: Snare::Server { whole_host: true } }]
 }
 
 /// The primary's host is lost with its node's memory, and a replica with it; all return, and greet, while an attempt that
