@@ -266,6 +266,10 @@ impl Order {
 /// A [`Fetch`] is answered with up to so many pieces.
 pub const BATCH: u64 = 8;
 
+/// An asker has so many [`Fetch`]es under way at most: one being read, one carried, one written, and one that waits. Who
+/// answers has room for as many, since one that is dropped is only asked again a quarter of a second later.
+pub const UNDER_WAY: usize = 4;
+
 /// A candidate in a rescue, to the node beside a dead server or to the leader: send me what I lack.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Fetch {

@@ -18,7 +18,7 @@ use tasuki_coordinator_core::Input;
 use tasuki_coordinator_core::fence::{Fenced, Means};
 use tasuki_coordinator_core::reading::{Files, Reading, Unread};
 use tasuki_schemas::ballot::Ballot;
-use tasuki_schemas::command::{Delivery, Fetch};
+use tasuki_schemas::command::{Delivery, Fetch, UNDER_WAY};
 use tasuki_schemas::gtid::{Flavour, GtidSet};
 use tasuki_schemas::id::{NodeId, ProgramId};
 use tokio::sync::Mutex;
@@ -99,9 +99,6 @@ pub struct Fencer {
 /// What one attempt read.
 type Shared = Arc<Mutex<Option<Arc<Copies>>>>;
 
-/// Questions of candidates that wait for their answer; others are asked again.
-const QUESTIONS: usize = 4;
-
 impl Fencer {
     /// The fences that a cluster file names. What comes of them is sent to `ended`. Copies that an earlier run left in the
     /// state directory are removed. To be called within a runtime.
@@ -117,7 +114,7 @@ impl Fencer {
         }
         let (fences, flavour) = (cluster.fences.clone(), cluster.flavour);
         let copies = Shared::default();
-        let (questions, asked) = channel(QUESTIONS);
+        let (questions, asked) = channel(UNDER_WAY);
         tokio::spawn(answer(Arc::clone(&copies), asked, ended.clone()));
         Self { fences, flavour, targets, turns, rescue, reading: Vec::new(), copies, questions, ended }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tasuki_schemas::answer::Outcome;
 use tasuki_schemas::ballot::Ballot;
-use tasuki_schemas::command::{BATCH, Delivery, Fetch, Piece, Tail};
+use tasuki_schemas::command::{BATCH, Delivery, Fetch, Piece, Tail, UNDER_WAY};
 use tasuki_schemas::gtid::GtidSet;
 use tasuki_schemas::id::{CoordinatorId, NodeId, ProgramId};
 use tasuki_schemas::message::Message;
@@ -22,10 +22,6 @@ const REPEAT_LATER: Duration = Duration::from_millis(250);
 const PATIENCE: Duration = Duration::from_secs(4);
 /// The first piece needs the files to be read before.
 const PATIENCE_FIRST: Duration = Duration::from_secs(60);
-/// Questions of others that wait for their answer.
-const WAITING: usize = 4;
-/// Batches under way at a time: signing one, carrying one, writing one, and one that waits for its turn.
-const UNDER_WAY: u64 = 4;
 /// How often it is told how far it got.
 const TELL: u64 = 64;
 
@@ -83,7 +79,7 @@ impl Fetching {
         let known = self.tail.as_ref().map_or(0, |tail| tail.pieces);
         if lost {
             self.asked = self.received;
-        } else if self.asked >= known || self.spooled + (UNDER_WAY - 1) * BATCH < self.asked {
+        } else if self.asked >= known || self.spooled + (UNDER_WAY as u64 - 1) * BATCH < self.asked {
             return None;
         }
         let fetch = Fetch { piece: self.asked, ..self.fetch.clone() };
@@ -194,7 +190,7 @@ impl Node {
         if self.asked_for_tail.contains(&(from.clone(), fetch.clone())) {
             return;
         }
-        if self.asked_for_tail.len() >= WAITING {
+        if self.asked_for_tail.len() >= UNDER_WAY {
             // It is asked for again if it is still wanted. The first is being read.
             self.asked_for_tail.remove(1);
         }

@@ -76,7 +76,10 @@ impl Watching {
 /// Has this thread run only where nothing else wants to: what stands for other machines delays nothing on this one.
 fn step_back() -> Result<()> {
     let thread = rustix::thread::gettid().as_raw_nonzero().to_string();
-    let done = Command::new("chrt").args(["--idle", "--pid", "0", &thread]).status().context("chrt")?;
+    let done = Command::new("chrt")
+        .args(["--idle", "--pid", "0", &thread])
+        .status()
+        .context("chrt is missing: install util-linux")?;
     ensure!(done.success(), "chrt ended with {done}");
     Ok(())
 }
